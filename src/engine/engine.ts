@@ -1,0 +1,122 @@
+// Engine: the one interface to a model that draws samples, whatever serves it.
+//
+//   N1. `draw` calls `onResult` exactly once for every sample asked for, then resolves. It never rejects for what an engine does.
+//   N2. When `signal` aborts, what has not finished is reported as `cancelled`, and the engine stops generating it.
+//   N3. Every wait inside has a deadline: `deadlineAtMs` bounds the whole draw.
+
+/** One chat turn as engines take it. */
+export interface PromptMessage {
+  readonly role: 'system' | 'user' | 'assistant';
+  readonly content: string;
+}
+
+/** One sample to draw: `index` names it in the answer, `seed` (uint32) makes it reproducible. */
+export interface DrawSpec {
+  readonly index: number;
+  readonly seed: number;
+}
+
+/** A set of samples that share one prompt, so that the engine can share the prompt's work between them. */
+export interface DrawJob {
+  readonly messages: readonly PromptMessage[];
+  readonly samples: readonly DrawSpec[];
+  /** 0 = greedy. */
+  readonly temperature: number;
+  readonly topP: number;
+  readonly maxTokens: number;
+  /** Milliseconds since the Unix epoch. */
+  readonly deadlineAtMs: number;
+  /** 0 = most urgent; sent to engines that have priority scheduling switched on in the configuration. */
+  readonly priority: number;
+  /** For the engine's log and trace alone. */
+  readonly requestId: string;
+}
+
+export interface TokenUsage {
+  readonly promptTokens: number;
+  readonly cachedTokens: number;
+  readonly completionTokens: number;
+}
+
+/** What became of one sample. */
+export type DrawResult =
+  | {
+      readonly kind: 'text';
+      readonly index: number;
+      readonly text: string;
+      /** "stop", "length" or the engine's own word. */
+      readonly finishReason: string;
+      readonly usage: TokenUsage;
+      /** Time in the engine, milliseconds. */
+      readonly engineMs: number;
+    }
+  /** Another try, here or elsewhere, may succeed: overload, lost connection, 5xx, cut stream. */
+  | { readonly kind: 'retryable'; readonly index: number; readonly reason: string; readonly retryAfterMs?: number }
+  /** No try can succeed. `context_exceeded`: the prompt does not fit; `rejected`: the engine refuses it (4xx). */
+  | {
+      readonly kind: 'terminal';
+      readonly index: number;
+      readonly why: 'context_exceeded' | 'rejected';
+      readonly reason: string;
+    }
+  | { readonly kind: 'cancelled'; readonly index: number };
+
+/** What an engine says of itself: for choosing the one with the most free room, for status and for metrics. */
+export interface EngineGauges {
+  /** Samples running in the engine, ours and others', when it tells; else ours. */
+  readonly running: number;
+  /** Samples waiting in the engine. */
+  readonly waiting: number;
+  /** Share of the KV cache in use, 0..1, when it tells. */
+  readonly kvCacheUsageRatio?: number;
+  /** Prompt tokens asked of, and found in, the prefix cache, when it tells (counters). */
+  readonly prefixQueriesTotal?: number;
+  readonly prefixHitsTotal?: number;
+}
+
+export type Health = { readonly kind: 'ok' } | { readonly kind: 'failing'; readonly reason: string };
+
+export interface Engine {
+  /** Unique on its node. */
+  readonly name: string;
+  /** What serves it: "openai http://…", "llama /path/model.gguf". Never holds a secret. */
+  readonly description: string;
+  /** The model that answers, as the engine names it. */
+  readonly model: string;
+  /** True for the fake engine: its judgements mean nothing. */
+  readonly fake: boolean;
+  draw(job: DrawJob, onResult: (result: DrawResult) => void, signal: AbortSignal): Promise<void>;
+  health(signal: AbortSignal): Promise<Health>;
+  gauges(): Promise<EngineGauges>;
+  /** Stops what it runs (as cancelled) and frees what it holds. */
+  close(): Promise<void>;
+}
+
+/** One text to rank: the conversation judged, the responses, and one sample's principles and critique, rendered by the meta template. */
+export interface RankJob {
+  readonly messages: readonly PromptMessage[];
+  /** The same content as plain text, for scalar heads that take no chat. */
+  readonly text: string;
+  readonly deadlineAtMs: number;
+  readonly requestId: string;
+}
+
+export type RankResult =
+  | { readonly kind: 'logit'; readonly metaReward: number }
+  | { readonly kind: 'retryable'; readonly reason: string; readonly retryAfterMs?: number }
+  | { readonly kind: 'terminal'; readonly reason: string }
+  | { readonly kind: 'cancelled' };
+
+/** The meta RM's side: one unbounded logit per text. `rank` never rejects for what an engine does. */
+export interface MetaEngine {
+  readonly name: string;
+  readonly description: string;
+  readonly model: string;
+  readonly fake: boolean;
+  rank(job: RankJob, signal: AbortSignal): Promise<RankResult>;
+  /** Scores a known pair: fails when an activation squashes the logits or when all texts score alike (trainers.md section 2). */
+  selfTest(signal: AbortSignal): Promise<Health>;
+  health(signal: AbortSignal): Promise<Health>;
+  gauges(): Promise<EngineGauges>;
+  close(): Promise<void>;
+}

@@ -1,0 +1,72 @@
+// Verdict: the whole answer to a request, as the domain speaks of it. `vote.ts` makes one.
+
+import type { Content, VoteMethod } from './query.js';
+import type { Sample, Usage } from './sample.js';
+
+/** Why a sample does or does not count in the vote. */
+export type Kept = 'kept' | 'meta_rank' | 'invalid' | 'no_meta_reward';
+
+/** A sample with what the vote made of it. `metaReward` is the meta RM's logit, absent when it gave none. */
+export interface JudgedSample {
+  readonly sample: Sample;
+  readonly metaReward?: number;
+  readonly kept: Kept;
+}
+
+/** `value`: mean score over the kept samples, 1..10, comparable across requests; `vote`: the method's own number; rank 1 = best, ties share it. */
+export interface Reward {
+  readonly value: number;
+  readonly vote: number;
+  readonly rank: number;
+}
+
+export type Degraded = 'meta_unavailable' | 'meta_partial' | 'time_budget' | 'samples_invalid';
+
+export type VerdictInvalidReason = 'quorum_not_met' | 'no_valid_sample';
+
+interface VerdictBase {
+  readonly requestId: string;
+  readonly responses: number;
+  /** Samples asked for, valid, and counted in the vote. */
+  readonly k: number;
+  readonly kValid: number;
+  readonly kKept: number;
+  /** The vote that was used (not always the one asked for: see `degraded`). */
+  readonly vote: VoteMethod;
+  readonly degraded: readonly Degraded[];
+  /** Every sample that arrived, by index. */
+  readonly samples: readonly JudgedSample[];
+  readonly usage: Usage;
+  readonly durationMs: number;
+  readonly templateHash: string;
+  readonly models: readonly string[];
+  readonly metaModel: string;
+  readonly finishedAtMs: number;
+}
+
+export interface ValidVerdict extends VerdictBase {
+  readonly kind: 'valid';
+  /** One per response, in the request's order. */
+  readonly rewards: readonly Reward[];
+  /** Response indexes, best first. */
+  readonly ranking: readonly number[];
+  readonly best: number;
+  readonly tie: boolean;
+  /** Best less second best, as mean score per kept sample; absent for one response. */
+  readonly margin?: number;
+  /** Share of kept samples that put `best` first, 0..1 (a tied sample counts by its share); absent for one response. */
+  readonly agreement?: number;
+}
+
+export interface InvalidVerdict extends VerdictBase {
+  readonly kind: 'invalid';
+  readonly reason: VerdictInvalidReason;
+}
+
+export type Verdict = ValidVerdict | InvalidVerdict;
+
+/** A stored verdict with what was judged, while that is kept. */
+export interface StoredVerdict {
+  readonly verdict: Verdict;
+  readonly content?: Content;
+}
