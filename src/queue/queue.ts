@@ -1,0 +1,171 @@
+// Queue: what coordinators and workers may ask of the message system. `jetstream.ts` answers with NATS JetStream; nothing
+// outside this room names NATS.
+//
+//   Q1. The ledger is write-once: a sample, a meta reward or a verdict that is stored never changes, and the second writer is told `exists` (promise P2).
+//   Q2. A follower hears of a sample only after it is stored. It may miss one (then it reads the ledger) and may hear one twice.
+//   Q3. A delivery is given to somebody else when it is neither renewed nor settled for limits.ackWaitMs. An ack is not ownership: the ledger is.
+//   Q4. Every method ends within a bound of limits.ts; when NATS does not answer in that time it throws FaultError(queue_unavailable).
+
+import type { Class } from '../grm/query.js';
+import type { Sample } from '../grm/sample.js';
+import type { Verdict } from '../grm/verdict.js';
+import type { DeadLetter, MetaResult, MetaTask, RequestRecord, Shard, Stage } from '../work/shard.js';
+
+export type Accepted =
+  /** Stored now, first of its id. */
+  | { readonly kind: 'new' }
+  /** A record of that id is there already. */
+  | { readonly kind: 'known' }
+  /** The stream is full: shed. */
+  | { readonly kind: 'full' };
+
+export type Put = 'stored' | 'exists';
+
+export interface Following {
+  close(): void;
+}
+
+export interface Follower {
+  sample?(sample: Sample): void;
+  meta?(result: MetaResult): void;
+  verdict?(verdict: Verdict): void;
+}
+
+/** The record of requests, samples, meta rewards and verdicts: the exactly-once point. */
+export interface Ledger {
+  accept(record: RequestRecord): Promise<Accepted>;
+  record(requestId: string): Promise<RequestRecord | undefined>;
+  /** Removes the record of a cancelled or expired request, so that it is not taken over; its samples stay for a retry. */
+  forget(requestId: string): Promise<void>;
+  /** Accepted requests that have no verdict: what is left of coordinators that died. */
+  unfinished(): AsyncIterable<RequestRecord>;
+
+  putSample(requestId: string, sample: Sample): Promise<Put>;
+  /** The stored ones among these, by index. */
+  samples(requestId: string, indexes: readonly number[]): Promise<ReadonlyMap<number, Sample>>;
+  putMeta(result: MetaResult): Promise<Put>;
+  metas(requestId: string, indexes: readonly number[]): Promise<ReadonlyMap<number, MetaResult>>;
+  putVerdict(verdict: Verdict): Promise<Put>;
+  verdict(requestId: string): Promise<Verdict | undefined>;
+
+  /** Calls back for what is stored from now on. The subscription is in place when the promise resolves. */
+  follow(requestId: string, follower: Follower): Promise<Following>;
+  /** Tells followers again of what a worker found stored already (they may have missed it). */
+  repeatSample(requestId: string, sample: Sample): void;
+  repeatMeta(result: MetaResult): void;
+
+  /** Removes the stored failures of these samples and the verdict, so that the request can run again. */
+  reopen(requestId: string, indexes: readonly number[]): Promise<void>;
+
+  putTemplate(hash: string, text: string): Promise<void>;
+  template(hash: string): Promise<string | undefined>;
+}
+
+/** One task in a worker's hands. Settle it exactly once: ack, nak or term. */
+export interface Delivery<T> {
+  /** `undefined` when the bytes could not be decoded (an older or broken writer): quarantine it. */
+  readonly task: T | undefined;
+  /** Subject and size, for messages about it. */
+  readonly label: string;
+  readonly requestId: string;
+  readonly class: Class;
+  /** 1 on the first delivery. */
+  readonly deliveries: number;
+  ack(): void;
+  /** Hands it back, for anybody, after `delayMs`. */
+  nak(delayMs: number): void;
+  /** Removes it for good (after it was quarantined). */
+  term(): void;
+  /** Renews it: call every limits.workingEveryMs. */
+  working(): void;
+}
+
+export interface Puller<T> {
+  /**
+   * Up to `max` tasks, urgent classes first; waits for the first one up to limits.pullExpiresMs and resolves to [] when none came or `signal` aborted.
+   * Never holds more than it returned: no prefetch.
+   */
+  pull(max: number, signal: AbortSignal): Promise<readonly Delivery<T>[]>;
+  close(): Promise<void>;
+}
+
+export interface QueueDepth {
+  readonly stream: string;
+  readonly pool: string;
+  readonly class: Class;
+  readonly pending: number;
+  readonly inFlight: number;
+  readonly redelivered: number;
+}
+
+export type Published = { readonly kind: 'stored' } | { readonly kind: 'full' };
+
+export interface WorkQueue {
+  /** `epoch` makes a re-planned request's shards distinct from those of an earlier plan. Same pool, epoch and shard is stored once. */
+  putShards(pool: string, epoch: string, shards: readonly Shard[]): Promise<Published>;
+  putMetaTasks(pool: string, epoch: string, tasks: readonly MetaTask[]): Promise<Published>;
+  /** Removes what of this request still waits in the queues. */
+  withdraw(requestId: string): Promise<void>;
+  pullShards(pool: string): Promise<Puller<Shard>>;
+  pullMetaTasks(pool: string): Promise<Puller<MetaTask>>;
+  depths(): Promise<readonly QueueDepth[]>;
+}
+
+export interface DeadLetters {
+  /** Resolves once stored; the same unit of the same request is stored again with its newer history. */
+  put(letter: DeadLetter): Promise<void>;
+  /** Newest first. */
+  list(limit: number): Promise<readonly DeadLetter[]>;
+  count(): Promise<number>;
+  remove(requestId: string, stage: Stage, unit: number): Promise<void>;
+}
+
+/** Membership and messages between nodes: the control plane's transport. Names are single tokens of [A-Za-z0-9_-]. */
+export interface ControlPlane {
+  /** Writes or renews a lease; it vanishes limits.leaseMs after the last call. */
+  renewLease(name: string, body: Uint8Array): Promise<void>;
+  dropLease(name: string): Promise<void>;
+  /** Live leases now. `ageMs` is the time since the last renewal by the server's clock. */
+  leases(): Promise<readonly { readonly name: string; readonly body: Uint8Array; readonly ageMs: number }[]>;
+  /** Answers messages to `name`; the returned function ends it. */
+  serve(name: string, answer: (body: Uint8Array) => Promise<Uint8Array>): Promise<() => void>;
+  /** undefined when nobody serves that name or no answer came within limits.askMs. */
+  ask(name: string, body: Uint8Array): Promise<Uint8Array | undefined>;
+  /** To everybody who listens now; at most once. */
+  broadcast(topic: string, body: Uint8Array): void;
+  listen(topic: string, hear: (body: Uint8Array) => void): Promise<() => void>;
+}
+
+/** What the janitor found in a work queue that a killed server had left behind (platform.md 1.3.1). */
+export interface Swept {
+  readonly stream: string;
+  readonly consumer: string;
+  readonly orphans: number;
+  readonly phantoms: number;
+}
+
+export interface QueueSystem {
+  readonly ledger: Ledger;
+  readonly work: WorkQueue;
+  readonly dead: DeadLetters;
+  readonly control: ControlPlane;
+  /** "2.9.10" */
+  readonly serverVersion: string;
+  /** Settings that the server did not take as asked, in words. */
+  readonly drift: readonly string[];
+  /** `connected` now. */
+  connected(): boolean;
+  /** Called on every connection change, with a reason in words. */
+  onConnection(hear: (state: 'connected' | 'disconnected', reason: string) => void): void;
+  /** Round trip to the server, milliseconds. */
+  rttMs(): Promise<number>;
+  /** Server clock less ours, milliseconds, from a stored message's time stamp. */
+  clockSkewMs(): Promise<number>;
+  /**
+   * One janitor pass: clears orphans and phantom pendings of the work queues that no live worker holds (`busy` says which requests
+   * live nodes report as running), and trims the ledger under storage pressure, never past `oldestOpenAtMs`.
+   */
+  sweep(state: { readonly busy: ReadonlySet<string>; readonly oldestOpenAtMs: number }): Promise<readonly Swept[]>;
+  /** Flushes what is pending, then disconnects. */
+  close(): Promise<void>;
+}

@@ -1,0 +1,79 @@
+// What travels between coordinators and workers, in the domain's words. The wire format is proto/grm/work/v1.
+
+import type { Class, Content, Plan } from '../grm/query.js';
+import type { Sample } from '../grm/sample.js';
+
+/** An accepted request: all that another coordinator needs to finish it. */
+export interface RequestRecord {
+  readonly requestId: string;
+  /** SHA-256 of content and options, hexadecimal: tells a reused key from a retry. */
+  readonly digest: string;
+  readonly tenant: string;
+  readonly class: Class;
+  readonly content: Content;
+  readonly plan: Plan;
+  /** Marks the places of responses in prompts (promise P8). */
+  readonly nonce: string;
+  /** Node that accepted it. */
+  readonly owner: string;
+  readonly acceptedAtMs: number;
+}
+
+export interface SampleSpec {
+  readonly index: number;
+  /** uint32. */
+  readonly seed: number;
+}
+
+/** Samples of one request that share a permutation and so a prompt. */
+export interface Shard {
+  readonly requestId: string;
+  readonly shard: number;
+  readonly samples: readonly SampleSpec[];
+  /** permutation[place] = index of the response shown in that place. */
+  readonly permutation: readonly number[];
+  readonly temperature: number;
+  readonly topP: number;
+  readonly maxTokens: number;
+  readonly deadlineAtMs: number;
+  readonly templateHash: string;
+  readonly nonce: string;
+  /** Absent when it is big: then it stands in the request's record. */
+  readonly content?: Content;
+  readonly queuedAtMs: number;
+  readonly class: Class;
+}
+
+/** One sample to rank. `sample` and `content` are absent when big: then they stand in the ledger. */
+export interface MetaTask {
+  readonly requestId: string;
+  readonly index: number;
+  readonly sample?: Sample;
+  readonly content?: Content;
+  readonly deadlineAtMs: number;
+  readonly nonce: string;
+  readonly queuedAtMs: number;
+  readonly class: Class;
+}
+
+/** A meta reward, or why there is none. */
+export type MetaResult = {
+  readonly requestId: string;
+  readonly index: number;
+  readonly model: string;
+  readonly worker: string;
+} & ({ readonly kind: 'ranked'; readonly metaReward: number } | { readonly kind: 'failed'; readonly failure: string });
+
+export type Stage = 'sample' | 'meta';
+
+/** A quarantined shard: `unit` is the shard's number, or the sample's index for the meta stage. */
+export interface DeadLetter {
+  readonly requestId: string;
+  readonly unit: number;
+  readonly stage: Stage;
+  readonly samples: readonly number[];
+  readonly reason: string;
+  readonly deliveries: number;
+  readonly worker: string;
+  readonly diedAtMs: number;
+}
