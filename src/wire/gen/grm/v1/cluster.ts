@@ -213,7 +213,7 @@ export interface ListDeadRequest {
 
 /** One quarantined shard. */
 export interface DeadShard {
-  /** Its id: "<request>.<shard>". */
+  /** Its id: "<request>.<stage>.<unit>". */
   id: string;
   /** The request. */
   requestId: string;

@@ -1,0 +1,146 @@
+// Events: what happens in a process, as a typed map. The code that does the work emits; metrics, log and tests listen.
+// Labels that become metric labels are bounded sets; request ids never are.
+
+import type { Class, VoteMethod } from '../grm/query.js';
+import type { SampleInvalidReason, Usage } from '../grm/sample.js';
+import type { Degraded } from '../grm/verdict.js';
+import type { FaultKind } from '../fault.js';
+import type { Stage } from '../work/shard.js';
+
+export interface EventMap {
+  /** A request was accepted (its record is stored). */
+  'request.accepted': {
+    readonly requestId: string;
+    readonly tenant: string;
+    readonly class: Class;
+    readonly k: number;
+    readonly responses: number;
+    readonly contentBytes: number;
+  };
+  /** A caller joined a running request, or was given the stored verdict. */
+  'request.known': { readonly requestId: string; readonly how: 'joined' | 'stored' | 'elsewhere' };
+  /** A request of a dead coordinator goes on here. */
+  'request.taken_over': { readonly requestId: string; readonly owner: string; readonly samplesThere: number };
+  'request.finished': {
+    readonly requestId: string;
+    readonly tenant: string;
+    readonly class: Class;
+    readonly outcome: 'valid' | 'invalid' | FaultKind;
+    readonly durationMs: number;
+    /** Absent when there is no verdict. */
+    readonly verdict?: {
+      readonly vote: VoteMethod;
+      readonly k: number;
+      readonly kValid: number;
+      readonly degraded: readonly Degraded[];
+      readonly tie: boolean;
+      readonly margin?: number;
+      readonly agreement?: number;
+    };
+  };
+  'admission.rejected': {
+    readonly tenant: string;
+    readonly class: Class;
+    readonly reason: FaultKind;
+    readonly why: 'samples' | 'bytes' | 'waiters' | 'queue_full' | 'draining';
+  };
+
+  /** A worker finished a sample. `outcome` is "scored" or why not. */
+  'sample.finished': {
+    readonly requestId: string;
+    readonly index: number;
+    readonly class: Class;
+    readonly model: string;
+    readonly engine: string;
+    readonly outcome: 'scored' | SampleInvalidReason;
+    readonly usage: Usage;
+    readonly queueMs: number;
+    readonly engineMs: number;
+  };
+  /** A meta worker ranked a sample. */
+  'meta.finished': {
+    readonly requestId: string;
+    readonly index: number;
+    readonly model: string;
+    readonly outcome: 'ranked' | 'failed';
+    readonly queueMs: number;
+    readonly engineMs: number;
+  };
+  /** A result was there already and did not count again (promise P2). */
+  'result.suppressed': {
+    readonly requestId: string;
+    readonly stage: Stage;
+    readonly where: 'before_engine' | 'ledger' | 'gather';
+  };
+  /** A delivery was handed back for another try. */
+  'delivery.retried': {
+    readonly requestId: string;
+    readonly stage: Stage;
+    readonly deliveries: number;
+    readonly reason: string;
+  };
+  /** A shard came for the second time or more. */
+  'delivery.redelivered': { readonly requestId: string; readonly stage: Stage; readonly deliveries: number };
+  /** A shard was dropped unworked: nobody waits for it any more. */
+  'delivery.dropped': {
+    readonly requestId: string;
+    readonly stage: Stage;
+    readonly why: 'expired' | 'cancelled' | 'answered';
+  };
+  /** A shard was quarantined (promise P5). */
+  'delivery.dead': {
+    readonly requestId: string;
+    readonly stage: Stage;
+    readonly deliveries: number;
+    readonly reason: string;
+  };
+
+  'queue.connection': { readonly state: 'connected' | 'disconnected'; readonly reason: string };
+  /** The janitor removed what a killed server had left behind. */
+  'queue.swept': {
+    readonly stream: string;
+    readonly consumer: string;
+    readonly orphans: number;
+    readonly phantoms: number;
+  };
+  'queue.drift': { readonly what: string };
+
+  'actor.changed': {
+    readonly id: string;
+    readonly kind: string;
+    readonly name: string;
+    readonly from: string;
+    readonly to: string;
+    readonly reason: string;
+  };
+  'node.drain': { readonly node: string; readonly phase: 'started' | 'finished' | 'resumed'; readonly running: number };
+
+  /** Something unexpected that is not a fault of a caller: for the log. */
+  trouble: { readonly where: string; readonly error: unknown; readonly requestId?: string };
+}
+
+export type EventName = keyof EventMap;
+
+/** A synchronous typed emitter. A listener that throws is a bug: it is reported as `trouble` and does not stop the emitter. */
+export class Events {
+  readonly #listeners = new Map<EventName, Set<(event: never) => void>>();
+
+  on<K extends EventName>(name: K, hear: (event: EventMap[K]) => void): () => void {
+    const set = this.#listeners.get(name) ?? new Set();
+    this.#listeners.set(name, set);
+    set.add(hear as (event: never) => void);
+    return () => void set.delete(hear as (event: never) => void);
+  }
+
+  emit<K extends EventName>(name: K, event: EventMap[K]): void {
+    const set = this.#listeners.get(name);
+    if (!set) return;
+    for (const hear of set) {
+      try {
+        (hear as (event: EventMap[K]) => void)(event);
+      } catch (error) {
+        if (name !== 'trouble') this.emit('trouble', { where: `listener of ${name}`, error });
+      }
+    }
+  }
+}
