@@ -119,6 +119,8 @@ export interface Node {
   address: string;
   /** It serves the fake engine: its judgements mean nothing. */
   fake: boolean;
+  /** It was told to take no more work. */
+  draining: boolean;
 }
 
 /** One work queue. */
@@ -480,6 +482,7 @@ function createBaseNode(): Node {
     heartbeatAgeMs: 0,
     address: "",
     fake: false,
+    draining: false,
   };
 }
 
@@ -532,6 +535,9 @@ export const Node: MessageFns<Node> = {
     }
     if (message.fake !== false) {
       writer.uint32(128).bool(message.fake);
+    }
+    if (message.draining !== false) {
+      writer.uint32(136).bool(message.draining);
     }
     return writer;
   },
@@ -675,6 +681,14 @@ export const Node: MessageFns<Node> = {
             }
 
             message.fake = reader.bool();
+            continue;
+          }
+          case 17: {
+            if (tag !== 136) {
+              break;
+            }
+
+            message.draining = reader.bool();
             continue;
           }
         }
