@@ -1,0 +1,35 @@
+// Describe: an actor as others see it, in the wire's form.
+
+import { limits } from '../limits.js';
+import { ActorState, type Actor as WireActor } from '../wire/gen/grm/v1/cluster.js';
+import type { Actor, Running } from './actor.js';
+import type { LifecycleKind } from './lifecycle.js';
+
+export const actorStates: Readonly<Record<LifecycleKind, ActorState>> = {
+  pending: ActorState.PENDING,
+  starting: ActorState.STARTING,
+  alive: ActorState.ALIVE,
+  draining: ActorState.DRAINING,
+  restarting: ActorState.RESTARTING,
+  dead: ActorState.DEAD,
+};
+
+export function describeActor<R extends Running>(actor: Actor<R>): WireActor {
+  const state = actor.state();
+  const held = actor.held();
+  return {
+    id: actor.id,
+    kind: actor.spec.kind,
+    name: actor.spec.name,
+    state: actorStates[state.kind],
+    stateReason: state.reason.slice(0, limits.actorReasonCharsMax),
+    restarts: Math.max(0, state.starts - 1),
+    restartsMax: actor.spec.restartsMax,
+    concurrencyMax: actor.concurrencyMax(),
+    running: held?.running() ?? 0,
+    gpus: [...actor.spec.gpus],
+    model: held?.model ?? '',
+    engine: held?.description ?? '',
+    stateSinceMs: state.sinceMs,
+  };
+}
