@@ -30,8 +30,8 @@ export const limits = {
   timeBudgetMsMax: 3_600_000,
   /** One sample's text as kept in the ledger; longer output is cut and the sample is judged on what is left. */
   sampleTextBytesMax: 256 * KiB,
-  /** Content that travels inside a shard; above it the shard refers to GRM_REQ. Saves a round trip for the common small prompt. */
-  inlineContentBytesMax: 16 * KiB,
+  /** Content (or a sample's text) that travels inside a task, in UTF-16 units; above it the task refers to the ledger. Saves a round trip for the common small prompt. */
+  inlineContentCharsMax: 16 * KiB,
   /** Content that GRM_REQ holds itself; above it goes to the object store. Below NATS's default max_payload of 1 MiB with room for the envelope. */
   recordContentBytesMax: 512 * KiB,
   /** One message to NATS: its default max_payload. */
@@ -63,6 +63,37 @@ export const limits = {
   publishTriesMax: 12,
   /** Publishes awaiting their PubAck in one process. */
   pubAcksPendingMax: 16_384,
+  /** And their payloads: a caller above it waits. */
+  pubAcksPendingBytesMax: 64 * MiB,
+  /** A publish under the same id within this time is stored once (work queues); twice the time that publishing rides out an outage. */
+  duplicateWindowMs: 120_000,
+  /** First connection to NATS: then the process says what it tried and ends. */
+  natsConnectMs: 30_000,
+  /** How long a process that does not own the streams waits for the one that does. */
+  topologyWaitMs: 60_000,
+  /** One read or JetStream API call, and how often it is repeated while NATS is away. */
+  queueCallMs: 3_000,
+  queueCallTriesMax: 5,
+  /** Reads of one caller under way at once (the samples of one request). */
+  queueReadsMax: 256,
+  /** Answer to "is anything there now": then NATS is taken to be away. */
+  pullProbeMs: 2_000,
+  /** A parked pull is given up this long after it should have expired. */
+  pullGraceMs: 1_000,
+  /** A delivery that came after its pull had returned waits this long for the next pull, then goes to somebody else. */
+  pullHeldMs: 250,
+  /** Longest pause of a pull loop while NATS or the consumer is away. */
+  pullBackoffMsMax: 2_000,
+  /** Acks kept while NATS is away; those above it are lost, and their deliveries come again. */
+  acksKeptMax: 8_192,
+  /** Default storage of all streams together; config may move it. */
+  storageBytesDefault: 4 * 1024 * MiB,
+  /** Default life of requests, samples and verdicts in the ledger. */
+  ledgerKeepMs: 86_400_000,
+  /** Life of a task in a work queue. */
+  workKeepMs: 7_200_000,
+  /** Life of a dead letter. */
+  deadKeepMs: 604_800_000,
   /** Samples in flight per worker process, over all engines. */
   slotsMax: 4_096,
   /** Requests kept decoded per worker, for shards that refer to GRM_REQ. */
@@ -71,16 +102,99 @@ export const limits = {
   cancelledMax: 10_000,
   /** Control messages may be this big. */
   controlBytesMax: 256 * KiB,
+  /** Names of nodes, requests and leases: one subject token. */
+  tokenCharsMax: 64,
+  /** Actors on one node: one per GPU group and some to spare. */
+  actorsMax: 64,
+  /** Why an actor is in its state, as told to others: a lease carries one per actor. */
+  actorReasonCharsMax: 500,
+  /** Request ids in a lease: with tokenCharsMax it bounds the lease; above it the lease says that the list is cut. */
+  busyRequestsMax: 1_000,
+  /** Nodes that a registry keeps; more are not seen. */
+  nodesMax: 4_096,
+  /** Two heartbeats of one node are at least this far apart, however often its state changes. */
+  heartbeatMsMin: 100,
+  /** `nvidia-smi` may take this long; a broken driver hangs it for ever. */
+  gpuQueryMs: 10_000,
+  /** GPUs on one node. */
+  gpusMax: 64,
+  /** One file of a managed engine's log; there are two, the current and the one before. */
+  engineLogBytesMax: 16 * MiB,
+  /** Last output of a managed engine, kept to say why it died. */
+  engineLogTailCharsMax: 2_000,
+  /** One try to reach a starting engine's health door. */
+  engineReadyTryMs: 5_000,
   /** Tenants with their own queue at one coordinator; more share one. */
   tenantsMax: 1_000,
   /** Requests open on one ScoreStream: the stream stops reading above it (back-pressure). */
   streamOpenMax: 256,
+  /** Running request ids that a coordinator names in its lease. */
+  busyReportedMax: 1_000,
+  /** Content bytes of the requests open on one ScoreStream: the second reason to stop reading. One content at its limit always fits. */
+  streamOpenBytesMax: 64 * MiB,
+  /** Calls at once on one gRPC connection; further ones wait at the client. Bounds what is decoded before admission sees it. */
+  callsPerConnectionMax: 1_024,
+  /** Violations told at once: the answer to a request that is wrong all over must not weigh as much as the request. */
+  violationsMax: 50,
+  /** Details of a status in trailers: gRPC's C core (Python trainers) refuses header blocks near 8 KiB, and base64 adds a third. */
+  statusDetailsBytesMax: 5 * KiB,
   /** Callers waiting for the same request. */
   waitersMax: 1_024,
   /** Dead letters listed at once. */
   deadListMax: 1_000,
   /** An engine's reply, and one line of its event stream. */
   engineReplyBytesMax: 16 * MiB,
+  /** Body of an engine's error reply: above it the words are dropped, the status counts. */
+  engineErrorBytesMax: 64 * KiB,
+  /** What is kept of an engine's own words in a reason. */
+  engineErrorCharsMax: 300,
+  /** Opening one connection to an engine. */
+  engineConnectMs: 5_000,
+  /** A health check, a scrape, a list of models: engines answer these at once, even under load. */
+  engineProbeMs: 5_000,
+  /** The self-test of a meta RM: a few texts, perhaps behind a full queue. */
+  engineSelfTestMs: 60_000,
+  /** The longest that an engine's Retry-After is believed. */
+  engineRetryAfterMsMax: 600_000,
+  /** Embedded engine: opening fails when neither download nor load moves for this long. */
+  llamaOpenStallMsMax: 180_000,
+  /** Embedded engine: its child answers a question within this, or it is not healthy. Its event loop never computes. */
+  llamaAnswerMsMax: 5_000,
+  /** Embedded engine: how long the child may take to leave after close; then it is killed. Longer than one batch. */
+  llamaCloseMsMax: 5_000,
+  /** Embedded engine: samples asked for and not yet reported; above it a draw is told to try again. */
+  llamaSamplesMax: 4_096,
+  /** Embedded engine: sequences in one context, warm prompts included (llama.cpp's own bound). */
+  llamaSequencesMax: 256,
+  /** Embedded engine: prompt tokens evaluated between two looks at the signal. */
+  llamaPrefillTokensMax: 256,
+  /** Embedded engine: a prompt must leave this much room to answer (or maxTokens, if less); else it does not fit. */
+  llamaRoomTokensMin: 16,
+  /** Embedded engine: stop sequences, and the characters of one. They are searched for after each token. */
+  llamaStopsMax: 8,
+  llamaStopCharsMax: 256,
+  /** Distinct values of a metric label that the outside names (model, pool); further ones are counted as "other". */
+  metricLabelValuesMax: 50,
+  /** A gauge read from elsewhere (queue depths) may take this long before a scrape goes on without it. */
+  metricsCollectMs: 2_000,
+  /** One string in a log line or in /debug/state, characters; longer ones are cut. */
+  loggedStringCharsMax: 2_048,
+  /** Entries of one list or map in a log line or in /debug/state, and how deep they may nest. */
+  loggedEntriesMax: 256,
+  loggedDepthMax: 8,
+  /** The observability door: header bytes, time for the headers, time for a request, open connections. Slow or greedy peers cost no more than this. */
+  httpHeaderBytesMax: 8 * KiB,
+  httpHeadersMs: 5_000,
+  httpRequestMs: 15_000,
+  httpConnectionsMax: 64,
+  /** How long that door waits for answers under way when it closes. */
+  httpCloseMs: 1_000,
+  /** A configuration file. */
+  configBytesMax: 1 * MiB,
+  /** Engines one worker may list. */
+  enginesMax: 64,
+  /** What a process may take beyond its drain grace before it is ended anyway. */
+  shutdownMarginMs: 10_000,
 } as const;
 
 function holds(relation: boolean, words: string): void {
@@ -89,8 +203,24 @@ function holds(relation: boolean, words: string): void {
 
 holds(limits.workingEveryMs * 3 <= limits.ackWaitMs, 'two renewals may be lost before a delivery is given away');
 holds(limits.heartbeatMs * 3 <= limits.leaseMs, 'a lease outlives two lost heartbeats');
-holds(limits.inlineContentBytesMax < limits.recordContentBytesMax, 'what is inline fits the record');
+holds(
+  limits.busyRequestsMax * (limits.tokenCharsMax + 2) + limits.actorsMax * (limits.actorReasonCharsMax * 3 + 500) <
+    limits.controlBytesMax,
+  'the fullest lease fits a control message',
+);
+holds(
+  limits.inlineContentCharsMax * 3 < limits.recordContentBytesMax,
+  'what is inline fits the record, at three bytes a unit',
+);
 holds(limits.recordContentBytesMax < limits.natsPayloadBytesMax, 'a record fits a NATS message');
 holds(limits.sampleTextBytesMax * 2 < limits.natsPayloadBytesMax, 'a sample with its parts fits a NATS message');
 holds(limits.contentBytesMax < limits.grpcMessageBytesMax, 'a content at its limit fits a gRPC message');
+holds(
+  limits.pubAckMs * limits.publishTriesMax < limits.duplicateWindowMs,
+  'a repeated publish is known for what it is',
+);
+holds(limits.timeBudgetMsMax < limits.workKeepMs, 'a task outlives the time budget of its request');
+holds(limits.pullHeldMs < limits.ackWaitMs, 'a held delivery is handed back before it would be given away');
+holds(limits.streamOpenBytesMax >= limits.contentBytesMax, 'a stream takes any single content');
 holds(limits.pullsWaitingMax >= 2 * limits.slotsMax, 'every slot of the largest worker may park a pull');
+holds(limits.httpHeadersMs < limits.httpRequestMs, 'headers arrive within a request');
