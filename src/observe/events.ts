@@ -20,7 +20,7 @@ export interface EventMap {
   /** A caller joined a running request, or was given the stored verdict. */
   'request.known': { readonly requestId: string; readonly how: 'joined' | 'stored' | 'elsewhere' };
   /** A request of a dead coordinator goes on here. */
-  'request.taken_over': { readonly requestId: string; readonly owner: string; readonly samplesThere: number };
+  'request.taken_over': { readonly requestId: string; readonly owner: string };
   'request.finished': {
     readonly requestId: string;
     readonly tenant: string;

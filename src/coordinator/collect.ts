@@ -1,0 +1,196 @@
+// Collect: drives one request's pure gather with what happens: notices from the ledger, the clock, the dispatcher's turns.
+//
+//   C1. Notices may be lost or come twice: silence, a reconnect and the end of the time budget each read the ledger itself.
+//   C2. When `collect` resolves, nothing of this request is subscribed, queued at the dispatcher or timed any more.
+
+import { FaultError, fault, type Fault } from '../fault.js';
+import type { Sample } from '../grm/sample.js';
+import { limits } from '../limits.js';
+import { gather, missing, startGather, unranked, type Gather, type GatherEvent } from '../work/gather.js';
+import { planShards, shardSamples } from '../work/plan.js';
+import type { MetaTask, RequestRecord } from '../work/shard.js';
+import type { CoordinatorContext } from './context.js';
+
+export type Collected =
+  | { readonly kind: 'gathered'; readonly gather: Gather }
+  /** `cancelled`: nobody wants it any more; `abandoned`: this process goes away, another coordinator goes on. */
+  | { readonly kind: 'stopped'; readonly why: StopReason; readonly gather: Gather }
+  | { readonly kind: 'failed'; readonly fault: Fault; readonly gather: Gather };
+
+export type StopReason = 'cancelled' | 'abandoned';
+
+/** The run that a collection belongs to; `signal.reason` is a StopReason. */
+export interface Run {
+  readonly signal: AbortSignal;
+  readonly onSample: (sample: Sample) => void;
+  /** Registers a call for every tick of the shared clock (about one per second) and for every reconnect; returns how to end it. */
+  readonly onTick: (tick: (why: 'tick' | 'reconnected') => void) => () => void;
+}
+
+/**
+ * Draws the request's samples (and has them ranked) until all are there, the budget ends, or the run is stopped.
+ * @param fresh the record was accepted just now: the ledger cannot hold samples that no worker will repeat
+ * @param deadlineAtMs end of the time budget on this process's clock
+ */
+export async function collect(
+  record: RequestRecord,
+  fresh: boolean,
+  deadlineAtMs: number,
+  run: Run,
+  context: CoordinatorContext,
+): Promise<Collected> {
+  const { ledger, work, clock, dispatcher, events, members, settings } = context;
+  const { requestId, plan } = record;
+  // Unique per run: a request that was cancelled and comes again within the server's duplicate window must not have its shards dropped.
+  const epoch = `${settings.nodeId}.${clock.now().toString(36)}`;
+  const inline = contentChars(record) <= limits.inlineContentCharsMax;
+
+  let state = startGather(plan.k, plan.meta);
+  let lastNewsAtMs = clock.now();
+  let metaGoneSinceMs: number | undefined;
+  let settled: (collected: Collected) => void = () => undefined;
+  const outcome = new Promise<Collected>((resolve) => (settled = resolve));
+  const finish = (collected: Collected): void => settled(collected);
+  const fail = (error: unknown): void => {
+    if (error instanceof FaultError) finish({ kind: 'failed', fault: error.fault, gather: state });
+    else {
+      events.emit('trouble', { where: 'collect', error, requestId });
+      finish({ kind: 'failed', fault: fault('internal', 'the request failed inside the coordinator'), gather: state });
+    }
+  };
+
+  const account = dispatcher.open(record.tenant, record.class);
+  const apply = (event: GatherEvent): void => {
+    const next = gather(state, event);
+    if (next === state) {
+      if (event.kind === 'sample' || event.kind === 'meta') {
+        events.emit('result.suppressed', { requestId, stage: event.kind, where: 'gather' });
+      }
+      return;
+    }
+    state = next;
+    lastNewsAtMs = clock.now();
+    if (event.kind === 'sample') {
+      account.settle(1);
+      run.onSample(event.sample);
+      if (event.sample.kind === 'scored' && plan.meta) rank(event.sample);
+    }
+    if (state.kind !== 'gathering') finish({ kind: 'gathered', gather: state });
+  };
+
+  /** Valid samples go to the meta RM as they come; those of one turn of the event loop travel together. */
+  let toRank: Sample[] = [];
+  const rank = (sample: Sample): void => {
+    toRank.push(sample);
+    if (toRank.length > 1) return;
+    queueMicrotask(() => {
+      const samples = toRank.filter(({ index }) => !state.metas.has(index));
+      toRank = [];
+      if (state.kind !== 'gathering' || samples.length === 0) return;
+      const tasks = samples.map((each) => metaTask(record, each, inline, deadlineAtMs, clock.now()));
+      work.putMetaTasks(settings.metaPool, epoch, tasks).then((put) => {
+        // A full meta queue loses no sample: the vote goes on with the meta rewards there are.
+        if (put.kind === 'full') events.emit('trouble', { where: 'meta queue', error: new Error('full'), requestId });
+      }, fail);
+    });
+  };
+
+  const draw = (): void => {
+    const { engines, busyRatio } = members.fleet();
+    const samplesMax = shardSamples(plan.k, engines, busyRatio, settings.shardSamplesMax);
+    for (const shard of planShards(record, missing(state), { deadlineAtMs, nowMs: clock.now(), samplesMax, inline })) {
+      account.submit(shard.samples.length, () => {
+        work.putShards(settings.pool, epoch, [shard]).then((put) => {
+          if (put.kind === 'full') {
+            finish({
+              kind: 'failed',
+              fault: fault('overloaded', 'the work queue is full', { retryAfterMs: 1_000 }),
+              gather: state,
+            });
+          }
+        }, fail);
+      });
+    }
+  };
+
+  /** Reads from the ledger what notices may have missed (C1). */
+  const replay = async (): Promise<void> => {
+    const samples = await ledger.samples(requestId, missing(state));
+    for (const sample of samples.values()) apply({ kind: 'sample', sample });
+    if (plan.meta) {
+      const metas = await ledger.metas(requestId, unranked(state));
+      for (const result of metas.values()) apply({ kind: 'meta', result });
+    }
+  };
+
+  const onTick = (why: 'tick' | 'reconnected'): void => {
+    const now = clock.now();
+    if (why === 'reconnected' || now - lastNewsAtMs >= settings.silenceMs) {
+      lastNewsAtMs = now;
+      replay().catch((error: unknown) => events.emit('trouble', { where: 'replay', error, requestId }));
+    }
+    if (!plan.meta || missing(state).length > 0 || members.metaServing() !== 0) metaGoneSinceMs = undefined;
+    else if ((metaGoneSinceMs ??= now) + settings.metaPatienceMs <= now) apply({ kind: 'meta_gone' });
+  };
+
+  const onStop = (): void => finish({ kind: 'stopped', why: run.signal.reason as StopReason, gather: state });
+  const onBudgetEnd = (): void => {
+    replay().then(
+      () => apply({ kind: 'expired' }),
+      () => apply({ kind: 'expired' }),
+    );
+  };
+
+  if (run.signal.aborted) return { kind: 'stopped', why: run.signal.reason as StopReason, gather: state };
+  run.signal.addEventListener('abort', onStop);
+  const cancelTimer = clock.after(deadlineAtMs - clock.now(), onBudgetEnd);
+  const endTicks = run.onTick(onTick);
+  let unfollow = (): void => undefined;
+  try {
+    const following = await ledger.follow(requestId, {
+      sample: (sample) => apply({ kind: 'sample', sample }),
+      meta: (result) => apply({ kind: 'meta', result }),
+    });
+    unfollow = () => following.close();
+    if (!fresh) await replay();
+    draw();
+    return await outcome;
+  } catch (error) {
+    fail(error);
+    return await outcome;
+  } finally {
+    run.signal.removeEventListener('abort', onStop);
+    cancelTimer();
+    endTicks();
+    unfollow();
+    account.close();
+  }
+}
+
+function contentChars(record: RequestRecord): number {
+  const { messages, responses, reference, principles } = record.content;
+  let chars = reference?.length ?? 0;
+  for (const message of messages) chars += message.content.length;
+  for (const response of responses) chars += response.length;
+  for (const principle of principles) chars += principle.text.length;
+  return chars;
+}
+
+function metaTask(
+  record: RequestRecord,
+  sample: Sample,
+  inline: boolean,
+  deadlineAtMs: number,
+  nowMs: number,
+): MetaTask {
+  return {
+    requestId: record.requestId,
+    index: sample.index,
+    ...(sample.text.length <= limits.inlineContentCharsMax && { sample }),
+    ...(inline && { content: record.content }),
+    deadlineAtMs,
+    nonce: record.nonce,
+    queuedAtMs: nowMs,
+    class: record.class,
+  };
+}

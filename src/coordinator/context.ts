@@ -1,0 +1,55 @@
+// What the coordinator works with: interfaces and values, wired together in services/coordinator.
+
+import type { Class } from '../grm/query.js';
+import type { Events } from '../observe/events.js';
+import type { Clock } from '../process/clock.js';
+import type { Ledger, WorkQueue } from '../queue/queue.js';
+import type { PlanDefaults } from '../work/plan.js';
+import type { Admission } from './admission.js';
+import type { Dispatcher } from './dispatch.js';
+
+/** What the coordinator wants to know of the cluster's members. */
+export interface Members {
+  /** 'unknown' while membership cannot be read: then nothing is taken over. */
+  alive(nodeId: string): boolean | 'unknown';
+  /** Coordinators alive now, this one included. */
+  coordinators(): readonly string[];
+  /** Meta workers that serve now; 'unknown' while membership cannot be read. */
+  metaServing(): number | 'unknown';
+  /** Engines that draw samples now, and the share of their slots in use (0..1). */
+  fleet(): { readonly engines: number; readonly busyRatio: number };
+  /** Tells every worker to drop what it does for this request. */
+  cancel(requestId: string): void;
+}
+
+export interface CoordinatorSettings {
+  readonly nodeId: string;
+  readonly pool: string;
+  readonly metaPool: string;
+  readonly defaults: PlanDefaults;
+  readonly defaultClass: Class;
+  readonly shardSamplesMax: number;
+  /** A request whose last caller left runs on for so long, so that a caller's retry can join it. */
+  readonly lingerMs: number;
+  /** How long the meta RM may be away before a request that waits for it alone is voted on without. */
+  readonly metaPatienceMs: number;
+  /** After so long without news a request reads the ledger, in case a notice was lost. */
+  readonly silenceMs: number;
+  /** How often unfinished requests of dead coordinators are looked for when no membership change calls for it. */
+  readonly takeoverEveryMs: number;
+}
+
+export interface CoordinatorContext {
+  readonly settings: CoordinatorSettings;
+  readonly ledger: Ledger;
+  readonly work: WorkQueue;
+  readonly members: Members;
+  readonly admission: Admission;
+  readonly dispatcher: Dispatcher;
+  readonly events: Events;
+  readonly clock: Clock;
+  /** Hash of a loaded template by name (undefined: the default one); undefined when there is no such name. */
+  readonly templateHash: (name: string | undefined) => string | undefined;
+  /** Names of the loaded templates, for messages. */
+  readonly templateNames: readonly string[];
+}

@@ -1,0 +1,86 @@
+// Dispatch: lets shards into the work queue only as far as the window allows, in fair order. The queue behind it stays shallow, so
+// the order is decided here at the last moment, and a burst of one tenant does not stand in front of all others.
+//
+//   D1. Samples sent and not yet answered stay below the window plus one shard.
+//   D2. What a finished or cancelled request had sent is given back exactly once.
+
+import type { Class } from '../grm/query.js';
+import { FairQueue } from './fair.js';
+
+export interface DispatchWeights {
+  readonly class: Readonly<Record<Class, number>>;
+  readonly tenant: Readonly<Record<string, number>>;
+}
+
+/** One request's account with the dispatcher. */
+export interface Account {
+  /** Queues a send of `cost` samples; `send` runs when it is due. */
+  submit(cost: number, send: () => void): void;
+  /** `samples` of what was sent were answered. */
+  settle(samples: number): void;
+  /** Gives back what is out; what still waits is dropped when its turn comes. */
+  close(): void;
+}
+
+interface Waiting {
+  readonly isOpen: () => boolean;
+  readonly cost: number;
+  readonly send: () => void;
+}
+
+export class Dispatcher {
+  readonly #queue = new FairQueue<Waiting>();
+  #out = 0;
+
+  constructor(
+    private readonly windowSamples: number,
+    private readonly weights: DispatchWeights,
+  ) {}
+
+  get waiting(): number {
+    return this.#queue.size;
+  }
+
+  open(tenant: string, klass: Class): Account {
+    const flow = `${klass}/${tenant}`;
+    const weight = this.weights.class[klass] * (this.weights.tenant[tenant] ?? 1);
+    let out = 0;
+    let open = true;
+    const giveBack = (samples: number): void => {
+      const back = Math.min(samples, out);
+      out -= back;
+      this.#out -= back;
+      this.#pump();
+    };
+    return {
+      submit: (cost, send) => {
+        if (!open) return;
+        this.#queue.push(flow, weight, cost, {
+          isOpen: () => open,
+          cost,
+          send: () => {
+            out += cost;
+            send();
+          },
+        });
+        this.#pump();
+      },
+      settle: giveBack,
+      close: () => {
+        if (!open) return;
+        open = false;
+        giveBack(out);
+      },
+    };
+  }
+
+  #pump(): void {
+    while (this.#queue.size > 0 && this.#out < this.windowSamples) {
+      const next = this.#queue.pop();
+      if (!next) return;
+      if (!next.isOpen()) continue;
+      this.#out += next.cost;
+      next.send();
+    }
+  }
+}

@@ -1,0 +1,76 @@
+// Elsewhere: a request whose record is in the ledger already. Its verdict may be stored, another coordinator may be at it, or nobody.
+
+import { fault } from '../fault.js';
+import type { Verdict } from '../grm/verdict.js';
+import { sleep } from '../process/clock.js';
+import type { RequestRecord } from '../work/shard.js';
+import type { Run } from './collect.js';
+import type { CoordinatorContext } from './context.js';
+import type { ScoreOutcome } from './coordinator.js';
+
+export type Elsewhere = ScoreOutcome | { readonly kind: 'ours_to_finish'; readonly record: RequestRecord };
+
+/** How often a request that runs elsewhere is looked after, besides the notices. */
+const lookEveryMs = 1_000;
+
+/** Waits for the verdict of a request that was accepted before, or says that it is ours to finish. Bounded by the draft's time budget and by `run.signal`. */
+export async function finishedElsewhere(
+  draft: RequestRecord,
+  run: Run,
+  context: CoordinatorContext,
+): Promise<Elsewhere> {
+  const { ledger, members, clock, events, settings } = context;
+  const { requestId } = draft;
+  const deadlineAtMs = clock.now() + draft.plan.timeBudgetMs;
+
+  let notice: Verdict | undefined;
+  let wake = new AbortController();
+  const following = await ledger.follow(requestId, {
+    sample: (sample) => run.onSample(sample),
+    verdict: (verdict) => {
+      notice = verdict;
+      wake.abort();
+    },
+  });
+  const stop = (): void => wake.abort();
+  run.signal.addEventListener('abort', stop);
+  try {
+    for (let look = 0; ; look++) {
+      const record = await ledger.record(requestId);
+      if (record && record.digest !== draft.digest) {
+        return {
+          kind: 'fault',
+          fault: fault('key_reused', 'this idempotency key belongs to a request with other content or options'),
+        };
+      }
+      const verdict = notice ?? (await ledger.verdict(requestId));
+      if (verdict) {
+        events.emit('request.known', { requestId, how: look === 0 ? 'stored' : 'elsewhere' });
+        return { kind: 'verdict', verdict };
+      }
+      // The record is gone without a verdict: it was cancelled a moment ago, and this is its retry.
+      if (!record) {
+        const accepted = await ledger.accept(draft);
+        if (accepted.kind === 'new') return { kind: 'ours_to_finish', record: draft };
+      } else if (record.owner === settings.nodeId || members.alive(record.owner) === false) {
+        return { kind: 'ours_to_finish', record };
+      }
+      if (run.signal.aborted)
+        return { kind: 'fault', fault: fault('cancelled', 'the caller went away; the request goes on elsewhere') };
+      const leftMs = deadlineAtMs - clock.now();
+      if (leftMs <= 0)
+        return {
+          kind: 'fault',
+          fault: fault(
+            'deadline_exceeded',
+            'the request is running elsewhere and was not finished within this time budget',
+          ),
+        };
+      wake = new AbortController();
+      await sleep(clock, Math.min(lookEveryMs, leftMs), wake.signal);
+    }
+  } finally {
+    run.signal.removeEventListener('abort', stop);
+    following.close();
+  }
+}

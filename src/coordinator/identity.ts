@@ -1,0 +1,56 @@
+// Identity: which request this is. The same key, or without a key the same content and options, is the same request: it joins the
+// running one or gets the stored verdict, and no sample is paid for twice (promise P2).
+
+import { createHash } from 'node:crypto';
+import type { Content } from '../grm/query.js';
+import type { ScoreInput } from './coordinator.js';
+
+export interface Identity {
+  /** "r" and 32 hexadecimal digits: a safe subject token that tells nothing of key, tenant or content. */
+  readonly requestId: string;
+  /** SHA-256 of content and options: a key that comes back with another digest was reused. */
+  readonly digest: string;
+  /** Eight hexadecimal digits that mark responses in prompts. It depends on the responses themselves, so no response can contain its own (promise P8). */
+  readonly nonce: string;
+}
+
+export function identify(input: ScoreInput): Identity {
+  const digest = sha256(JSON.stringify([canonicalContent(input.content), canonicalOptions(input.options)]));
+  const requestId =
+    input.idempotencyKey === undefined || input.idempotencyKey === ''
+      ? requestIdFrom('content', input.tenant, digest)
+      : requestIdOfKey(input.idempotencyKey, input.tenant);
+  return { requestId, digest, nonce: sha256(`nonce\0${requestId}\0${digest}`).slice(0, 8) };
+}
+
+/** The id of the request that a tenant's idempotency key names. */
+export function requestIdOfKey(key: string, tenant: string): string {
+  return requestIdFrom('key', tenant, key);
+}
+
+export function isRequestId(text: string): boolean {
+  return /^r[0-9a-f]{32}$/.test(text);
+}
+
+function requestIdFrom(kind: 'key' | 'content', tenant: string, value: string): string {
+  return `r${sha256(`${kind}\0${tenant}\0${value}`).slice(0, 32)}`;
+}
+
+function canonicalContent(content: Content): unknown {
+  return [
+    content.messages.map((m) => [m.role, m.content]),
+    content.responses,
+    content.reference ?? null,
+    content.principles.map((p) => [p.text, p.weightPercent ?? null]),
+  ];
+}
+
+/** What changes the answer. The time budget and quorum only say how long to wait for it, so a retry with another budget is still the same request. */
+function canonicalOptions(options: ScoreInput['options']): unknown {
+  const { k, kMeta, vote, temperature, topP, maxTokens, seed, template, meta } = options;
+  return [k, kMeta, vote, temperature, topP, maxTokens, seed, template, meta].map((value) => value ?? null);
+}
+
+function sha256(text: string): string {
+  return createHash('sha256').update(text).digest('hex');
+}

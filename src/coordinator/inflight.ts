@@ -1,0 +1,184 @@
+// Inflight: the requests that run on this coordinator, and who waits for each.
+//
+//   I1. One run per request id, however many callers.
+//   I2. A run whose last caller left goes on for `lingerMs` (a retry may join it), then it is cancelled. A run without callers from the
+//       start (a take-over) is never cancelled for want of them.
+
+import { fault } from '../fault.js';
+import type { Sample } from '../grm/sample.js';
+import { limits } from '../limits.js';
+import type { Clock } from '../process/clock.js';
+import type { Run, StopReason } from './collect.js';
+import type { Caller, ScoreOutcome } from './coordinator.js';
+
+type Tick = (why: 'tick' | 'reconnected') => void;
+
+interface Running {
+  readonly requestId: string;
+  readonly digest: string;
+  readonly startedAtMs: number;
+  readonly controller: AbortController;
+  readonly samples: Map<number, Sample>;
+  readonly watchers: Set<(sample: Sample) => void>;
+  readonly outcome: Promise<ScoreOutcome>;
+  callers: number;
+  endLinger: () => void;
+}
+
+export class Inflight {
+  readonly #running = new Map<string, Running>();
+  readonly #ticks = new Set<Tick>();
+  readonly #idle = new Set<() => void>();
+
+  constructor(
+    private readonly clock: Clock,
+    private readonly lingerMs: number,
+  ) {}
+
+  get size(): number {
+    return this.#running.size;
+  }
+
+  digest(requestId: string): string | undefined {
+    return this.#running.get(requestId)?.digest;
+  }
+
+  has(requestId: string): boolean {
+    return this.#running.has(requestId);
+  }
+
+  ids(): IterableIterator<string> {
+    return this.#running.keys();
+  }
+
+  /** When the oldest running request started; now when none runs. */
+  oldestAtMs(): number {
+    for (const running of this.#running.values()) return running.startedAtMs;
+    return this.clock.now();
+  }
+
+  /** Starts the run of a request that is not running. */
+  start(requestId: string, digest: string, work: (run: Run) => Promise<ScoreOutcome>): void {
+    if (this.#running.has(requestId)) throw new Error(`inflight: ${requestId} runs already (I1)`);
+    const controller = new AbortController();
+    const samples = new Map<number, Sample>();
+    const watchers = new Set<(sample: Sample) => void>();
+    const run: Run = {
+      signal: controller.signal,
+      onSample: (sample) => {
+        if (samples.has(sample.index)) return;
+        samples.set(sample.index, sample);
+        for (const watch of watchers) watch(sample);
+      },
+      onTick: (tick) => {
+        this.#ticks.add(tick);
+        return () => void this.#ticks.delete(tick);
+      },
+    };
+    const running: Running = {
+      requestId,
+      digest,
+      startedAtMs: this.clock.now(),
+      controller,
+      samples,
+      watchers,
+      outcome: work(run).finally(() => {
+        running.endLinger();
+        this.#running.delete(requestId);
+        if (this.#running.size === 0) for (const wake of this.#idle) wake();
+      }),
+      callers: 0,
+      endLinger: () => undefined,
+    };
+    this.#running.set(requestId, running);
+  }
+
+  /** Waits for a running request on behalf of one caller, within the caller's deadline. */
+  join(requestId: string, caller: Caller): Promise<ScoreOutcome> {
+    const running = this.#running.get(requestId);
+    if (!running)
+      return Promise.resolve({ kind: 'fault', fault: fault('not_found', 'the request is not running here') });
+    if (running.callers >= limits.waitersMax) {
+      return Promise.resolve({
+        kind: 'fault',
+        fault: fault('overloaded', `${limits.waitersMax} callers wait for this request already`, {
+          retryAfterMs: 1_000,
+        }),
+      });
+    }
+    running.callers++;
+    running.endLinger();
+    const watch = caller.onSample && watcher(caller.onSample);
+    if (watch) {
+      for (const sample of running.samples.values()) watch(sample);
+      running.watchers.add(watch);
+    }
+    return new Promise((resolve) => {
+      let open = true;
+      const leave = (outcome: ScoreOutcome): void => {
+        if (!open) return;
+        open = false;
+        caller.signal.removeEventListener('abort', onGone);
+        endTimer();
+        if (watch) running.watchers.delete(watch);
+        running.callers--;
+        if (running.callers === 0 && this.#running.get(requestId) === running) {
+          running.endLinger = this.clock.after(this.lingerMs, () => this.#stop(running, 'cancelled'));
+        }
+        resolve(outcome);
+      };
+      const onGone = (): void => leave({ kind: 'fault', fault: fault('cancelled', 'the caller went away') });
+      const endTimer = Number.isFinite(caller.deadlineAtMs)
+        ? this.clock.after(caller.deadlineAtMs - this.clock.now(), () =>
+            leave({
+              kind: 'fault',
+              fault: fault(
+                'deadline_exceeded',
+                'the deadline passed before the verdict; a retry joins the running request',
+              ),
+            }),
+          )
+        : () => undefined;
+      caller.signal.addEventListener('abort', onGone);
+      if (caller.signal.aborted) onGone();
+      void running.outcome.then(leave);
+    });
+  }
+
+  /** False when it does not run here. */
+  cancel(requestId: string): boolean {
+    const running = this.#running.get(requestId);
+    if (running) this.#stop(running, 'cancelled');
+    return running !== undefined;
+  }
+
+  tick(why: 'tick' | 'reconnected'): void {
+    for (const tick of [...this.#ticks]) tick(why);
+  }
+
+  /** Resolves when nothing runs, at the latest after `graceMs`; what still runs then is abandoned to another coordinator. */
+  async drained(graceMs: number): Promise<void> {
+    if (this.#running.size === 0) return;
+    await new Promise<void>((resolve) => {
+      const wake = (): void => {
+        cancel();
+        this.#idle.delete(wake);
+        resolve();
+      };
+      const cancel = this.clock.after(graceMs, wake);
+      this.#idle.add(wake);
+    });
+    const left = [...this.#running.values()];
+    for (const running of left) this.#stop(running, 'abandoned');
+    await Promise.all(left.map((running) => running.outcome));
+  }
+
+  #stop(running: Running, why: StopReason): void {
+    running.controller.abort(why);
+  }
+}
+
+/** A sample seen before the vote: kept until the vote says otherwise. */
+function watcher(onSample: NonNullable<Caller['onSample']>): (sample: Sample) => void {
+  return (sample) => onSample({ sample, kept: sample.kind === 'scored' ? 'kept' : 'invalid' });
+}

@@ -1,0 +1,245 @@
+// Score: one request from the door to the answer, top to bottom.
+//
+//   S1. Nothing is drawn before the request's record is stored, and no verdict is given before it is stored: whoever dies in between,
+//       another coordinator finishes the request from the ledger (promise P1).
+//   S2. Every way out releases the ticket, the subscription and the queue's shards.
+//   S3. A verdict that is INVALID only because time ran out is answered and not stored: a retry goes on from the samples that are there.
+
+import { FaultError, fault, type Fault } from '../fault.js';
+import type { Verdict } from '../grm/verdict.js';
+import { vote } from '../grm/vote.js';
+import { missing } from '../work/gather.js';
+import { resolvePlan } from '../work/plan.js';
+import type { RequestRecord } from '../work/shard.js';
+import { collect, type Collected, type Run } from './collect.js';
+import type { CoordinatorContext } from './context.js';
+import type { ScoreInput, ScoreOutcome } from './coordinator.js';
+import { finishedElsewhere } from './elsewhere.js';
+import type { Identity } from './identity.js';
+
+/** A request that came through a door, or one that a dead coordinator left behind. */
+export type Job =
+  | {
+      readonly kind: 'new';
+      readonly input: ScoreInput;
+      readonly identity: Identity;
+      /** What the caller's own deadline leaves, milliseconds; bounds the time budget. */
+      readonly callerMs: number;
+    }
+  | { readonly kind: 'resume'; readonly record: RequestRecord };
+
+/** Never rejects. */
+export async function scoreRequest(job: Job, run: Run, context: CoordinatorContext): Promise<ScoreOutcome> {
+  const { admission, clock, events } = context;
+  const startedAtMs = clock.now();
+
+  // 1. Admission: within bounds, or shed with a retry delay. What was accepted once is not shed again.
+  const drafted = draft(job, startedAtMs, context);
+  if (drafted.kind === 'fault') return drafted;
+  const { record, contentBytes } = drafted;
+  const admitted = admission.admit(record.plan.k, contentBytes);
+  if (admitted.kind === 'refused') {
+    events.emit('admission.rejected', {
+      tenant: record.tenant,
+      class: record.class,
+      reason: admitted.fault.kind,
+      why: admitted.why,
+    });
+    return { kind: 'fault', fault: admitted.fault };
+  }
+
+  try {
+    // 2. Durable acceptance, or the verdict of whoever accepted it before.
+    const mine = job.kind === 'resume' ? resumed(record, context) : await accept(record, contentBytes, run, context);
+    if (mine.kind !== 'mine') return mine;
+
+    // 3. Samples are drawn and ranked until all are there, the outcome is decided or the time budget ends.
+    const collected = await collect(mine.record, mine.fresh, startedAtMs + mine.record.plan.timeBudgetMs, run, context);
+
+    // 4. Vote, store, answer.
+    const outcome = await conclude(mine.record, collected, startedAtMs, context);
+    report(mine.record, outcome, startedAtMs, context);
+    return outcome;
+  } catch (error) {
+    const failed =
+      error instanceof FaultError ? error.fault : fault('internal', 'the request failed inside the coordinator');
+    if (!(error instanceof FaultError)) events.emit('trouble', { where: 'score', error, requestId: record.requestId });
+    const outcome: ScoreOutcome = { kind: 'fault', fault: failed };
+    report(record, outcome, startedAtMs, context);
+    return outcome;
+  } finally {
+    admitted.ticket.release();
+  }
+}
+
+type Drafted =
+  | { readonly kind: 'drafted'; readonly record: RequestRecord; readonly contentBytes: number }
+  | { readonly kind: 'fault'; readonly fault: Fault };
+
+/** The record as it will be stored: defaults applied, template named by hash. */
+function draft(job: Job, nowMs: number, context: CoordinatorContext): Drafted {
+  const { settings, members } = context;
+  if (job.kind === 'resume') return { kind: 'drafted', record: job.record, contentBytes: contentSize(job.record) };
+  const { input, identity, callerMs } = job;
+  const templateHash = context.templateHash(input.options.template);
+  if (templateHash === undefined) {
+    const description = `no template "${input.options.template ?? ''}" is loaded; there is ${context.templateNames.join(', ')}`;
+    return {
+      kind: 'fault',
+      fault: fault('invalid_request', description, { violations: [{ field: 'options.template', description }] }),
+    };
+  }
+  const plan = resolvePlan(input.options, settings.defaults, {
+    metaServing: members.metaServing() !== 0,
+    templateHash,
+  });
+  const record: RequestRecord = {
+    requestId: identity.requestId,
+    digest: identity.digest,
+    tenant: input.tenant,
+    class: input.class,
+    content: input.content,
+    plan: { ...plan, timeBudgetMs: Math.max(1, Math.min(plan.timeBudgetMs, callerMs)) },
+    nonce: identity.nonce,
+    owner: settings.nodeId,
+    acceptedAtMs: nowMs,
+  };
+  return { kind: 'drafted', record, contentBytes: input.contentBytes };
+}
+
+type Mine = { readonly kind: 'mine'; readonly record: RequestRecord; readonly fresh: boolean } | ScoreOutcome;
+
+async function accept(
+  record: RequestRecord,
+  contentBytes: number,
+  run: Run,
+  context: CoordinatorContext,
+): Promise<Mine> {
+  const { ledger, events } = context;
+  const accepted = await ledger.accept(record);
+  switch (accepted.kind) {
+    case 'new':
+      events.emit('request.accepted', {
+        requestId: record.requestId,
+        tenant: record.tenant,
+        class: record.class,
+        k: record.plan.k,
+        responses: record.content.responses.length,
+        contentBytes,
+      });
+      return { kind: 'mine', record, fresh: true };
+    case 'full':
+      events.emit('admission.rejected', {
+        tenant: record.tenant,
+        class: record.class,
+        reason: 'overloaded',
+        why: 'queue_full',
+      });
+      return { kind: 'fault', fault: fault('overloaded', 'the request ledger is full', { retryAfterMs: 2_000 }) };
+    case 'known': {
+      const found = await finishedElsewhere(record, run, context);
+      return found.kind === 'ours_to_finish' ? resumed(found.record, context) : found;
+    }
+  }
+}
+
+function resumed(record: RequestRecord, context: CoordinatorContext): Extract<Mine, { kind: 'mine' }> {
+  const { requestId, owner } = record;
+  if (owner !== context.settings.nodeId) context.events.emit('request.taken_over', { requestId, owner });
+  return { kind: 'mine', record, fresh: false };
+}
+
+async function conclude(
+  record: RequestRecord,
+  collected: Collected,
+  startedAtMs: number,
+  context: CoordinatorContext,
+): Promise<ScoreOutcome> {
+  const { ledger, clock } = context;
+  if (collected.kind !== 'gathered') {
+    await letGo(record, collected, context);
+    return { kind: 'fault', fault: collected.kind === 'failed' ? collected.fault : stopFault(collected.why) };
+  }
+
+  const { samples, metas, k } = collected.gather;
+  const verdict = vote({
+    requestId: record.requestId,
+    responses: record.content.responses.length,
+    plan: record.plan,
+    samples: [...samples.values()],
+    metas: [...metas.values()],
+    startedAtMs,
+    finishedAtMs: clock.now(),
+  });
+  const cut = samples.size < k;
+  if (cut) await withdraw(record.requestId, context);
+  if (cut && verdict.kind === 'invalid') {
+    await ledger.forget(record.requestId);
+    return { kind: 'verdict', verdict };
+  }
+  return { kind: 'verdict', verdict: await store(verdict, context) };
+}
+
+/** The verdict as stored: another coordinator's, when that one came first. */
+async function store(verdict: Verdict, context: CoordinatorContext): Promise<Verdict> {
+  const put = await context.ledger.putVerdict(verdict);
+  if (put === 'stored') return verdict;
+  return (await context.ledger.verdict(verdict.requestId)) ?? verdict;
+}
+
+/** A cancelled or shed request leaves the queues and is not taken over; an abandoned one stays accepted for another coordinator. */
+async function letGo(
+  record: RequestRecord,
+  collected: Exclude<Collected, { kind: 'gathered' }>,
+  context: CoordinatorContext,
+): Promise<void> {
+  const keep =
+    collected.kind === 'stopped' ? collected.why === 'abandoned' : collected.fault.kind === 'queue_unavailable';
+  if (keep) return;
+  if (missing(collected.gather).length > 0) await withdraw(record.requestId, context);
+  await context.ledger.forget(record.requestId);
+}
+
+async function withdraw(requestId: string, context: CoordinatorContext): Promise<void> {
+  context.members.cancel(requestId);
+  await context.work.withdraw(requestId);
+}
+
+function stopFault(why: 'cancelled' | 'abandoned'): Fault {
+  return why === 'cancelled'
+    ? fault('cancelled', 'the request was cancelled; samples already drawn are kept for a retry')
+    : fault('draining', 'this coordinator went away; retry: the request goes on at another', { retryAfterMs: 500 });
+}
+
+function report(record: RequestRecord, outcome: ScoreOutcome, startedAtMs: number, context: CoordinatorContext): void {
+  const base = {
+    requestId: record.requestId,
+    tenant: record.tenant,
+    class: record.class,
+    durationMs: context.clock.now() - startedAtMs,
+  };
+  if (outcome.kind === 'fault') {
+    context.events.emit('request.finished', { ...base, outcome: outcome.fault.kind });
+    return;
+  }
+  const { verdict } = outcome;
+  context.events.emit('request.finished', {
+    ...base,
+    outcome: verdict.kind,
+    verdict: {
+      vote: verdict.vote,
+      k: verdict.k,
+      kValid: verdict.kValid,
+      degraded: verdict.degraded,
+      tie: verdict.kind === 'valid' && verdict.tie,
+      ...(verdict.kind === 'valid' && verdict.margin !== undefined && { margin: verdict.margin }),
+      ...(verdict.kind === 'valid' && verdict.agreement !== undefined && { agreement: verdict.agreement }),
+    },
+  });
+}
+
+/** UTF-16 units as a stand-in for bytes where the door did not measure them. */
+function contentSize(record: RequestRecord): number {
+  const { messages, responses } = record.content;
+  return messages.reduce((sum, m) => sum + m.content.length, 0) + responses.reduce((sum, r) => sum + r.length, 0);
+}

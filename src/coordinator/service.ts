@@ -1,0 +1,103 @@
+// Service: the coordinator that the doors talk to. It tells requests apart, joins callers to runs, and looks after what others left behind.
+
+import { fault } from '../fault.js';
+import { limits } from '../limits.js';
+import type { DeadLetters } from '../queue/queue.js';
+import type { Caller, Coordinator, CoordinatorLoad, ScoreInput, ScoreOutcome } from './coordinator.js';
+import type { CoordinatorContext } from './context.js';
+import { identify, isRequestId, requestIdOfKey } from './identity.js';
+import { Inflight } from './inflight.js';
+import { scoreRequest, type Job } from './score.js';
+import { retryDead } from './retry.js';
+import { takeover } from './takeover.js';
+import type { StoredVerdict } from '../grm/verdict.js';
+
+/** Kept of the caller's deadline for the vote and the way back: a tenth, at most so much. */
+const answerReserveMsMax = 250;
+
+export interface RunningCoordinator extends Coordinator {
+  /** Call when the connection to the queue came back: running requests read the ledger. */
+  reconnected(): void;
+  /** Call when membership changed: requests of a coordinator that died are taken over. */
+  membersChanged(): void;
+  /** Requests that run here, and since when the oldest does: for the janitor. */
+  busy(): { readonly requestIds: readonly string[]; readonly oldestOpenAtMs: number };
+}
+
+export function openCoordinator(context: CoordinatorContext, dead: DeadLetters): RunningCoordinator {
+  const { clock, admission, dispatcher, ledger, events, settings } = context;
+  const inflight = new Inflight(clock, settings.lingerMs);
+
+  const run = (requestId: string, digest: string, job: Job): void => {
+    inflight.start(requestId, digest, (each) => scoreRequest(job, each, context));
+  };
+  const resume = (job: Extract<Job, { kind: 'resume' }>): void => {
+    const { requestId, digest } = job.record;
+    if (!inflight.has(requestId)) run(requestId, digest, job);
+  };
+
+  const takeovers = takeover(context, {
+    running: (id) => inflight.has(id),
+    resume: (record) => resume({ kind: 'resume', record }),
+  });
+  let cancelTick = clock.after(1_000, function onTick() {
+    inflight.tick('tick');
+    cancelTick = clock.after(1_000, onTick);
+  });
+
+  return {
+    async score(input: ScoreInput, caller: Caller): Promise<ScoreOutcome> {
+      const identity = identify(input);
+      const running = inflight.digest(identity.requestId);
+      if (running !== undefined && running !== identity.digest) {
+        return {
+          kind: 'fault',
+          fault: fault('key_reused', 'this idempotency key belongs to a running request with other content or options'),
+        };
+      }
+      if (running !== undefined) events.emit('request.known', { requestId: identity.requestId, how: 'joined' });
+      else {
+        const leftMs = caller.deadlineAtMs - clock.now();
+        const callerMs = leftMs - Math.min(answerReserveMsMax, leftMs / 10);
+        run(identity.requestId, identity.digest, { kind: 'new', input, identity, callerMs });
+      }
+      return inflight.join(identity.requestId, caller);
+    },
+
+    async stored(idOrKey: string, tenant: string): Promise<StoredVerdict | undefined> {
+      const requestId = isRequestId(idOrKey) ? idOrKey : requestIdOfKey(idOrKey, tenant);
+      const verdict = await ledger.verdict(requestId);
+      if (!verdict) return undefined;
+      const record = await ledger.record(requestId);
+      return { verdict, ...(record && { content: record.content }) };
+    },
+
+    cancel: (requestId) => Promise.resolve(inflight.cancel(requestId)),
+
+    retryDead: (ids) => retryDead(ids, dead, ledger, (record) => resume({ kind: 'resume', record })),
+
+    load(): CoordinatorLoad {
+      const { requests, samples, bytes } = admission.load;
+      return {
+        requestsInFlight: requests,
+        samplesInFlight: samples,
+        bytesInFlight: bytes,
+        waiting: dispatcher.waiting,
+      };
+    },
+
+    async drain(graceMs: number): Promise<void> {
+      admission.drain();
+      takeovers.close();
+      await inflight.drained(graceMs);
+      cancelTick();
+    },
+
+    reconnected: () => inflight.tick('reconnected'),
+    membersChanged: () => takeovers.look(),
+    busy: () => ({
+      requestIds: [...inflight.ids()].slice(0, limits.busyReportedMax),
+      oldestOpenAtMs: inflight.oldestAtMs(),
+    }),
+  };
+}

@@ -1,0 +1,124 @@
+// Plan: from options to what a request really runs with, and from that to shards. Pure: the same record gives the same samples,
+// seeds and permutations wherever and whenever it is planned (promise P3).
+
+import type { Plan, VoteMethod } from '../grm/query.js';
+import { permutations } from '../grm/permute.js';
+import { sampleSeed } from '../grm/seed.js';
+import { limits } from '../limits.js';
+import type { RequestRecord, SampleSpec, Shard } from './shard.js';
+
+/** The server's defaults; `vote: 'auto'` means meta_topk where a meta RM serves, else sum. */
+export interface PlanDefaults {
+  readonly k: number;
+  readonly temperature: number;
+  readonly topP: number;
+  readonly maxTokens: number;
+  readonly vote: VoteMethod | 'auto';
+  /** Quorum = ceil(k * quorumRatio), at least 1. */
+  readonly quorumRatio: number;
+  readonly timeBudgetMs: number;
+}
+
+/** What the caller asked for; absent fields take the defaults. */
+export interface PlanOptions {
+  readonly k?: number;
+  readonly kMeta?: number;
+  readonly vote?: VoteMethod;
+  readonly temperature?: number;
+  readonly topP?: number;
+  readonly maxTokens?: number;
+  readonly quorum?: number;
+  readonly timeBudgetMs?: number;
+  readonly seed?: number;
+  readonly meta?: boolean;
+}
+
+export function votesByMeta(vote: VoteMethod): boolean {
+  return vote === 'meta_topk' || vote === 'meta_weighted';
+}
+
+/** Applies the defaults. One sample has nothing to be ranked against, so k = 1 is greedy and asks no meta RM unless told to. */
+export function resolvePlan(
+  options: PlanOptions,
+  defaults: PlanDefaults,
+  server: { readonly metaServing: boolean; readonly templateHash: string },
+): Plan {
+  const k = options.k ?? defaults.k;
+  const auto =
+    options.meta === true || (options.meta === undefined && server.metaServing && k > 1) ? 'meta_topk' : 'sum';
+  const preferred = defaults.vote === 'auto' ? auto : defaults.vote;
+  const vote = options.vote ?? (options.meta === false && votesByMeta(preferred) ? 'sum' : preferred);
+  return {
+    k,
+    ...(options.kMeta !== undefined && { kMeta: options.kMeta }),
+    vote,
+    temperature: options.temperature ?? (k === 1 ? 0 : defaults.temperature),
+    topP: options.topP ?? defaults.topP,
+    maxTokens: options.maxTokens ?? defaults.maxTokens,
+    quorum: options.quorum ?? Math.max(1, Math.ceil(k * defaults.quorumRatio)),
+    timeBudgetMs: options.timeBudgetMs ?? defaults.timeBudgetMs,
+    templateHash: server.templateHash,
+    meta: options.meta ?? votesByMeta(vote),
+    seed: options.seed ?? 0,
+  };
+}
+
+/**
+ * Samples per shard: few shards share more of a prompt, many finish sooner. An idle fleet gets one shard per free engine, a busy one whole shards.
+ * @param engines engines that serve the pool now; 0 when unknown
+ * @param busyRatio share of the fleet's slots in use, 0..1
+ */
+export function shardSamples(
+  k: number,
+  engines: number,
+  busyRatio: number,
+  samplesMax: number = limits.shardSamplesMax,
+): number {
+  if (engines <= 1 || busyRatio >= 0.5) return Math.min(k, samplesMax);
+  return Math.max(1, Math.min(samplesMax, Math.ceil(k / engines)));
+}
+
+/** What a shard says besides its samples. */
+export interface ShardContext {
+  readonly deadlineAtMs: number;
+  readonly nowMs: number;
+  readonly samplesMax: number;
+  /** Whether the content travels in the shard (it is small). */
+  readonly inline: boolean;
+}
+
+/** Shards for the samples that are not there yet. Samples of one shard share a permutation, and so the whole prompt. */
+export function planShards(record: RequestRecord, missing: readonly number[], context: ShardContext): readonly Shard[] {
+  const { plan, requestId } = record;
+  const orders = permutations(record.content.responses.length, plan.k, plan.seed);
+  const groups = new Map<string, { permutation: readonly number[]; samples: SampleSpec[] }>();
+  for (const index of missing) {
+    const permutation = orders[index];
+    if (!permutation) throw new RangeError(`sample ${index} is outside the plan of ${plan.k}`);
+    const key = permutation.join(',');
+    let group = groups.get(key);
+    if (!group) groups.set(key, (group = { permutation, samples: [] }));
+    group.samples.push({ index, seed: sampleSeed(requestId, plan.seed, index) });
+  }
+  const shards: Shard[] = [];
+  for (const { permutation, samples } of groups.values()) {
+    for (let from = 0; from < samples.length; from += context.samplesMax) {
+      shards.push({
+        requestId,
+        shard: shards.length,
+        samples: samples.slice(from, from + context.samplesMax),
+        permutation,
+        temperature: plan.temperature,
+        topP: plan.topP,
+        maxTokens: plan.maxTokens,
+        deadlineAtMs: context.deadlineAtMs,
+        templateHash: plan.templateHash,
+        nonce: record.nonce,
+        ...(context.inline && { content: record.content }),
+        queuedAtMs: context.nowMs,
+        class: record.class,
+      });
+    }
+  }
+  return shards;
+}
