@@ -60,6 +60,12 @@ export const faults = {
     disposition: 'retryable',
     doc: 'NATS does not answer; nothing was accepted, or what was accepted goes on.',
   },
+  unreachable: {
+    grpc: 'UNAVAILABLE',
+    http: 503,
+    disposition: 'retryable',
+    doc: 'No coordinator answers at the address (told by the client, never sent).',
+  },
   deadline_exceeded: {
     grpc: 'DEADLINE_EXCEEDED',
     http: 504,

@@ -31,7 +31,10 @@ export const protobufFileName = "grm/v1/reward.proto";
 
 /** The scoring door. */
 
-/** How much of a verdict is sent. */
+/**
+ * How much of a verdict is sent. A verdict that does not fit one message (12 MiB) at the detail wanted is sent at the next
+ * lower one, and the answer's `detail` says so; asking again at a lower detail is free.
+ */
 export const Detail = {
   /** UNSPECIFIED - The server's default, FULL. */
   UNSPECIFIED: 0,
@@ -75,7 +78,11 @@ export interface ScoreRequest {
 /** The answer to Score. */
 export interface ScoreResponse {
   /** The verdict. */
-  verdict: Verdict | undefined;
+  verdict:
+    | Verdict
+    | undefined;
+  /** How much of it was sent. */
+  detail: Detail;
 }
 
 /** One request on a stream. */
@@ -99,6 +106,8 @@ export interface ScoreStreamResponse {
     /** The status, with the same details as the unary call's. */
     { $case: "status"; value: Status }
     | undefined;
+  /** How much of the verdict was sent. */
+  detail: Detail;
 }
 
 /** A request to be watched. */
@@ -118,6 +127,8 @@ export interface WatchScoreResponse {
     /** The request is finished; the last event. */
     { $case: "verdict"; value: Verdict }
     | undefined;
+  /** How much of the sample or verdict was sent. */
+  detail: Detail;
 }
 
 /** Names a request. */
@@ -134,8 +145,12 @@ export interface GetVerdictResponse {
   verdict:
     | Verdict
     | undefined;
-  /** What was judged; absent when it is no longer kept. */
-  content: Content | undefined;
+  /** What was judged; absent when it is no longer kept or does not fit the message. */
+  content:
+    | Content
+    | undefined;
+  /** How much of the verdict was sent. */
+  detail: Detail;
 }
 
 function createBaseScoreRequest(): ScoreRequest {
@@ -240,13 +255,16 @@ export const ScoreRequest: MessageFns<ScoreRequest> = {
 };
 
 function createBaseScoreResponse(): ScoreResponse {
-  return { verdict: undefined };
+  return { verdict: undefined, detail: 0 };
 }
 
 export const ScoreResponse: MessageFns<ScoreResponse> = {
   encode(message: ScoreResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     if (message.verdict !== undefined) {
       Verdict.encode(message.verdict, writer.uint32(10).fork()).join();
+    }
+    if (message.detail !== 0) {
+      writer.uint32(16).int32(message.detail);
     }
     return writer;
   },
@@ -270,6 +288,14 @@ export const ScoreResponse: MessageFns<ScoreResponse> = {
             }
 
             message.verdict = Verdict.decode(reader, reader.uint32());
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.detail = reader.int32() as any;
             continue;
           }
         }
@@ -343,7 +369,7 @@ export const ScoreStreamRequest: MessageFns<ScoreStreamRequest> = {
 };
 
 function createBaseScoreStreamResponse(): ScoreStreamResponse {
-  return { correlationId: "", outcome: undefined };
+  return { correlationId: "", outcome: undefined, detail: 0 };
 }
 
 export const ScoreStreamResponse: MessageFns<ScoreStreamResponse> = {
@@ -358,6 +384,9 @@ export const ScoreStreamResponse: MessageFns<ScoreStreamResponse> = {
       case "status":
         Status.encode(message.outcome.value, writer.uint32(26).fork()).join();
         break;
+    }
+    if (message.detail !== 0) {
+      writer.uint32(32).int32(message.detail);
     }
     return writer;
   },
@@ -397,6 +426,14 @@ export const ScoreStreamResponse: MessageFns<ScoreStreamResponse> = {
             }
 
             message.outcome = { $case: "status", value: Status.decode(reader, reader.uint32()) };
+            continue;
+          }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.detail = reader.int32() as any;
             continue;
           }
         }
@@ -459,7 +496,7 @@ export const WatchScoreRequest: MessageFns<WatchScoreRequest> = {
 };
 
 function createBaseWatchScoreResponse(): WatchScoreResponse {
-  return { event: undefined };
+  return { event: undefined, detail: 0 };
 }
 
 export const WatchScoreResponse: MessageFns<WatchScoreResponse> = {
@@ -471,6 +508,9 @@ export const WatchScoreResponse: MessageFns<WatchScoreResponse> = {
       case "verdict":
         Verdict.encode(message.event.value, writer.uint32(18).fork()).join();
         break;
+    }
+    if (message.detail !== 0) {
+      writer.uint32(24).int32(message.detail);
     }
     return writer;
   },
@@ -502,6 +542,14 @@ export const WatchScoreResponse: MessageFns<WatchScoreResponse> = {
             }
 
             message.event = { $case: "verdict", value: Verdict.decode(reader, reader.uint32()) };
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.detail = reader.int32() as any;
             continue;
           }
         }
@@ -575,7 +623,7 @@ export const GetVerdictRequest: MessageFns<GetVerdictRequest> = {
 };
 
 function createBaseGetVerdictResponse(): GetVerdictResponse {
-  return { verdict: undefined, content: undefined };
+  return { verdict: undefined, content: undefined, detail: 0 };
 }
 
 export const GetVerdictResponse: MessageFns<GetVerdictResponse> = {
@@ -585,6 +633,9 @@ export const GetVerdictResponse: MessageFns<GetVerdictResponse> = {
     }
     if (message.content !== undefined) {
       Content.encode(message.content, writer.uint32(18).fork()).join();
+    }
+    if (message.detail !== 0) {
+      writer.uint32(24).int32(message.detail);
     }
     return writer;
   },
@@ -616,6 +667,14 @@ export const GetVerdictResponse: MessageFns<GetVerdictResponse> = {
             }
 
             message.content = Content.decode(reader, reader.uint32());
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.detail = reader.int32() as any;
             continue;
           }
         }
