@@ -150,6 +150,8 @@ export const limits = {
   engineErrorCharsMax: 300,
   /** Opening one connection to an engine. */
   engineConnectMs: 5_000,
+  /** A kept-alive connection that the server had closed shows it this fast; later the server had taken the request. */
+  engineStaleSocketMs: 1_000,
   /** A health check, a scrape, a list of models: engines answer these at once, even under load. */
   engineProbeMs: 5_000,
   /** The self-test of a meta RM: a few texts, perhaps behind a full queue. */

@@ -1,0 +1,153 @@
+// One engine's HTTP address: the only place that opens connections to a model server.
+//
+//   H1. No time-out of the HTTP library ends a request: generations are long, so headersTimeout and bodyTimeout are off and the caller's signal
+//       is the one deadline (platform.md section 6).
+//   H2. A request is sent once. The one exception: a kept-alive connection that the server had closed, noticed before any byte of a reply came,
+//       is replaced at once by a new one, a single time. A server that held the request longer than a moment had taken it.
+//   H3. No secret leaves: the key stands in no error, and an address with a password in it is refused.
+import { Pool } from 'undici';
+import { limits } from '../limits.js';
+import { at, parseJson, stringAt } from './openai-json.js';
+import { type FailedReply, parseRetryAfter } from './openai-outcome.js';
+
+export interface EndpointOptions {
+  /** `http://host:8000`, with or without a path; a trailing `/v1` is dropped. */
+  readonly baseUrl: string;
+  readonly apiKey?: string | undefined;
+  /** Connections kept open at once. */
+  readonly connections: number;
+}
+
+export interface HttpRequest {
+  readonly method: 'GET' | 'POST';
+  /** From the root of the server's API: `/v1/models`. */
+  readonly path: string;
+  readonly json?: unknown;
+  readonly requestId?: string;
+}
+
+export type HttpReply =
+  | { readonly kind: 'ok'; readonly contentType: string; readonly body: AsyncIterable<Buffer> }
+  | ({ readonly kind: 'status' } & FailedReply)
+  /** No reply: the connection failed, or the signal aborted. */
+  | { readonly kind: 'failed'; readonly reason: string };
+
+export interface Endpoint {
+  /** Address without secrets. */
+  readonly address: string;
+  send(request: HttpRequest, signal: AbortSignal): Promise<HttpReply>;
+  /** Removes the key from a text that may repeat it. */
+  redact(text: string): string;
+  /** Cuts all connections. */
+  close(): Promise<void>;
+}
+
+/** Throws a TypeError when the address or the key cannot be used. */
+export function openEndpoint(options: EndpointOptions): Endpoint {
+  const base = readAddress(options.baseUrl);
+  const prefix = base.pathname.replace(/\/+$/, '').replace(/\/v1$/, '');
+  const { apiKey } = options;
+  if (apiKey !== undefined && !/^[\x21-\x7e]+$/.test(apiKey))
+    throw new TypeError('the API key has characters that no header takes');
+  const pool = new Pool(base.origin, {
+    connections: options.connections,
+    pipelining: 1,
+    headersTimeout: 0,
+    bodyTimeout: 0,
+    connect: { timeout: limits.engineConnectMs },
+  });
+  let repliesSeen = 0;
+
+  const redact = (text: string) => (apiKey === undefined ? text : text.replaceAll(apiKey, '***'));
+
+  async function attempt({ method, path, json, requestId }: HttpRequest, signal: AbortSignal): Promise<HttpReply> {
+    const reply = await pool.request({
+      method,
+      path: `${prefix}${path}`,
+      signal,
+      headers: {
+        accept: 'application/json, text/event-stream',
+        ...(json === undefined ? {} : { 'content-type': 'application/json' }),
+        ...(apiKey === undefined ? {} : { authorization: `Bearer ${apiKey}` }),
+        ...(requestId === undefined ? {} : { 'x-request-id': requestId }),
+      },
+      body: json === undefined ? null : JSON.stringify(json),
+    });
+    repliesSeen += 1;
+    const status = reply.statusCode;
+    if (status >= 200 && status < 300) {
+      return { kind: 'ok', contentType: String(reply.headers['content-type'] ?? ''), body: reply.body };
+    }
+    // The status stands, even when its words break off.
+    const text = await readText(reply.body, limits.engineErrorBytesMax).catch(() => undefined);
+    const retryAfter = reply.headers['retry-after'];
+    const retryAfterMs = parseRetryAfter(typeof retryAfter === 'string' ? retryAfter : undefined, Date.now());
+    return { kind: 'status', status, message: redact(errorMessage(text ?? '')), retryAfterMs };
+  }
+
+  return {
+    address: `${base.origin}${prefix}`,
+    redact,
+    async send(request, signal) {
+      for (let reconnects = 0; ; reconnects++) {
+        const sentMs = performance.now();
+        try {
+          return await attempt(request, signal);
+        } catch (error) {
+          const soon = performance.now() - sentMs < limits.engineStaleSocketMs;
+          const staleSocket = reconnects === 0 && soon && !signal.aborted && repliesSeen > 0 && isReset(error);
+          if (!staleSocket) return { kind: 'failed', reason: connectionReason(error) };
+        }
+      }
+    },
+    close: () => pool.destroy(),
+  };
+}
+
+/** The whole body as text; undefined when it is longer than `bytesMax`. Throws what the connection throws. */
+export async function readText(body: AsyncIterable<Buffer>, bytesMax: number): Promise<string | undefined> {
+  const parts: Buffer[] = [];
+  let bytes = 0;
+  for await (const part of body) {
+    bytes += part.length;
+    if (bytes > bytesMax) return undefined;
+    parts.push(part);
+  }
+  return Buffer.concat(parts).toString('utf8');
+}
+
+/** Why a connection failed, in a few words without addresses: the error's code. */
+export function connectionReason(error: unknown): string {
+  const code =
+    stringAt(error, 'code') ?? stringAt(error, 'cause', 'code') ?? (error instanceof Error ? error.name : 'unknown');
+  return `connection failed: ${code}`;
+}
+
+function isReset(error: unknown): boolean {
+  const code = at(error, 'code');
+  if (code === 'ECONNRESET' || code === 'EPIPE') return true;
+  const bytesRead = at(error, 'socket', 'bytesRead');
+  return code === 'UND_ERR_SOCKET' && typeof bytesRead === 'number' && bytesRead > 0;
+}
+
+/** The message inside vLLM's (new and old), SGLang's, llama-server's and FastAPI's error bodies; else the text itself. */
+export function errorMessage(text: string): string {
+  const json = parseJson(text);
+  const found =
+    stringAt(json, 'error', 'message') ??
+    stringAt(json, 'message') ??
+    stringAt(json, 'error') ??
+    stringAt(json, 'detail') ??
+    text;
+  return found.replaceAll(/\s+/g, ' ').trim().slice(0, limits.engineErrorCharsMax);
+}
+
+function readAddress(baseUrl: string): URL {
+  if (!URL.canParse(baseUrl)) throw new TypeError('the engine address is not a URL');
+  const url = new URL(baseUrl);
+  if (url.protocol !== 'http:' && url.protocol !== 'https:')
+    throw new TypeError('the engine address must begin with http:// or https://');
+  if (url.username !== '' || url.password !== '')
+    throw new TypeError('the engine address holds a password: give it as the API key');
+  return url;
+}

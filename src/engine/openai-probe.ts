@@ -1,0 +1,78 @@
+// The small questions to a server, the same for samples and for meta rewards: which models, how is your health, what do your metrics say.
+import { limits } from '../limits.js';
+import type { EngineGauges, Health } from './engine.js';
+import { cutoff } from './openai-cutoff.js';
+import { connectionReason, type Endpoint, type HttpReply, readText } from './openai-http.js';
+import { listAt, parseJson, stringAt } from './openai-json.js';
+import { classifyReply } from './openai-outcome.js';
+import { readGauges } from './openai-gauges.js';
+
+/** What the fake engine writes into `owned_by`, so that nobody takes its judgements for real ones. */
+const fakeOwner = 'grm-cluster-fake';
+/** llama-server answers under any name. */
+const anyNameOwner = 'llamacpp';
+
+export interface ServedModel {
+  readonly model: string;
+  readonly fake: boolean;
+}
+
+/** The model that will answer: `wanted`, or the server's first. Throws an Error that says what to do when the server has none such. */
+export async function servedModel(endpoint: Endpoint, wanted: string | undefined): Promise<ServedModel> {
+  const answer = await probe(endpoint, '/v1/models', undefined);
+  if (answer.kind === 'failing') {
+    if (answer.status === 404 && wanted !== undefined) return { model: wanted, fake: false };
+    throw new Error(
+      `${endpoint.address} does not list its models (${answer.reason}): is the server up, and is the address right?`,
+    );
+  }
+  const served = listAt(parseJson(answer.text), 'data');
+  const ids = served.map((entry) => stringAt(entry, 'id')).filter((id) => id !== undefined);
+  const model = wanted ?? ids[0];
+  if (model === undefined) throw new Error(`${endpoint.address} serves no model`);
+  const entry = served.find((candidate) => stringAt(candidate, 'id') === model);
+  const owners = served.map((candidate) => stringAt(candidate, 'owned_by'));
+  if (entry === undefined && ids.length > 0 && !owners.includes(anyNameOwner)) {
+    throw new Error(`${endpoint.address} does not serve "${model}"; it serves ${ids.slice(0, 8).join(', ')}`);
+  }
+  return { model, fake: owners.includes(fakeOwner) };
+}
+
+/** GET /health; where there is no such route, GET /v1/models. */
+export async function serverHealth(endpoint: Endpoint, signal: AbortSignal): Promise<Health> {
+  let answer = await probe(endpoint, '/health', signal);
+  if (answer.kind === 'failing' && answer.status === 404) answer = await probe(endpoint, '/v1/models', signal);
+  return answer.kind === 'ok' ? { kind: 'ok' } : { kind: 'failing', reason: answer.reason };
+}
+
+/** undefined when the server has no metrics that we know. */
+export async function serverGauges(endpoint: Endpoint, signal: AbortSignal): Promise<EngineGauges | undefined> {
+  const answer = await probe(endpoint, '/metrics', signal);
+  return answer.kind === 'ok' ? readGauges(answer.text) : undefined;
+}
+
+type Probe =
+  | { readonly kind: 'ok'; readonly text: string }
+  | { readonly kind: 'failing'; readonly reason: string; readonly status?: number };
+
+async function probe(endpoint: Endpoint, path: string, signal: AbortSignal | undefined): Promise<Probe> {
+  const cut = cutoff(signal === undefined ? [] : [signal], Date.now() + limits.engineProbeMs);
+  try {
+    const reply: HttpReply = await endpoint.send({ method: 'GET', path }, cut.signal);
+    if (reply.kind === 'ok') {
+      const text = await readText(reply.body, limits.engineReplyBytesMax);
+      return text === undefined ? { kind: 'failing', reason: `${path}: the reply is too large` } : { kind: 'ok', text };
+    }
+    if (reply.kind === 'status') return { kind: 'failing', status: reply.status, reason: classifyReply(reply).reason };
+    return { kind: 'failing', reason: probeReason(cut.why, reply.reason) };
+  } catch (error) {
+    return { kind: 'failing', reason: probeReason(cut.why, connectionReason(error)) };
+  } finally {
+    cut.dispose();
+  }
+}
+
+function probeReason(why: 'cancelled' | 'deadline' | 'timeout' | undefined, reason: string): string {
+  if (why === undefined) return reason;
+  return why === 'cancelled' ? 'cancelled' : `no answer within ${limits.engineProbeMs} ms`;
+}

@@ -1,0 +1,111 @@
+// Reads the reply to one sample's request: a stream of events, or one JSON document from a server that does not stream.
+//
+//   R1. Text counts only with a finish reason: a stream that ends without one was cut, however much text came.
+//   R2. No more than `bytesMax` of a reply is read.
+import { createParser } from 'eventsource-parser';
+import type { TokenUsage } from './engine.js';
+import { connectionReason, errorMessage } from './openai-http.js';
+import { at, numberAt, parseJson, stringAt } from './openai-json.js';
+import { classifyReply, type Failure } from './openai-outcome.js';
+
+export type Generation =
+  { readonly kind: 'text'; readonly text: string; readonly finishReason: string; readonly usage: TokenUsage } | Failure;
+
+/** Finish reasons that mean the server gave up, not that the model ended. */
+const gaveUp: ReadonlySet<string> = new Set(['abort', 'error', 'cancelled']);
+
+export async function readGeneration(
+  reply: { readonly contentType: string; readonly body: AsyncIterable<Buffer> },
+  bytesMax: number,
+  redact: (text: string) => string,
+): Promise<Generation> {
+  const gathering = new Gathering(redact);
+  const plain = reply.contentType.includes('json');
+  const decoder = new TextDecoder();
+  const parser = createParser({
+    maxBufferSize: bytesMax,
+    onEvent: (event) => gathering.event(event.data),
+    onError: (error) => {
+      if (error.type === 'max-buffer-size-exceeded') gathering.fail('an event is larger than a reply may be');
+    },
+  });
+  let whole = '';
+  let bytes = 0;
+  try {
+    for await (const chunk of reply.body) {
+      bytes += chunk.length;
+      if (bytes > bytesMax) gathering.fail(`the reply is larger than ${bytesMax} bytes`);
+      if (gathering.failure !== undefined) return gathering.failure;
+      const text = decoder.decode(chunk, { stream: true });
+      if (plain) whole += text;
+      else parser.feed(text);
+    }
+  } catch (error) {
+    // A connection that breaks after the end of the text has taken nothing away.
+    gathering.broken = connectionReason(error);
+  }
+  if (plain) gathering.event(whole);
+  return gathering.result();
+}
+
+class Gathering {
+  failure: Failure | undefined;
+  broken: string | undefined;
+  readonly #redact: (text: string) => string;
+  #text = '';
+  #chunks = 0;
+  #finishReason: string | undefined;
+  #usage: unknown;
+
+  constructor(redact: (text: string) => string) {
+    this.#redact = redact;
+  }
+
+  fail(reason: string): void {
+    this.failure ??= { kind: 'retryable', reason };
+  }
+
+  event(data: string): void {
+    if (data === '[DONE]' || data === '') return;
+    const json = parseJson(data);
+    if (json === undefined) {
+      this.fail('the reply is not JSON');
+      return;
+    }
+    const error = at(json, 'error');
+    if (error !== undefined && error !== null) {
+      const status = numberAt(error, 'code') ?? numberAt(json, 'code') ?? 500;
+      this.failure ??= classifyReply({ status, message: this.#redact(errorMessage(data)) });
+      return;
+    }
+    const piece =
+      stringAt(json, 'choices', 0, 'delta', 'content') ??
+      stringAt(json, 'choices', 0, 'message', 'content') ??
+      stringAt(json, 'choices', 0, 'text');
+    if (piece !== undefined && piece !== '') {
+      this.#text += piece;
+      this.#chunks += 1;
+    }
+    this.#finishReason = stringAt(json, 'choices', 0, 'finish_reason') ?? this.#finishReason;
+    this.#usage = at(json, 'usage') ?? this.#usage;
+  }
+
+  result(): Generation {
+    if (this.failure !== undefined) return this.failure;
+    const finishReason = this.#finishReason;
+    if (finishReason === undefined) {
+      return { kind: 'retryable', reason: `the stream was cut${this.broken === undefined ? '' : ` (${this.broken})`}` };
+    }
+    if (gaveUp.has(finishReason)) return { kind: 'retryable', reason: `the engine gave up: ${finishReason}` };
+    return { kind: 'text', text: this.#text, finishReason, usage: this.#tokens() };
+  }
+
+  /** A server that does not report usage is counted by its chunks: one token each, as most send them. */
+  #tokens(): TokenUsage {
+    return {
+      promptTokens: numberAt(this.#usage, 'prompt_tokens') ?? 0,
+      cachedTokens: numberAt(this.#usage, 'prompt_tokens_details', 'cached_tokens') ?? 0,
+      completionTokens: numberAt(this.#usage, 'completion_tokens') ?? this.#chunks,
+    };
+  }
+}
