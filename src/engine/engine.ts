@@ -30,6 +30,8 @@ export interface DrawJob {
   readonly priority: number;
   /** For the engine's log and trace alone. */
   readonly requestId: string;
+  /** How many scores the box must hold, for an engine whose output is held to the format by a grammar. */
+  readonly scoreCount?: number;
 }
 
 export interface TokenUsage {
