@@ -128,8 +128,8 @@ export class Events {
   on<K extends EventName>(name: K, hear: (event: EventMap[K]) => void): () => void {
     const set = this.#listeners.get(name) ?? new Set();
     this.#listeners.set(name, set);
-    set.add(hear as (event: never) => void);
-    return () => void set.delete(hear as (event: never) => void);
+    set.add(hear);
+    return () => void set.delete(hear);
   }
 
   emit<K extends EventName>(name: K, event: EventMap[K]): void {

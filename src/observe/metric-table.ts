@@ -1,0 +1,397 @@
+// Metric table: every metric of the project, one row each. prom-client's metrics are made from it (metrics.ts), docs/metrics.md is generated from it.
+//
+// Names: prefix `grm_`, base units last (`_seconds`, `_bytes`, `_ratio`), counters end in `_total`.
+//
+//   M1. Every label has a closed set of values, or a limit on how many distinct ones it may take; what comes beyond is "other". No request id is ever a label.
+//   M2. Series whose labels are all closed exist with 0 from the start; the others exist whole as soon as their open label has a value.
+
+import { faults, type FaultKind } from '../fault.js';
+import { classes, voteMethods } from '../grm/query.js';
+import { sampleInvalidReasons, type SampleInvalidReason } from '../grm/sample.js';
+import type { Degraded } from '../grm/verdict.js';
+import { limits } from '../limits.js';
+import type { Stage } from '../work/shard.js';
+
+/** Which process a metric belongs to: the role in build_info. */
+export const processRoles = ['coordinator', 'grm-worker', 'meta-worker'] as const;
+export type ProcessRole = (typeof processRoles)[number];
+
+/** All values a label may take, or how many distinct ones before "other". */
+export type LabelValues = readonly string[] | { readonly limited: number };
+
+export interface MetricRow {
+  readonly type: 'counter' | 'gauge' | 'histogram';
+  readonly unit: 'count' | 'seconds' | 'bytes' | 'ratio' | 'tokens' | 'score points' | 'flag';
+  readonly help: string;
+  readonly labels: Readonly<Record<string, LabelValues>>;
+  readonly roles: readonly ProcessRole[];
+  /** Upper bounds, in `unit`; histograms alone. */
+  readonly buckets?: readonly number[];
+}
+
+/** What counts as unparsable output, apart from samples that brought no output at all. */
+export const parseFailureReasons = [
+  'no_box',
+  'wrong_count',
+  'out_of_range',
+  'not_a_number',
+  'truncated',
+] as const satisfies readonly SampleInvalidReason[];
+export type ParseFailureReason = (typeof parseFailureReasons)[number];
+
+export const actorStates = ['pending', 'starting', 'alive', 'draining', 'restarting', 'dead'] as const;
+
+const faultKinds = Object.keys(faults) as FaultKind[];
+const stages = ['sample', 'meta'] as const satisfies readonly Stage[];
+const degradedReasons = [
+  'meta_unavailable',
+  'meta_partial',
+  'time_budget',
+  'samples_invalid',
+] as const satisfies readonly Degraded[];
+const named = { limited: limits.metricLabelValuesMax } as const;
+
+const everywhere = processRoles;
+const coordinator = ['coordinator'] as const;
+const grmWorker = ['grm-worker'] as const;
+const metaWorker = ['meta-worker'] as const;
+const workers = ['grm-worker', 'meta-worker'] as const;
+
+/** End-to-end and generation times: vLLM's own buckets for a request, so that the two can be laid side by side. */
+const wholeSeconds = [
+  0.3, 0.5, 0.8, 1, 1.5, 2, 2.5, 5, 10, 15, 20, 30, 40, 50, 60, 120, 240, 480, 960, 1920, 7680,
+] as const;
+const queueSeconds = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600] as const;
+/** One forward pass: vLLM's buckets for the time to the first token. */
+const passSeconds = [
+  0.001, 0.005, 0.01, 0.02, 0.04, 0.06, 0.08, 0.1, 0.25, 0.5, 0.75, 1, 2.5, 5, 7.5, 10, 20, 40, 80, 160, 640, 2560,
+] as const;
+
+export const metricTable = {
+  grm_build_info: {
+    type: 'gauge',
+    unit: 'flag',
+    help: 'Always 1; the labels say what runs.',
+    labels: { version: named, role: processRoles },
+    roles: everywhere,
+  },
+
+  grm_requests_accepted_total: {
+    type: 'counter',
+    unit: 'count',
+    help: 'Requests accepted: their record is stored.',
+    labels: { class: classes },
+    roles: coordinator,
+  },
+  grm_requests_known_total: {
+    type: 'counter',
+    unit: 'count',
+    help: 'Requests that joined a running one or were answered from a stored verdict.',
+    labels: { how: ['joined', 'stored', 'elsewhere'] },
+    roles: coordinator,
+  },
+  grm_requests_taken_over_total: {
+    type: 'counter',
+    unit: 'count',
+    help: 'Requests of a dead coordinator that went on here.',
+    labels: {},
+    roles: coordinator,
+  },
+  grm_requests_total: {
+    type: 'counter',
+    unit: 'count',
+    help: 'Requests finished, by what became of them: a valid verdict, an invalid one, or a fault.',
+    labels: { outcome: ['valid', 'invalid', ...faultKinds], class: classes },
+    roles: coordinator,
+  },
+  grm_request_duration_seconds: {
+    type: 'histogram',
+    unit: 'seconds',
+    help: 'Time from the door to the answer.',
+    labels: { class: classes },
+    roles: coordinator,
+    buckets: wholeSeconds,
+  },
+  grm_admission_rejected_total: {
+    type: 'counter',
+    unit: 'count',
+    help: 'Requests turned away at the door, by what was full.',
+    labels: { reason: ['samples', 'bytes', 'waiters', 'queue_full', 'draining'] },
+    roles: coordinator,
+  },
+  grm_inflight_requests: {
+    type: 'gauge',
+    unit: 'count',
+    help: 'Requests running on this coordinator.',
+    labels: {},
+    roles: coordinator,
+  },
+  grm_inflight_samples: {
+    type: 'gauge',
+    unit: 'count',
+    help: 'Samples of the requests running on this coordinator that are not there yet.',
+    labels: {},
+    roles: coordinator,
+  },
+  grm_inflight_bytes: {
+    type: 'gauge',
+    unit: 'bytes',
+    help: 'Content of the requests running on this coordinator.',
+    labels: {},
+    roles: coordinator,
+  },
+
+  grm_votes_total: {
+    type: 'counter',
+    unit: 'count',
+    help: 'Verdicts by the vote that was used, which is not always the one asked for.',
+    labels: { method: voteMethods },
+    roles: coordinator,
+  },
+  grm_vote_ties_total: {
+    type: 'counter',
+    unit: 'count',
+    help: 'Verdicts whose first place is shared.',
+    labels: {},
+    roles: coordinator,
+  },
+  grm_vote_margin: {
+    type: 'histogram',
+    unit: 'score points',
+    help: 'Mean score of the best response less that of the second, 0 to 9.',
+    labels: {},
+    roles: coordinator,
+    buckets: [0, 0.125, 0.25, 0.5, 1, 1.5, 2, 3, 4, 6, 9],
+  },
+  grm_vote_agreement_ratio: {
+    type: 'histogram',
+    unit: 'ratio',
+    help: 'Share of the kept samples that put the winner first.',
+    labels: {},
+    roles: coordinator,
+    buckets: [0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.99, 1],
+  },
+  grm_verdict_degraded_total: {
+    type: 'counter',
+    unit: 'count',
+    help: 'Verdicts given with less than was asked for, by what was missing. One verdict may count under several reasons.',
+    labels: { reason: degradedReasons },
+    roles: coordinator,
+  },
+
+  grm_samples_total: {
+    type: 'counter',
+    unit: 'count',
+    help: 'Samples finished, by model and by what became of them: scored, or why not.',
+    labels: { model: named, outcome: ['scored', ...sampleInvalidReasons] },
+    roles: grmWorker,
+  },
+  grm_parse_failures_total: {
+    type: 'counter',
+    unit: 'count',
+    help: 'Generations whose scores could not be read.',
+    labels: { reason: parseFailureReasons },
+    roles: grmWorker,
+  },
+  grm_sample_queue_seconds: {
+    type: 'histogram',
+    unit: 'seconds',
+    help: 'Time a sample waited between the coordinator and an engine.',
+    labels: { class: classes },
+    roles: grmWorker,
+    buckets: queueSeconds,
+  },
+  grm_sample_inference_seconds: {
+    type: 'histogram',
+    unit: 'seconds',
+    help: 'Time a sample spent in the engine.',
+    labels: { class: classes },
+    roles: grmWorker,
+    buckets: wholeSeconds,
+  },
+  grm_prompt_tokens_total: {
+    type: 'counter',
+    unit: 'tokens',
+    help: 'Prompt tokens of finished samples.',
+    labels: { model: named },
+    roles: grmWorker,
+  },
+  grm_cached_tokens_total: {
+    type: 'counter',
+    unit: 'tokens',
+    help: 'Prompt tokens that the engine found in its prefix cache: a part of grm_prompt_tokens_total.',
+    labels: { model: named },
+    roles: grmWorker,
+  },
+  grm_completion_tokens_total: {
+    type: 'counter',
+    unit: 'tokens',
+    help: 'Generated tokens of finished samples.',
+    labels: { model: named },
+    roles: grmWorker,
+  },
+
+  grm_meta_ranks_total: {
+    type: 'counter',
+    unit: 'count',
+    help: 'Samples put to the meta RM, by model and outcome.',
+    labels: { model: named, outcome: ['ranked', 'failed'] },
+    roles: metaWorker,
+  },
+  grm_meta_queue_seconds: {
+    type: 'histogram',
+    unit: 'seconds',
+    help: 'Time a sample waited between the coordinator and the meta RM.',
+    labels: {},
+    roles: metaWorker,
+    buckets: queueSeconds,
+  },
+  grm_meta_rank_seconds: {
+    type: 'histogram',
+    unit: 'seconds',
+    help: 'Time the meta RM took for one sample.',
+    labels: {},
+    roles: metaWorker,
+    buckets: passSeconds,
+  },
+
+  grm_slots: {
+    type: 'gauge',
+    unit: 'count',
+    help: 'Slots of this worker over all its engines.',
+    labels: { state: ['free', 'busy'] },
+    roles: workers,
+  },
+  grm_redeliveries_total: {
+    type: 'counter',
+    unit: 'count',
+    help: 'Shards that came for the second time or more.',
+    labels: { stage: stages },
+    roles: workers,
+  },
+  grm_deliveries_retried_total: {
+    type: 'counter',
+    unit: 'count',
+    help: 'Shards handed back for another try.',
+    labels: { stage: stages },
+    roles: workers,
+  },
+  grm_deliveries_dropped_total: {
+    type: 'counter',
+    unit: 'count',
+    help: 'Shards dropped unworked because nobody waits for them any more.',
+    labels: { stage: stages, why: ['expired', 'cancelled', 'answered'] },
+    roles: workers,
+  },
+  grm_dead_letters_total: {
+    type: 'counter',
+    unit: 'count',
+    help: 'Shards quarantined after their last try.',
+    labels: { stage: stages },
+    roles: workers,
+  },
+  grm_duplicates_suppressed_total: {
+    type: 'counter',
+    unit: 'count',
+    help: 'Results that were there already and did not count again, by where that was seen.',
+    labels: { stage: stages, where: ['before_engine', 'ledger', 'gather'] },
+    roles: everywhere,
+  },
+
+  grm_queue_messages: {
+    type: 'gauge',
+    unit: 'count',
+    help: 'Shards in the work queues: waiting, or with a worker.',
+    labels: { stream: named, pool: named, class: classes, state: ['pending', 'in_flight'] },
+    roles: coordinator,
+  },
+  grm_queue_redelivered_messages: {
+    type: 'gauge',
+    unit: 'count',
+    help: 'Shards in the work queues that were delivered more than once.',
+    labels: { stream: named, pool: named, class: classes },
+    roles: coordinator,
+  },
+  grm_dead_shards: {
+    type: 'gauge',
+    unit: 'count',
+    help: 'Shards in quarantine now.',
+    labels: {},
+    roles: coordinator,
+  },
+  grm_queue_orphans_total: {
+    type: 'counter',
+    unit: 'count',
+    help: 'Finished shards that a killed nats-server had brought back, cleared by the janitor.',
+    labels: {},
+    roles: everywhere,
+  },
+  grm_queue_phantoms_total: {
+    type: 'counter',
+    unit: 'count',
+    help: 'Deliveries that a killed nats-server still waited for though their shard was gone, cleared by the janitor.',
+    labels: {},
+    roles: everywhere,
+  },
+  grm_queue_drift_total: {
+    type: 'counter',
+    unit: 'count',
+    help: 'Settings of streams that the server did not take as asked.',
+    labels: {},
+    roles: everywhere,
+  },
+  grm_nats_connected: {
+    type: 'gauge',
+    unit: 'flag',
+    help: '1 while this process is connected to NATS.',
+    labels: {},
+    roles: everywhere,
+  },
+  grm_nats_reconnects_total: {
+    type: 'counter',
+    unit: 'count',
+    help: 'Connections to NATS that came back after they were lost.',
+    labels: {},
+    roles: everywhere,
+  },
+
+  grm_actors: {
+    type: 'gauge',
+    unit: 'count',
+    help: 'Actors of this process by kind and state.',
+    labels: { kind: named, state: actorStates },
+    roles: everywhere,
+  },
+  grm_actor_restarts_total: {
+    type: 'counter',
+    unit: 'count',
+    help: 'Actors that failed and were put down for another start.',
+    labels: { kind: named },
+    roles: everywhere,
+  },
+  grm_draining: {
+    type: 'gauge',
+    unit: 'flag',
+    help: '1 while this process drains.',
+    labels: {},
+    roles: everywhere,
+  },
+  grm_troubles_total: {
+    type: 'counter',
+    unit: 'count',
+    help: 'Unexpected errors that were no fault of a caller; the log holds each.',
+    labels: {},
+    roles: everywhere,
+  },
+} as const satisfies Record<`grm_${string}`, MetricRow>;
+
+export type MetricTable = typeof metricTable;
+export type MetricName = keyof MetricTable;
+/** Names of one type of metric. */
+export type MetricNameOf<T extends MetricRow['type']> = {
+  [N in MetricName]: MetricTable[N]['type'] extends T ? N : never;
+}[MetricName];
+/** The labels of a metric, each with the values it may take. */
+export type LabelsOf<N extends MetricName> = {
+  readonly [L in keyof MetricTable[N]['labels']]: MetricTable[N]['labels'][L] extends readonly (infer V)[] ? V : string;
+};
