@@ -176,9 +176,14 @@ export function logEvents(log: Log, events: Events): () => void {
   };
 }
 
-function hear<K extends EventName>(log: Log, events: Events, name: K): () => void {
-  return events.on(name, (event: EventMap[K]) => {
-    const [level, message] = lines[name](event);
+function hear<K extends EventName>(
+  log: Log,
+  events: Events,
+  name: K,
+  tell: (event: EventMap[K]) => Line = lines[name],
+): () => void {
+  return events.on(name, (event) => {
+    const [level, message] = tell(event);
     if (log.writes(level)) log[level](message, { event: name, ...event });
   });
 }

@@ -72,7 +72,7 @@ export const metricTable = {
     type: 'gauge',
     unit: 'flag',
     help: 'Always 1; the labels say what runs.',
-    labels: { version: named, role: processRoles },
+    labels: { version: named, role: named },
     roles: everywhere,
   },
 
