@@ -162,16 +162,20 @@ async function conclude(
   }
 
   const { samples, metas, k } = collected.gather;
+  const ranked = [...metas.values()].filter((result) => result.kind === 'ranked');
+  const cut = samples.size < k;
+  const finishedAtMs = clock.now();
   const verdict = vote({
     requestId: record.requestId,
-    responses: record.content.responses.length,
     plan: record.plan,
+    n: record.content.responses.length,
     samples: [...samples.values()],
-    metas: [...metas.values()],
-    startedAtMs,
-    finishedAtMs: clock.now(),
+    metaRewards: new Map(ranked.map(({ index, metaReward }) => [index, metaReward])),
+    metaModel: ranked[0]?.model ?? '',
+    expired: cut,
+    durationMs: finishedAtMs - startedAtMs,
+    finishedAtMs,
   });
-  const cut = samples.size < k;
   if (cut) await withdraw(record.requestId, context);
   if (cut && verdict.kind === 'invalid') {
     await ledger.forget(record.requestId);

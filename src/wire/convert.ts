@@ -34,15 +34,12 @@ export const voteMethodTable = table<VoteMethod, pb.VoteMethod>(
     mean: pb.VoteMethod.MEAN,
     median: pb.VoteMethod.MEDIAN,
     majority: pb.VoteMethod.MAJORITY,
-  } satisfies Record<(typeof voteMethods)[number], pb.VoteMethod>,
+  },
   'vote',
 );
 
 export const classTable = table<Class, pb.Class>(
-  { interactive: pb.Class.INTERACTIVE, rl: pb.Class.RL, batch: pb.Class.BATCH } satisfies Record<
-    (typeof classes)[number],
-    pb.Class
-  >,
+  { interactive: pb.Class.INTERACTIVE, rl: pb.Class.RL, batch: pb.Class.BATCH },
   'class',
 );
 

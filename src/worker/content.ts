@@ -1,0 +1,51 @@
+// What a worker looks up by name, kept while it is likely to be asked for again: requests' content and templates.
+
+import { LRUCache } from 'lru-cache';
+import type { Content } from '../grm/query.js';
+import { parseTemplate, type Template } from '../grm/prompt.js';
+import { limits } from '../limits.js';
+import type { Ledger } from '../queue/queue.js';
+
+export interface Library {
+  /** undefined when the request was cancelled or is no longer kept. */
+  content(requestId: string): Promise<Content | undefined>;
+  /** undefined when no coordinator published it. */
+  template(hash: string): Promise<Template | undefined>;
+}
+
+const templatesMax = 64;
+
+export function openLibrary(ledger: Ledger): Library {
+  const contents = new LRUCache<string, Content>({
+    maxSize: limits.contentCacheBytesMax,
+    sizeCalculation: (content) => 1_024 + 2 * textUnits(content),
+  });
+  const templates = new LRUCache<string, Template>({ max: templatesMax });
+  return {
+    async content(requestId) {
+      const cached = contents.get(requestId);
+      if (cached) return cached;
+      const record = await ledger.record(requestId);
+      if (record) contents.set(requestId, record.content);
+      return record?.content;
+    },
+    async template(hash) {
+      const cached = templates.get(hash);
+      if (cached) return cached;
+      const text = await ledger.template(hash);
+      if (text === undefined) return undefined;
+      const parsed = parseTemplate(text);
+      if (parsed.kind !== 'ok') return undefined;
+      templates.set(hash, parsed.template);
+      return parsed.template;
+    },
+  };
+}
+
+function textUnits(content: Content): number {
+  let units = content.reference?.length ?? 0;
+  for (const message of content.messages) units += message.content.length;
+  for (const response of content.responses) units += response.length;
+  for (const principle of content.principles) units += principle.text.length;
+  return units;
+}

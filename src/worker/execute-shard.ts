@@ -1,0 +1,184 @@
+// Execute a shard: one delivery from pull to ack.
+//
+//   X1. The ledger is looked at before an engine is called: what is stored is never paid for again (promise P2), whatever a restarted server redelivers.
+//   X2. The delivery is acked only after the last result is stored.
+//   X3. A shard that failed on its last delivery, or whose worker died on it so often, is quarantined and answered with invalid samples (promise P5).
+
+import type { DrawJob, DrawResult, Engine } from '../engine/engine.js';
+import { renderPrompt } from '../grm/prompt.js';
+import type { Sample } from '../grm/sample.js';
+import { limits } from '../limits.js';
+import { classes } from '../grm/query.js';
+import type { Delivery } from '../queue/queue.js';
+import type { SampleSpec, Shard } from '../work/shard.js';
+import type { WorkerContext } from './context.js';
+import { deadSample, sampleOf } from './sample.js';
+import { backoffMs, isLastTry, quarantine } from './settle.js';
+
+/** The engine with the most free room, reserved for so many samples; undefined when none serves. */
+export type ReserveEngine = (samples: number) => { readonly engine: Engine; readonly release: () => void } | undefined;
+
+type Retry = Extract<DrawResult, { kind: 'retryable' }>;
+
+export async function executeShard(
+  delivery: Delivery<Shard>,
+  reserve: ReserveEngine,
+  context: WorkerContext,
+  hurry: AbortSignal,
+): Promise<void> {
+  const { ledger, library, events, clock, cancellations } = context;
+  const { task: shard, deliveries } = delivery;
+  if (!shard) return quarantineUnreadable(delivery, context);
+  const { requestId } = shard;
+  if (deliveries > 1) events.emit('delivery.redelivered', { requestId, stage: 'sample', deliveries });
+
+  // Nobody waits for it any more.
+  const drop = (why: 'expired' | 'cancelled' | 'answered'): void => {
+    delivery.ack();
+    events.emit('delivery.dropped', { requestId, stage: 'sample', why });
+  };
+  if (cancellations.has(requestId, shard.queuedAtMs)) return drop('cancelled');
+  if (clock.now() >= shard.deadlineAtMs) return drop('expired');
+
+  // X1: what is there already is only told again.
+  const there = await ledger.samples(
+    requestId,
+    shard.samples.map((each) => each.index),
+  );
+  for (const sample of there.values()) {
+    ledger.repeatSample(requestId, sample);
+    events.emit('result.suppressed', { requestId, stage: 'sample', where: 'before_engine' });
+  }
+  const todo = shard.samples.filter((each) => !there.has(each.index));
+  if (todo.length === 0) return drop('answered');
+  if (deliveries > limits.deliveriesMax)
+    return giveUp(delivery, shard, todo, `its worker died on each of ${deliveries - 1} deliveries`, context);
+
+  const retry = (reason: string, afterMs?: number): void => {
+    delivery.nak(backoffMs(deliveries, context.random, afterMs));
+    events.emit('delivery.retried', { requestId, stage: 'sample', deliveries, reason });
+  };
+  const content = shard.content ?? (await library.content(requestId));
+  if (!content) return drop('cancelled');
+  const template = await library.template(shard.templateHash);
+  if (!template) {
+    const reason = `template ${shard.templateHash} is not in the cluster`;
+    return isLastTry(deliveries) ? giveUp(delivery, shard, todo, reason, context) : retry(reason);
+  }
+  const reserved = reserve(todo.length);
+  if (!reserved) return retry('no engine serves');
+
+  // Draw; each sample is parsed and stored as it finishes.
+  const { engine, release } = reserved;
+  const queueMs = clock.now() - shard.queuedAtMs;
+  const watch = cancellations.watch(requestId);
+  const stored: Promise<unknown>[] = [];
+  const failed: Retry[] = [];
+  let cancelled = 0;
+  const store = async (sample: Sample): Promise<void> => {
+    const put = await ledger.putSample(requestId, sample);
+    if (put === 'exists') events.emit('result.suppressed', { requestId, stage: 'sample', where: 'ledger' });
+    emitFinished(shard, sample, context);
+  };
+  const from = { shard, worker: context.nodeId, engine, queueMs };
+  const onResult = (result: DrawResult): void => {
+    if (result.kind === 'retryable') failed.push(result);
+    else if (result.kind === 'cancelled') cancelled++;
+    else stored.push(store(sampleOf(result, from)));
+  };
+  const job: DrawJob = {
+    messages: renderPrompt(template, { content, permutation: shard.permutation, nonce: shard.nonce }),
+    samples: todo,
+    temperature: shard.temperature,
+    topP: shard.topP,
+    maxTokens: shard.maxTokens,
+    deadlineAtMs: shard.deadlineAtMs,
+    priority: classes.indexOf(shard.class),
+    requestId,
+  };
+  try {
+    await engine.draw(job, onResult, AbortSignal.any([watch.signal, hurry]));
+  } finally {
+    watch.done();
+    release();
+  }
+  await Promise.all(stored);
+
+  // X2: settle by the worst that happened.
+  const worst = failed[0];
+  if (worst && isLastTry(deliveries)) {
+    const left = todo.filter((each) => failed.some((failure) => failure.index === each.index));
+    return giveUp(delivery, shard, left, worst.reason, context);
+  }
+  if (worst) return retry(worst.reason, worst.retryAfterMs);
+  if (cancelled > 0 && watch.signal.aborted) return drop('cancelled');
+  if (cancelled > 0 && hurry.aborted) {
+    delivery.nak(0);
+    events.emit('delivery.retried', {
+      requestId,
+      stage: 'sample',
+      deliveries,
+      reason: 'handed back by a draining worker',
+    });
+    return;
+  }
+  if (cancelled > 0) return drop('expired');
+  delivery.ack();
+}
+
+async function giveUp(
+  delivery: Delivery<Shard>,
+  shard: Shard,
+  left: readonly SampleSpec[],
+  reason: string,
+  context: WorkerContext,
+): Promise<void> {
+  const unit = {
+    requestId: shard.requestId,
+    stage: 'sample',
+    unit: shard.shard,
+    samples: left.map(({ index }) => index),
+  } as const;
+  await quarantine(
+    delivery,
+    unit,
+    reason,
+    async () => {
+      await Promise.all(
+        left.map(async ({ index }) => {
+          const queueMs = context.clock.now() - shard.queuedAtMs;
+          const sample = deadSample(shard, index, reason, context.nodeId, queueMs);
+          await context.ledger.putSample(shard.requestId, sample);
+          emitFinished(shard, sample, context);
+        }),
+      );
+    },
+    context,
+  );
+}
+
+/** Bytes that are no shard: they name no samples, so only the history can be kept. */
+async function quarantineUnreadable(delivery: Delivery<Shard>, context: WorkerContext): Promise<void> {
+  const unit = { requestId: delivery.requestId, stage: 'sample', unit: 0, samples: [] } as const;
+  await quarantine(
+    delivery,
+    unit,
+    `the task could not be decoded (${delivery.label})`,
+    () => Promise.resolve(),
+    context,
+  );
+}
+
+function emitFinished(shard: Shard, sample: Sample, context: WorkerContext): void {
+  context.events.emit('sample.finished', {
+    requestId: shard.requestId,
+    index: sample.index,
+    class: shard.class,
+    model: sample.model,
+    engine: sample.engine,
+    outcome: sample.kind === 'scored' ? 'scored' : sample.reason,
+    usage: sample.usage,
+    queueMs: sample.queueMs,
+    engineMs: sample.engineMs,
+  });
+}

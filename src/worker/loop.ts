@@ -1,0 +1,113 @@
+// Loop: pulls work while there is room and keeps what it holds alive. GRM workers and meta workers share it.
+//
+//   L1. Pull only while credit is free (K1); one pull at a time.
+//   L2. A held delivery is renewed every limits.workingEveryMs until it is settled.
+//   L3. Drain: stop pulling, let what runs finish within the grace, then hand the rest back at once (promise P6).
+
+import { limits } from '../limits.js';
+import type { Clock } from '../process/clock.js';
+import type { Delivery, Puller } from '../queue/queue.js';
+import type { Events } from '../observe/events.js';
+import { sleep } from '../process/clock.js';
+import type { Credit } from './credit.js';
+
+export interface LoopOptions<T> {
+  readonly puller: Puller<T>;
+  readonly credit: Credit;
+  readonly clock: Clock;
+  readonly events: Events;
+  /** Slots that a task will use. */
+  readonly cost: (task: T) => number;
+  /** Does one delivery from look-up to settlement. Never rejects. `signal` aborts when the drain's grace is over. */
+  readonly execute: (delivery: Delivery<T>, signal: AbortSignal) => Promise<void>;
+}
+
+export interface Loop {
+  /** Deliveries in hand. */
+  running(): number;
+  /** Stops pulling; resumes with `resume`. */
+  pause(): void;
+  resume(): void;
+  isPaused(): boolean;
+  /** L3. Resolves when nothing is in hand. */
+  drain(graceMs: number): Promise<void>;
+}
+
+/** How long to wait after a pull failed (NATS is away). */
+const retryPullMs = 500;
+
+export function startLoop<T>(options: LoopOptions<T>): Loop {
+  const { puller, credit, clock, events } = options;
+  const stop = new AbortController();
+  const hurry = new AbortController();
+  const inHand = new Set<Promise<void>>();
+  let pausing = new AbortController();
+  let paused = false;
+  let wake: () => void = () => undefined;
+  /** Moving mean of the cost of a task: how many to ask for when several slots are free. */
+  let meanCost = 1;
+
+  const hold = (delivery: Delivery<T>): void => {
+    const cost = delivery.task === undefined ? 1 : options.cost(delivery.task);
+    meanCost += 0.1 * (cost - meanCost);
+    credit.take(cost);
+    let cancelRenewal = clock.after(limits.workingEveryMs, function renew() {
+      delivery.working();
+      cancelRenewal = clock.after(limits.workingEveryMs, renew);
+    });
+    const work = options
+      .execute(delivery, hurry.signal)
+      .catch((error: unknown) => {
+        events.emit('trouble', { where: 'worker', error, requestId: delivery.requestId });
+        delivery.nak(retryPullMs);
+      })
+      .finally(() => {
+        cancelRenewal();
+        credit.give(cost);
+        inHand.delete(work);
+      });
+    inHand.add(work);
+  };
+
+  const isStopped = (): boolean => stop.signal.aborted;
+  const isPaused = (): boolean => paused;
+
+  const pulling = (async () => {
+    while (!isStopped()) {
+      if (isPaused()) await new Promise<void>((resolve) => (wake = resolve));
+      await credit.whenFree(stop.signal);
+      if (isStopped() || isPaused()) continue;
+      const max = Math.max(1, Math.floor(credit.free / meanCost));
+      try {
+        const either = AbortSignal.any([stop.signal, pausing.signal]);
+        for (const delivery of await puller.pull(max, either)) hold(delivery);
+      } catch (error) {
+        events.emit('trouble', { where: 'pull', error });
+        await sleep(clock, retryPullMs, stop.signal);
+      }
+    }
+  })();
+
+  return {
+    running: () => inHand.size,
+    isPaused,
+    pause() {
+      paused = true;
+      pausing.abort();
+    },
+    resume() {
+      paused = false;
+      pausing = new AbortController();
+      wake();
+    },
+    async drain(graceMs) {
+      stop.abort();
+      wake();
+      await pulling;
+      await puller.close();
+      const cancelHurry = clock.after(graceMs, () => hurry.abort('drain'));
+      await Promise.all(inHand);
+      cancelHurry();
+    },
+  };
+}

@@ -1,0 +1,43 @@
+// Settle: what becomes of a delivery that could not be finished. Shared by samples and meta rewards.
+
+import { limits } from '../limits.js';
+import type { Delivery } from '../queue/queue.js';
+import type { Stage } from '../work/shard.js';
+import type { WorkerContext } from './context.js';
+
+const backoffMsMin = 250;
+const backoffMsMax = 15_000;
+
+/** Time before another try: doubles per delivery, with full jitter above half, or what the engine asked for. */
+export function backoffMs(deliveries: number, random: () => number, askedMs = 0): number {
+  const step = Math.min(backoffMsMax, backoffMsMin * 2 ** Math.max(0, deliveries - 1));
+  return Math.round(Math.min(backoffMsMax, Math.max(askedMs, step * (0.5 + random() / 2))));
+}
+
+/** True when this was the last try. */
+export function isLastTry(deliveries: number): boolean {
+  return deliveries >= limits.deliveriesMax;
+}
+
+/**
+ * Quarantines a unit of work (promise P5): its history goes to GRM_DEAD, `answer` gives the request what it needs to go on without it,
+ * then the delivery is removed. In that order: a crash in between leaves the delivery in the queue.
+ */
+export async function quarantine(
+  delivery: Delivery<unknown>,
+  unit: {
+    readonly requestId: string;
+    readonly stage: Stage;
+    readonly unit: number;
+    readonly samples: readonly number[];
+  },
+  reason: string,
+  answer: () => Promise<void>,
+  context: WorkerContext,
+): Promise<void> {
+  const { deliveries } = delivery;
+  await context.dead.put({ ...unit, reason, deliveries, worker: context.nodeId, diedAtMs: context.clock.now() });
+  await answer();
+  delivery.term();
+  context.events.emit('delivery.dead', { requestId: unit.requestId, stage: unit.stage, deliveries, reason });
+}
