@@ -23,6 +23,8 @@ export const limits = {
   idempotencyKeyBytesMax: 256,
   tenantCharsMax: 64,
   correlationIdBytesMax: 256,
+  /** A prompt template's text, UTF-16 units: it is parsed by every worker and sent with every prompt. */
+  templateCharsMax: 64 * KiB,
   temperatureMax: 2,
   /** Tokens one sample may generate; real critiques take 200-400. */
   maxTokensMax: 32_768,

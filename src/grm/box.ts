@@ -1,0 +1,114 @@
+// Box: what stands inside \boxed{...}, or in a line of scores, as numbers.
+//
+// Strict where a guess would invent a score (method.md section 2), lenient about dress: "8/10" and "\frac{8}{10}" mean 8, "\text{8}", "**8**", "$8$",
+// doubled backslashes and one pair of brackets around the list are undressed. Words, labels, other denominators, empty places, NaN, infinities
+// and exponents are no scores.
+
+import type { SampleInvalidReason } from './sample.js';
+
+export const scoreMin = 1;
+export const scoreMax = 10;
+
+/** Sixteen dressed scores fit many times over; a longer "box" is prose that was never closed. */
+const boxCharsMax = 1024;
+/** \textbf{\text{8}} is two deep. */
+const lookDepthMax = 4;
+
+export type Scores =
+  | { readonly kind: 'scores'; readonly scores: readonly number[] }
+  | { readonly kind: 'invalid'; readonly reason: SampleInvalidReason; readonly detail: string };
+
+const plainScore = /^[+-]?\d+(?:\.\d*)?$/;
+const outOfTen = /^([^/]*?)\s*\/\s*10(?:\.0*)?$/;
+const fraction = /\\{0,4}[dt]?frac\s*\{([^{}]*)\}\s*\{([^{}]*)\}/g;
+/** Macros that only change the look of what they hold. A macro that computes (\sqrt) must not be here. */
+const look =
+  /\\{1,4}(?:text(?:bf|it|rm|sf|tt|normal)?|math(?:bf|it|rm|sf|tt|normal)?|bf|bm|boldsymbol|emph|underline)\s*\{([^{}]*)\}/g;
+/** LaTeX's spaces. */
+const space = /\\{1,4}(?:[,;:! ]|q?quad(?![a-zA-Z]))|~/g;
+const separator = /[,;，；、]/;
+
+/** Short enough for a log line. */
+export function excerpt(text: string): string {
+  const flat = text.replace(/\s+/g, ' ').trim();
+  return flat.length <= 60 ? flat : `${flat.slice(0, 59)}…`;
+}
+
+function undress(item: string): string {
+  let from = 0;
+  let to = item.length;
+  while (from < to && isDress(item.charCodeAt(from))) from += 1;
+  while (to > from && isDress(item.charCodeAt(to - 1))) to -= 1;
+  return item.slice(from, to);
+}
+
+/** White space, * _ $ " ' ` and stray backslashes. */
+function isDress(code: number): boolean {
+  return (
+    code <= 32 ||
+    code === 42 ||
+    code === 95 ||
+    code === 36 ||
+    code === 34 ||
+    code === 39 ||
+    code === 96 ||
+    code === 92 ||
+    code === 0xa0
+  );
+}
+
+/** The number that one place of a list holds; undefined when it is none. Range is the caller's business. */
+export function readScore(item: string): number | undefined {
+  const bare = undress(item);
+  const numerator = outOfTen.exec(bare)?.[1];
+  const digits = numerator === undefined ? bare : undress(numerator);
+  if (!plainScore.test(digits)) return undefined;
+  const score = Number(digits);
+  return Number.isFinite(score) ? score : undefined;
+}
+
+/** Checks a list of places: each a number, exactly n of them, all within 1..10; in this order of reasons. */
+export function readScores(items: readonly string[], n: number): Scores {
+  const scores: number[] = [];
+  for (const item of items) {
+    const score = readScore(item);
+    if (score === undefined)
+      return { kind: 'invalid', reason: 'not_a_number', detail: `"${excerpt(item)}" is no number` };
+    scores.push(score);
+  }
+  if (scores.length !== n) {
+    return { kind: 'invalid', reason: 'wrong_count', detail: `${scores.length} scores for ${n} responses` };
+  }
+  const outside = scores.find((score) => score < scoreMin || score > scoreMax);
+  if (outside !== undefined) {
+    return { kind: 'invalid', reason: 'out_of_range', detail: `${outside} is not within ${scoreMin}..${scoreMax}` };
+  }
+  return { kind: 'scores', scores };
+}
+
+/** Takes one pair of brackets off, escaped (\{8, 3\}) or not. */
+function unbracket(list: string): string {
+  const bare = undress(list);
+  const pair = bare.charAt(0) + bare.charAt(bare.length - 1);
+  return pair === '[]' || pair === '()' || pair === '{}' ? bare.slice(1, -1) : bare;
+}
+
+function withoutMacros(content: string): string {
+  let plain = content.replace(space, ' ');
+  for (let depth = 0; depth < lookDepthMax; depth += 1) {
+    const before = plain;
+    plain = plain.replace(look, '$1');
+    if (plain === before) break;
+  }
+  return plain.replace(fraction, '$1/$2');
+}
+
+/** Reads the text between a box's braces. */
+export function readBox(content: string, n: number): Scores {
+  if (content.length > boxCharsMax) {
+    return { kind: 'invalid', reason: 'not_a_number', detail: `a box of ${content.length} characters` };
+  }
+  const list = unbracket(content.includes('\\') || content.includes('~') ? withoutMacros(content) : content);
+  if (list.trim() === '') return { kind: 'invalid', reason: 'wrong_count', detail: `an empty box for ${n} responses` };
+  return readScores(list.split(separator), n);
+}
