@@ -93,11 +93,7 @@ export function openActor<R extends Running>(spec: ActorSpec<R>, dependencies: A
   return new SupervisedActor(spec, dependencies);
 }
 
-type Start<R> =
-  | { readonly kind: 'up'; readonly resource: R }
-  | { readonly kind: 'failed'; readonly reason: string }
-  /** A drain or a close did not want it any more. */
-  | { readonly kind: 'withdrawn' };
+type Start<R> = { readonly kind: 'up'; readonly resource: R } | { readonly kind: 'failed'; readonly reason: string };
 
 type End = { readonly kind: 'failed'; readonly reason: string } | { readonly kind: 'closing' };
 
@@ -179,54 +175,59 @@ class SupervisedActor<R extends Running> implements Actor<R> {
   async #supervise(): Promise<void> {
     // The caller holds the actor before its first change is told.
     await Promise.resolve();
-    while (await this.#untilStart()) {
-      this.#life = new AbortController();
-      this.#apply({ kind: 'start' });
-      const start = await this.#bringUp(this.#life);
-      if (start.kind === 'up') {
-        this.#aliveAtMs = this.#clock.now();
-        this.#apply({ kind: 'started', resource: start.resource });
-        const end = await this.#watch(start.resource, this.#life.signal);
-        if (end.kind === 'failed') this.#fail(end.reason, this.#clock.now() - this.#aliveAtMs);
-        await this.#release(start.resource);
-      } else if (start.kind === 'failed') {
-        this.#fail(start.reason, 0);
-      }
+    while (await this.#start()) {
+      const resource = await this.#bringUp(this.#life);
+      if (resource === undefined) continue;
+      const end = await this.#watch(resource, this.#life.signal);
+      if (end.kind === 'failed') this.#fail(end.reason, this.#clock.now() - this.#aliveAtMs);
+      await this.#release(resource);
     }
     this.#end('closed');
   }
 
-  /** True when it is time for a start, false when there will be none. */
-  async #untilStart(): Promise<boolean> {
+  /** Waits until it is time for a start and makes it; false when there will be none. The change of state and its own signal come in one step: no drain falls between them. */
+  async #start(): Promise<boolean> {
     for (;;) {
       const state = this.#state;
       if (this.#closing.signal.aborted || state.kind === 'dead') return false;
-      if (state.kind === 'pending' && !state.held) return true;
-      const waitMs = state.kind === 'restarting' ? state.retryAtMs - this.#clock.now() : Infinity;
-      if (waitMs <= 0) return true;
+      const waitMs =
+        state.kind === 'restarting'
+          ? state.retryAtMs - this.#clock.now()
+          : state.kind === 'pending' && !state.held
+            ? 0
+            : Infinity;
+      if (waitMs <= 0) {
+        this.#life = new AbortController();
+        this.#apply({ kind: 'start' });
+        return true;
+      }
       await sleep(this.#clock, waitMs, this.#change.signal);
     }
   }
 
-  async #bringUp(life: AbortController): Promise<Start<R>> {
+  /** The resource, alive; undefined when the start failed or is not wanted any more. */
+  async #bringUp(life: AbortController): Promise<R | undefined> {
+    if (life.signal.aborted) return undefined;
     let late = false as boolean;
     const cancelTimer = this.#clock.after(this.#timing.startTimeoutMs, () => {
       late = true;
       life.abort();
     });
-    const settled: Promise<Start<R>> = Promise.resolve()
-      .then(() => this.spec.start(life.signal))
-      .then(
-        (resource) => ({ kind: 'up', resource }),
-        (error: unknown) => ({ kind: 'failed', reason: words(error) }),
-      );
+    const settled = settle(() => this.spec.start(life.signal));
     const start = await Promise.race([settled, aborted(life.signal)]);
     cancelTimer();
-    if (!life.signal.aborted && start !== 'aborted') return start;
-    await this.#withdraw(settled);
-    return late
-      ? { kind: 'failed', reason: `did not come up within ${this.#timing.startTimeoutMs} ms` }
-      : { kind: 'withdrawn' };
+    if (start === 'aborted' || life.signal.aborted) {
+      await this.#withdraw(settled);
+      if (late) this.#fail(`did not come up within ${this.#timing.startTimeoutMs} ms`, 0);
+      return undefined;
+    }
+    if (start.kind === 'failed') {
+      this.#fail(start.reason, 0);
+      return undefined;
+    }
+    this.#aliveAtMs = this.#clock.now();
+    this.#apply({ kind: 'started', resource: start.resource });
+    return start.resource;
   }
 
   /** A1, A3: waits for an aborted start to end, and closes what it brought up nevertheless. */
@@ -332,6 +333,15 @@ class SupervisedActor<R extends Running> implements Actor<R> {
 
   #trouble(what: string, error: unknown): void {
     this.#events.emit('trouble', { where: `actor ${this.id}: ${what}`, error });
+  }
+}
+
+/** Begins at once: `start` sees its signal abort, never already aborted. */
+async function settle<R>(start: () => Promise<R>): Promise<Start<R>> {
+  try {
+    return { kind: 'up', resource: await start() };
+  } catch (error) {
+    return { kind: 'failed', reason: words(error) };
   }
 }
 

@@ -1,0 +1,48 @@
+// Handle: speaking to nodes. `ask` waits for one node's answer; a broadcast reaches whoever listens now and waits for nobody.
+
+import { FaultError } from '../fault.js';
+import type { ControlPlane } from '../queue/queue.js';
+import { decodeCancel, decodeReply, encodeCancel, encodeMessage, type Message, type Reply } from './control.js';
+
+export interface Unreachable {
+  readonly kind: 'unreachable';
+  /** Nobody of that name, no answer in limits.askMs, NATS away, or an answer that could not be read. */
+  readonly reason: string;
+}
+
+const cancelTopic = 'cancel';
+
+/** Never rejects for what a node or NATS does. Every order may be sent again: each of them is idempotent. */
+export async function ask(control: ControlPlane, nodeId: string, message: Message): Promise<Reply | Unreachable> {
+  let body: Uint8Array | undefined;
+  try {
+    body = await control.ask(nodeId, encodeMessage(message));
+  } catch (error) {
+    if (!(error instanceof FaultError)) throw error;
+    return { kind: 'unreachable', reason: error.fault.message };
+  }
+  if (body === undefined) return { kind: 'unreachable', reason: `${nodeId} does not answer` };
+  return decodeReply(body) ?? { kind: 'unreachable', reason: `${nodeId} answers in another version` };
+}
+
+/** Asks all at once; the answers come in the order of the ids. */
+export async function askEach(
+  control: ControlPlane,
+  nodeIds: readonly string[],
+  message: Message,
+): Promise<readonly { readonly nodeId: string; readonly reply: Reply | Unreachable }[]> {
+  return Promise.all(nodeIds.map(async (nodeId) => ({ nodeId, reply: await ask(control, nodeId, message) })));
+}
+
+/** Tells every worker and coordinator to stop working on a request. At most once, to those who listen now. */
+export function broadcastCancel(control: ControlPlane, requestId: string): void {
+  control.broadcast(cancelTopic, encodeCancel(requestId));
+}
+
+/** What is no request id is dropped. */
+export async function listenCancel(control: ControlPlane, hear: (requestId: string) => void): Promise<() => void> {
+  return control.listen(cancelTopic, (body) => {
+    const requestId = decodeCancel(body);
+    if (requestId !== undefined) hear(requestId);
+  });
+}
