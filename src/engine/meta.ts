@@ -5,6 +5,7 @@
 //   M2. A reply without a finite number is never turned into one (P7).
 //   M3. The self-test decides which name of the activation switch is used from then on.
 import { randomUUID } from 'node:crypto';
+import { setMaxListeners } from 'node:events';
 import { limits } from '../limits.js';
 import type { EngineGauges, Health, MetaEngine, RankJob, RankResult } from './engine.js';
 import {
@@ -91,6 +92,7 @@ class HttpMetaEngine implements MetaEngine {
     this.#texts = texts;
     this.#probes = probes;
     this.#slots = new Slots(options.slots);
+    setMaxListeners(0, this.#closing.signal);
   }
 
   async rank(job: RankJob, signal: AbortSignal): Promise<RankResult> {

@@ -4,6 +4,7 @@
 // prefix cache shares the prompt between the requests. Retries are the worker's business: a draw tries each sample once (but see H2 in
 // openai-http.ts). Keeps N1-N3 of engine.ts; closing a connection is what stops the server from generating (N2).
 import { randomUUID } from 'node:crypto';
+import { setMaxListeners } from 'node:events';
 import { limits } from '../limits.js';
 import type { DrawJob, DrawResult, DrawSpec, Engine, EngineGauges, Health } from './engine.js';
 import { type Cutoff, cutoff } from './openai-cutoff.js';
@@ -87,10 +88,21 @@ class OpenAiEngine implements Engine {
     this.#samples = samples;
     this.#probes = probes;
     this.#slots = new Slots(options.slots);
+    setMaxListeners(0, this.#closing.signal);
   }
 
   async draw(job: DrawJob, onResult: (result: DrawResult) => void, signal: AbortSignal): Promise<void> {
-    await Promise.all(job.samples.map(async (sample) => onResult(await this.#sample(job, sample, signal))));
+    // One listener on the caller's signal, however many samples follow it.
+    const draw = new AbortController();
+    setMaxListeners(0, draw.signal);
+    const cancel = () => draw.abort();
+    signal.addEventListener('abort', cancel, { once: true });
+    if (signal.aborted) cancel();
+    try {
+      await Promise.all(job.samples.map(async (sample) => onResult(await this.#sample(job, sample, draw.signal))));
+    } finally {
+      signal.removeEventListener('abort', cancel);
+    }
   }
 
   async health(signal: AbortSignal): Promise<Health> {
