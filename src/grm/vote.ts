@@ -241,7 +241,9 @@ function topShare(scores: readonly number[], response: number): number {
 }
 
 function agreementOn(best: number, kept: readonly ScoredSample[]): number {
-  return kept.reduce((sum, { scores }) => sum + topShare(scores, best), 0) / kept.length;
+  const share = kept.reduce((sum, { scores }) => sum + topShare(scores, best), 0) / kept.length;
+  // Thirds may add up to a little more than one.
+  return Math.min(1, share);
 }
 
 /** Best first; ties in an order seeded with the request id, the same on every machine. */

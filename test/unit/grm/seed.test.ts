@@ -6,11 +6,8 @@ const uint32Max = 0xffff_ffff;
 
 describe('seeds', () => {
   it('P3: derive the same numbers on every machine and in every version (golden)', () => {
-    expect([
-      deriveSeed(''),
-      deriveSeed('request-1', 'tie'),
-      deriveSeed('request-1', 'sample', 42),
-    ]).toMatchInlineSnapshot(`
+    expect([deriveSeed(''), deriveSeed('request-1', 'tie'), deriveSeed('request-1', 'sample', 42)])
+      .toMatchInlineSnapshot(`
       [
         1457101805,
         810955833,
