@@ -54,9 +54,10 @@ export class Findings {
       this.add(path, this.shown(raw), `a list of ${min}..${max} ${what}`);
       return undefined;
     }
-    if (raw.length <= max) return raw;
-    this.add(path, `${raw.length}`, `${min}..${max} ${what}`);
-    return raw.slice(0, max);
+    const list: readonly unknown[] = raw;
+    if (list.length <= max) return list;
+    this.add(path, `${list.length}`, `${min}..${max} ${what}`);
+    return list.slice(0, max);
   }
 
   text(path: string, raw: unknown): string | undefined {

@@ -84,7 +84,7 @@ export function unary<Q, T>(
   return (call, reply) => {
     const open: OpenCall = { drain: () => undefined };
     context.open.begin(open);
-    handle(call)
+    void handle(call)
       .catch((error: unknown): Answer<T> => ({ kind: 'fault', fault: unexpected(context, where, error) }))
       .then((answer) => (answer.kind === 'ok' ? reply(null, answer.value) : reply(statusOf(answer.fault))))
       .finally(() => context.open.end(open));

@@ -43,5 +43,8 @@ function fits(samples: readonly JudgedSample[], besidesBytes: number): boolean {
       0,
     );
   const utf8BytesPerCharMax = 3;
-  return weigh((text) => text.length * utf8BytesPerCharMax) <= roomBytes || weigh(Buffer.byteLength) <= roomBytes;
+  return (
+    weigh((text) => text.length * utf8BytesPerCharMax) <= roomBytes ||
+    weigh((text) => Buffer.byteLength(text)) <= roomBytes
+  );
 }

@@ -12,6 +12,7 @@ import { BadRequest, ErrorInfo, RetryInfo, Status } from '../wire/gen/google/rpc
 import type { Any } from '../wire/gen/google/protobuf/any.js';
 
 const domain = 'grm.v1';
+const exhausted: number = codes.RESOURCE_EXHAUSTED;
 const detailsKey = 'grpc-status-details-bin';
 const pushbackKey = 'grpc-retry-pushback-ms';
 const typePrefix = 'type.googleapis.com/google.rpc.';
@@ -21,10 +22,11 @@ const messageCharsMax = 300;
 /** A gRPC status with its details, for trailers. */
 export function statusOf(it: Fault): Pick<StatusObject, 'code' | 'details' | 'metadata'> {
   const details = fitting(it);
+  const code = codes[faults[it.kind].grpc];
   const metadata = new Metadata();
   metadata.set(detailsKey, Buffer.from(Status.encode(details).finish()));
   if (it.retryAfterMs !== undefined) metadata.set(pushbackKey, String(Math.round(it.retryAfterMs)));
-  return { code: details.code, details: details.message, metadata };
+  return { code, details: details.message, metadata };
 }
 
 /** The same as a message, for a stream's answers: no trailers, so all violations fit. */
@@ -57,10 +59,12 @@ export function faultOfError(error: unknown): Fault {
   const sent = bytes === undefined || typeof bytes === 'string' ? undefined : decoded(Status, bytes);
   const it = faultOf({ code: error.code, message: sent?.message ?? error.details, details: sent?.details ?? [] });
   if (it.retryAfterMs !== undefined) return it;
-  const pushbackMs = Number(error.metadata.get(pushbackKey)[0] ?? NaN);
+  const [pushback] = error.metadata.get(pushbackKey);
+  const pushbackMs = pushback === undefined ? NaN : Number(pushback);
   if (!(pushbackMs >= 0)) return it;
-  const kind = it.kind === 'invalid_request' && error.code === codes.RESOURCE_EXHAUSTED ? 'overloaded' : it.kind;
-  return { ...it, kind, retryAfterMs: pushbackMs };
+  const code: number = error.code;
+  const shed = code === exhausted && it.kind === 'invalid_request';
+  return { ...it, ...(shed && { kind: 'overloaded' as const }), retryAfterMs: pushbackMs };
 }
 
 /** Violations one by one until the trailers are full (S2). */
@@ -94,34 +98,26 @@ function readDetails(status: Status): OurDetails {
 }
 
 /** What a code means from somebody who is not this service (S3). */
+const strangers = new Map<number, FaultKind>([
+  [codes.INVALID_ARGUMENT, 'invalid_request'],
+  [codes.OUT_OF_RANGE, 'invalid_request'],
+  [codes.ALREADY_EXISTS, 'key_reused'],
+  [codes.NOT_FOUND, 'not_found'],
+  [codes.UNAVAILABLE, 'unreachable'],
+  [codes.DEADLINE_EXCEEDED, 'deadline_exceeded'],
+  [codes.CANCELLED, 'cancelled'],
+  [codes.UNAUTHENTICATED, 'unauthenticated'],
+  [codes.PERMISSION_DENIED, 'permission_denied'],
+  [codes.FAILED_PRECONDITION, 'failed_precondition'],
+  [codes.UNIMPLEMENTED, 'failed_precondition'],
+]);
+
+/** The gRPC library says RESOURCE_EXHAUSTED of a message above its size limit, which no retry makes smaller; who sheds load names a delay. */
 function strangerKind(code: number, { rest }: OurDetails): FaultKind {
-  switch (code) {
-    case codes.INVALID_ARGUMENT:
-    case codes.OUT_OF_RANGE:
-      return 'invalid_request';
-    case codes.RESOURCE_EXHAUSTED:
-      // The gRPC library says this of a message above its size limit, which no retry makes smaller; who sheds load names a delay.
-      return rest.retryAfterMs === undefined ? 'invalid_request' : 'overloaded';
-    case codes.ALREADY_EXISTS:
-      return 'key_reused';
-    case codes.NOT_FOUND:
-      return 'not_found';
-    case codes.UNAVAILABLE:
-      return 'unreachable';
-    case codes.DEADLINE_EXCEEDED:
-      return 'deadline_exceeded';
-    case codes.CANCELLED:
-      return 'cancelled';
-    case codes.UNAUTHENTICATED:
-      return 'unauthenticated';
-    case codes.PERMISSION_DENIED:
-      return 'permission_denied';
-    case codes.FAILED_PRECONDITION:
-    case codes.UNIMPLEMENTED:
-      return 'failed_precondition';
-    default:
-      return 'internal';
+  if (code === exhausted) {
+    return rest.retryAfterMs === undefined ? 'invalid_request' : 'overloaded';
   }
+  return strangers.get(code) ?? 'internal';
 }
 
 function any(name: string, value: Uint8Array): Any {

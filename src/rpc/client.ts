@@ -1,0 +1,261 @@
+// Client: the package's typed client of the service.
+//
+//   C1. A call that fails throws GrmError; its `kind` is a row of docs/errors.md. scoreMany() alone yields a request's own fault as a
+//       value, so that one bad request does not end the others.
+//   C2. UNAVAILABLE and RESOURCE_EXHAUSTED are tried again (retry.ts) until the deadline, as the same request: by its idempotency key,
+//       or without one by the server's hash of content and options. Cluster orders are idempotent and retried alike.
+//   C3. Every call ends: its deadline is `deadlineMs`, default 10 minutes.
+//   C4. An aborted signal cancels the call at the server; it throws kind 'cancelled'.
+
+import { setTimeout as sleep } from 'node:timers/promises';
+import { fault, type Fault } from '../fault.js';
+import type { JudgedSample, StoredVerdict, Verdict } from '../grm/verdict.js';
+import { contentFromProto, sampleFromProto, verdictFromProto } from '../wire/convert.js';
+import type { DeadShard, GetStatusResponse } from '../wire/gen/grm/v1/cluster.js';
+import type { Sample as WireSample, Verdict as WireVerdict } from '../wire/gen/grm/v1/judgement.js';
+import type { ScoreRequest as WireRequest, WatchScoreResponse } from '../wire/gen/grm/v1/reward.js';
+import { callOnce, openChannel, type Channel } from './channel.js';
+import { GrmError } from './grm-error.js';
+import { scoreMany, type ManyOptions, type ManyResult } from './many.js';
+import { nextTry, retryDefaults, type RetryPolicy } from './retry.js';
+import { toMessage, type ScoreRequest } from './score-request.js';
+import { faultOfError } from './status.js';
+import type { ClientTls } from './tls.js';
+
+// The public face of the package: what a caller needs to name.
+export { GrmError } from './grm-error.js';
+export type { DetailWanted, ScoreRequest } from './score-request.js';
+export type { ManyOptions, ManyResult } from './many.js';
+export type { RetryPolicy } from './retry.js';
+export type { ClientTls } from './tls.js';
+export type { FaultKind, Violation } from '../fault.js';
+export type { Class, Content, Message, Principle, VoteMethod } from '../grm/query.js';
+export type { Sample } from '../grm/sample.js';
+export type { JudgedSample, Reward, StoredVerdict, Verdict } from '../grm/verdict.js';
+
+export interface ConnectOptions {
+  /** `host:port`; a name with several addresses (`dns:///grm-coordinator:7600`) is used round-robin. */
+  readonly address: string;
+  /** Absent: plain text. */
+  readonly tls?: ClientTls;
+  /** Bearer token. */
+  readonly token?: string;
+  /** For requests that name none. */
+  readonly tenant?: string;
+  readonly retries?: Partial<RetryPolicy>;
+}
+
+export interface CallLimits {
+  /** From now until the answer, all tries included. Default 600 000. */
+  readonly deadlineMs?: number;
+  readonly signal?: AbortSignal;
+}
+
+export type Watched =
+  { readonly kind: 'sample'; readonly sample: JudgedSample } | { readonly kind: 'verdict'; readonly verdict: Verdict };
+
+export type DeadShardInfo = DeadShard;
+export type ClusterStatus = GetStatusResponse;
+
+const deadlineMsDefault = 600_000;
+/** Timers and gRPC's servers in Node count in int32. */
+const timerMsMax = 2 ** 31 - 1;
+
+export class GrmClient {
+  readonly #channel: Channel;
+  readonly #tenant: string;
+  readonly #policy: RetryPolicy;
+
+  private constructor(channel: Channel, tenant: string, policy: RetryPolicy) {
+    this.#channel = channel;
+    this.#tenant = tenant;
+    this.#policy = policy;
+  }
+
+  /** Opens no connection yet: the first call does. Throws when TLS files cannot be read. */
+  static connect({ address, tls, token, tenant, retries }: ConnectOptions): GrmClient {
+    return new GrmClient(openChannel(address, tls, token), tenant ?? '', { ...retryDefaults, ...retries });
+  }
+
+  /** Scores one request. */
+  async score(request: ScoreRequest, limits: CallLimits = {}): Promise<Verdict> {
+    const message = this.#message(request);
+    const { reward } = this.#channel;
+    const response = await this.#call(reward.score.bind(reward), message, limits);
+    return verdictOf(response.verdict);
+  }
+
+  /** Scores many over one stream; results come as they are ready. Leaving the loop cancels what is open. See many.ts. */
+  scoreMany<R extends ScoreRequest>(
+    requests: Iterable<R> | AsyncIterable<R>,
+    options: ManyOptions = {},
+  ): AsyncGenerator<ManyResult<R>, void, undefined> {
+    return scoreMany(
+      {
+        open: () => this.#channel.reward.scoreStream(this.#channel.metadata),
+        policy: this.#policy,
+        tenant: this.#tenant,
+        deadlineMs: options.deadlineMs ?? deadlineMsDefault,
+      },
+      requests,
+      options,
+    );
+  }
+
+  /** Scores one request and yields every sample once, as it arrives, and last the verdict. A broken stream is taken up again. */
+  async *watch(request: ScoreRequest, limits: CallLimits = {}): AsyncGenerator<Watched, void, undefined> {
+    const message = this.#message(request);
+    const tries = this.#tries(limits);
+    const seen = new Set<number>();
+    for (;;) {
+      try {
+        for await (const { event } of this.#watchOnce(message, tries.deadlineAtMs, limits.signal)) {
+          if (event?.$case === 'verdict') return yield { kind: 'verdict', verdict: verdictFromProto(event.value) };
+          if (event?.$case !== 'sample' || seen.has(event.value.index)) continue;
+          seen.add(event.value.index);
+          yield { kind: 'sample', sample: watchedSample(event.value) };
+        }
+        throw new GrmError(fault('unreachable', 'the stream ended without a verdict'));
+      } catch (error) {
+        await tries.failed(faultOfError(error));
+      }
+    }
+  }
+
+  /** The verdict of a finished request with what was judged, by request id or idempotency key; undefined when none is kept. */
+  async verdict(
+    requestIdOrKey: string,
+    limits: CallLimits & { readonly tenant?: string } = {},
+  ): Promise<StoredVerdict | undefined> {
+    const { reward } = this.#channel;
+    const request = { requestId: requestIdOrKey, tenant: limits.tenant ?? this.#tenant };
+    try {
+      const { verdict, content } = await this.#call(reward.getVerdict.bind(reward), request, limits);
+      return { verdict: verdictOf(verdict), ...(content && { content: contentFromProto(content) }) };
+    } catch (error) {
+      if (error instanceof GrmError && error.kind === 'not_found') return undefined;
+      throw error;
+    }
+  }
+
+  /** Nodes, actors, queues and rates. */
+  status(limits: CallLimits = {}): Promise<ClusterStatus> {
+    const { cluster } = this.#channel;
+    return this.#call(cluster.getStatus.bind(cluster), {}, limits);
+  }
+
+  /** Tells nodes (none named: every worker) to finish or hand back their work; resolves to those that took the order. */
+  async drain(nodes: readonly string[] = [], limits: CallLimits = {}): Promise<readonly string[]> {
+    const { cluster } = this.#channel;
+    return (await this.#call(cluster.drain.bind(cluster), { nodes: [...nodes] }, limits)).nodes;
+  }
+
+  async resume(nodes: readonly string[] = [], limits: CallLimits = {}): Promise<readonly string[]> {
+    const { cluster } = this.#channel;
+    return (await this.#call(cluster.resume.bind(cluster), { nodes: [...nodes] }, limits)).nodes;
+  }
+
+  /** Samples that the node runs at once, 1..4096; resolves to what is now in force. */
+  async setSlots(node: string, slots: number, limits: CallLimits = {}): Promise<number> {
+    if (slots !== slots >>> 0)
+      throw new GrmError(fault('invalid_request', `slots: came ${slots}, expected a whole number`));
+    const { cluster } = this.#channel;
+    return (await this.#call(cluster.setSlots.bind(cluster), { node, slots }, limits)).slots;
+  }
+
+  /** True when the request was running and is cancelled. */
+  async cancel(requestId: string, limits: CallLimits = {}): Promise<boolean> {
+    const { cluster } = this.#channel;
+    return (await this.#call(cluster.cancelRequest.bind(cluster), { requestId }, limits)).cancelled;
+  }
+
+  /** Quarantined shards, newest first. */
+  async listDead(limit = 100, limits: CallLimits = {}): Promise<readonly DeadShardInfo[]> {
+    const { cluster } = this.#channel;
+    return (await this.#call(cluster.listDead.bind(cluster), { limit: limit >>> 0 }, limits)).shards;
+  }
+
+  /** Runs quarantined shards again (none named: all). */
+  async retryDead(
+    ids: readonly string[] = [],
+    limits: CallLimits = {},
+  ): Promise<{ readonly requestIds: readonly string[]; readonly refused: ReadonlyMap<string, string> }> {
+    const { cluster } = this.#channel;
+    const { requestIds, refused } = await this.#call(cluster.retryDead.bind(cluster), { ids: [...ids] }, limits);
+    return { requestIds, refused: new Map(Object.entries(refused)) };
+  }
+
+  /** Open calls go on to their end; new ones fail. */
+  close(): void {
+    this.#channel.close();
+  }
+
+  [Symbol.dispose](): void {
+    this.close();
+  }
+
+  #message(request: ScoreRequest) {
+    const asking = toMessage(request, this.#tenant);
+    if (asking.kind === 'fault') throw new GrmError(asking.fault);
+    return asking.message;
+  }
+
+  async #call<Q, T>(call: Parameters<typeof callOnce<Q, T>>[0], request: Q, limits: CallLimits): Promise<T> {
+    const tries = this.#tries(limits);
+    for (;;) {
+      try {
+        return await callOnce(call, request, this.#channel.metadata, tries.deadlineAtMs, limits.signal);
+      } catch (error) {
+        await tries.failed(faultOfError(error));
+      }
+    }
+  }
+
+  /** Counts the tries of one call. `failed` waits for the next, or throws when there is none (C2, C3). */
+  #tries({ deadlineMs = deadlineMsDefault, signal }: CallLimits) {
+    const deadlineAtMs = Date.now() + Math.min(deadlineMs, timerMsMax);
+    let count = 0;
+    return {
+      deadlineAtMs,
+      failed: async (it: Fault): Promise<void> => {
+        if (signal?.aborted) throw new GrmError(fault('cancelled', 'the caller cancelled'));
+        const next = nextTry(it, ++count, deadlineAtMs - Date.now(), this.#policy, Math.random);
+        if (next.kind === 'never') throw new GrmError(it);
+        await sleep(next.delayMs, undefined, signal && { signal }).catch(() => {
+          throw new GrmError(fault('cancelled', 'the caller cancelled'));
+        });
+      },
+    };
+  }
+
+  async *#watchOnce(
+    request: WireRequest,
+    deadlineAtMs: number,
+    signal: AbortSignal | undefined,
+  ): AsyncGenerator<WatchScoreResponse, void, undefined> {
+    const call = this.#channel.reward.watchScore({ request }, this.#channel.metadata, { deadline: deadlineAtMs });
+    const cancel = () => call.cancel();
+    signal?.addEventListener('abort', cancel, { once: true });
+    if (signal?.aborted) cancel();
+    try {
+      for await (const response of call) yield response as WatchScoreResponse;
+    } finally {
+      signal?.removeEventListener('abort', cancel);
+      // After a break the cancelled call still reports its end.
+      call.on('error', () => undefined);
+      call.cancel();
+    }
+  }
+}
+
+function verdictOf(verdict: WireVerdict | undefined): Verdict {
+  if (!verdict) throw new GrmError(fault('internal', 'the answer holds no verdict'));
+  return verdictFromProto(verdict);
+}
+
+/** A sample before the vote: a valid one counts so far. */
+function watchedSample(wire: WireSample): JudgedSample {
+  const sample = sampleFromProto(wire);
+  const kept = sample.kind === 'scored' ? 'kept' : 'invalid';
+  return { sample, kept, ...(wire.metaReward !== undefined && { metaReward: wire.metaReward }) };
+}

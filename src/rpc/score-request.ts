@@ -1,0 +1,107 @@
+// ScoreRequest: a request as a caller of the TypeScript client writes it, and its message.
+
+import { intake } from '../coordinator/intake.js';
+import type { ScoreOptions } from '../coordinator/coordinator.js';
+import { classes, voteMethods, type Class, type Message, type Principle } from '../grm/query.js';
+import { fault, type Fault } from '../fault.js';
+import { classTable, contentToProto, voteMethodTable } from '../wire/convert.js';
+import { Class as WireClass, VoteMethod } from '../wire/gen/grm/v1/judgement.js';
+import { Detail, type ScoreRequest as WireRequest } from '../wire/gen/grm/v1/reward.js';
+import { invalid } from './request.js';
+
+/** How much of a verdict is wanted: everything, no texts of samples, or no samples. */
+export type DetailWanted = 'full' | 'scores' | 'rewards';
+
+export interface ScoreRequest extends ScoreOptions {
+  /** One user message, or the conversation; its last turn is the user's. */
+  readonly query: string | readonly Message[];
+  /** 1..16 answers to judge. */
+  readonly responses: readonly string[];
+  /** An answer known to be right. */
+  readonly reference?: string;
+  /** Criteria that every sample must use. */
+  readonly principles?: readonly (string | Principle)[];
+  /** Names the request: the same key never pays for a sample twice. Default: the server's hash of content and options, so equal requests are one; `seed` makes them differ. */
+  readonly idempotencyKey?: string;
+  /** Default: the client's. */
+  readonly tenant?: string;
+  readonly class?: Class;
+  /** Default 'full'. A verdict that fits no message comes without its samples' texts. */
+  readonly detail?: DetailWanted;
+}
+
+export type Asking =
+  { readonly kind: 'ok'; readonly message: WireRequest } | { readonly kind: 'fault'; readonly fault: Fault };
+
+const details: Readonly<Record<DetailWanted, Detail>> = {
+  full: Detail.FULL,
+  scores: Detail.SCORES,
+  rewards: Detail.REWARDS,
+};
+
+/** The request's message. The server judges it; only what no message can hold is refused here, with all its violations. */
+export function toMessage(request: ScoreRequest, tenant: string): Asking {
+  const { query, responses, reference, principles = [], idempotencyKey = '' } = request;
+  const messages: readonly Message[] = typeof query === 'string' ? [{ role: 'user', content: query }] : query;
+  const content = {
+    messages,
+    responses,
+    ...(reference !== undefined && { reference }),
+    principles: principles.map((each) => (typeof each === 'string' ? { text: each } : each)),
+  };
+  if (!encodable(request, content.principles)) {
+    const result = intake({
+      idempotencyKey,
+      tenant: request.tenant ?? tenant,
+      class: request.class,
+      content: { ...content, query },
+      options: request,
+    });
+    const violations = result.kind === 'violations' ? result.violations : [];
+    return {
+      kind: 'fault',
+      fault: violations.length > 0 ? invalid(violations) : fault('invalid_request', 'a value fits no message'),
+    };
+  }
+  const { k, kMeta, vote, temperature, topP, maxTokens, quorum, timeBudgetMs, seed, template, meta } = request;
+  return {
+    kind: 'ok',
+    message: {
+      idempotencyKey,
+      content: contentToProto(content),
+      options: {
+        k,
+        kMeta,
+        vote: vote === undefined ? VoteMethod.UNSPECIFIED : voteMethodTable.to(vote),
+        temperature,
+        topP,
+        maxTokens,
+        quorum,
+        timeBudgetMs,
+        seed,
+        template,
+        meta,
+      },
+      tenant: request.tenant ?? tenant,
+      class: request.class === undefined ? WireClass.UNSPECIFIED : classTable.to(request.class),
+      detail: details[request.detail ?? 'full'],
+    },
+  };
+}
+
+/** What protobuf can carry at all. Callers in plain JavaScript get here with anything. */
+function encodable(request: ScoreRequest, principles: readonly Principle[]): boolean {
+  const { k, kMeta, maxTokens, quorum, timeBudgetMs, seed, temperature, topP, vote, detail } = request;
+  const uint32s = [k, kMeta, maxTokens, quorum, timeBudgetMs, seed, ...principles.map((each) => each.weightPercent)];
+  const texts = [request.responses, principles.map((each) => each.text)].flat();
+  const messages = typeof request.query === 'string' ? [] : request.query;
+  return (
+    uint32s.every((value) => value === undefined || value === value >>> 0) &&
+    [temperature, topP].every((value) => value === undefined || typeof value === 'number') &&
+    texts.every((text) => typeof text === 'string') &&
+    messages.every((each) => typeof each.role === 'string' && typeof each.content === 'string') &&
+    (vote === undefined || voteMethods.includes(vote)) &&
+    (request.class === undefined || classes.includes(request.class)) &&
+    (detail === undefined || Object.hasOwn(details, detail))
+  );
+}
