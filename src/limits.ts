@@ -102,6 +102,8 @@ export const limits = {
   contentCacheBytesMax: 64 * MiB,
   /** Cancelled request ids a worker remembers, to drop shards that were already on their way. */
   cancelledMax: 10_000,
+  /** Clocks of a coordinator and a worker may differ by this much before a retry of a cancelled request is taken for the old one. */
+  cancelSkewMs: 1_000,
   /** Control messages may be this big. */
   controlBytesMax: 256 * KiB,
   /** Names of nodes, requests and leases: one subject token. */
@@ -124,8 +126,11 @@ export const limits = {
   engineLogBytesMax: 16 * MiB,
   /** Last output of a managed engine, kept to say why it died. */
   engineLogTailCharsMax: 2_000,
-  /** One try to reach a starting engine's health door. */
-  engineReadyTryMs: 5_000,
+  /** A starting server is asked at least this often whether it is ready, and this often the log says how it goes. */
+  engineReadyEveryMs: 2_000,
+  engineLoadingEveryMs: 10_000,
+  /** After SIGKILL a process is gone within this, or it hangs in its driver and is left behind. */
+  engineKillMs: 5_000,
   /** Tenants with their own queue at one coordinator; more share one. */
   tenantsMax: 1_000,
   /** Requests open on one ScoreStream: the stream stops reading above it (back-pressure). */

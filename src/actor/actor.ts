@@ -176,7 +176,7 @@ class SupervisedActor<R extends Running> implements Actor<R> {
     // The caller holds the actor before its first change is told.
     await Promise.resolve();
     while (await this.#start()) {
-      const resource = await this.#bringUp(this.#life);
+      const resource = this.#life.signal.aborted ? undefined : await this.#bringUp(this.#life);
       if (resource === undefined) continue;
       const end = await this.#watch(resource, this.#life.signal);
       if (end.kind === 'failed') this.#fail(end.reason, this.#clock.now() - this.#aliveAtMs);
@@ -207,7 +207,6 @@ class SupervisedActor<R extends Running> implements Actor<R> {
 
   /** The resource, alive; undefined when the start failed or is not wanted any more. */
   async #bringUp(life: AbortController): Promise<R | undefined> {
-    if (life.signal.aborted) return undefined;
     let late = false as boolean;
     const cancelTimer = this.#clock.after(this.#timing.startTimeoutMs, () => {
       late = true;

@@ -1,8 +1,9 @@
 // Registry: who is in the cluster, as the leases tell. It reads all leases every heartbeat and keeps what it read.
 //
 //   R1. `alive` never guesses: with knowledge older than a lease it is `unknown`, so nobody takes over work on stale knowledge.
-//   R2. A node is dead (`false`) only after a whole lease's time of unbroken reading without it. After a gap (NATS away, this process
-//       stopped) the time starts again: a server that was down, or lost its leases, gives every node the time to renew.
+//   R2. A node is dead (`false`) only after a lease's time of reading without it, and only when the reading was unbroken for two leases'
+//       time. A gap (NATS away, this process stopped) starts that time again: after a server that was down, or lost its leases, every node
+//       has the time to reconnect and renew.
 //   R3. A node whose lease is there is alive, at once.
 //   R4. A lease that cannot be read is left out of `nodes` and told once; it hides nobody else, and its node is alive.
 
@@ -36,6 +37,8 @@ export interface Registry {
   /** Live nodes of the last reading, ordered by id. `heartbeatAgeMs` is up to date. */
   nodes(): readonly NodeInfo[];
   alive(nodeId: string): boolean | 'unknown';
+  /** The reading is unbroken for long enough that a node which is not there is not there (R2). */
+  known(): boolean;
   /** Nodes of that role and pool that take work: not draining, with an engine alive. The last known number while NATS is away. */
   serving(role: string, pool: string): number;
   work(): ClusterWork;
@@ -99,8 +102,12 @@ class LeaseRegistry implements Registry {
   alive(nodeId: string): boolean | 'unknown' {
     if (this.#stale()) return 'unknown';
     if (this.#present.has(nodeId)) return true;
-    const absentSinceMs = Math.max(this.#unbrokenSinceMs, this.#seenAtMs.get(nodeId) ?? -Infinity);
-    return this.#readAtMs - absentSinceMs >= this.#leaseMs ? false : 'unknown';
+    const absentMs = this.#readAtMs - (this.#seenAtMs.get(nodeId) ?? -Infinity);
+    return this.known() && absentMs >= this.#leaseMs ? false : 'unknown';
+  }
+
+  known(): boolean {
+    return !this.#stale() && this.#readAtMs - this.#unbrokenSinceMs >= 2 * this.#leaseMs;
   }
 
   serving(role: string, pool: string): number {
@@ -118,11 +125,7 @@ class LeaseRegistry implements Registry {
     const openAtMs = infos.flatMap((info) => info.oldestOpenAtMs ?? []);
     return {
       busy: new Set(infos.flatMap((info) => info.busyRequests)),
-      complete:
-        !this.#stale() &&
-        this.#readAtMs - this.#unbrokenSinceMs >= this.#leaseMs &&
-        this.#unreadable.size === 0 &&
-        !infos.some((info) => info.busyCut),
+      complete: this.known() && this.#unreadable.size === 0 && !infos.some((info) => info.busyCut),
       ...(openAtMs.length > 0 ? { oldestOpenAtMs: Math.min(...openAtMs) } : {}),
     };
   }

@@ -113,6 +113,8 @@ export interface EventMap {
     readonly to: string;
     readonly reason: string;
   };
+  /** A managed server is starting; `line` is the last of its output. */
+  'engine.loading': { readonly engine: string; readonly elapsedMs: number; readonly line: string };
   'node.drain': { readonly node: string; readonly phase: 'started' | 'finished' | 'resumed'; readonly running: number };
 
   /** Something unexpected that is not a fault of a caller: for the log. */
