@@ -7,7 +7,7 @@ import { FaultError, fault, type Fault } from '../fault.js';
 import type { Sample } from '../grm/sample.js';
 import { limits } from '../limits.js';
 import { gather, missing, startGather, unranked, type Gather, type GatherEvent } from '../work/gather.js';
-import { planShards, shardSamples } from '../work/plan.js';
+import { isOfPlan, planShards, shardSamples } from '../work/plan.js';
 import type { MetaTask, RequestRecord } from '../work/shard.js';
 import type { CoordinatorContext } from './context.js';
 
@@ -41,8 +41,9 @@ export async function collect(
 ): Promise<Collected> {
   const { ledger, work, clock, dispatcher, events, members, settings } = context;
   const { requestId, plan } = record;
+  const account = dispatcher.open(record.tenant, record.class);
   // Unique per run: a request that was cancelled and comes again within the server's duplicate window must not have its shards dropped.
-  const epoch = `${settings.nodeId}.${clock.now().toString(36)}`;
+  const epoch = `${settings.nodeId}-${clock.now().toString(36)}-${account.serial}`;
   const inline = contentChars(record) <= limits.inlineContentCharsMax;
 
   let state = startGather(plan.k, plan.meta);
@@ -59,9 +60,8 @@ export async function collect(
     }
   };
 
-  const account = dispatcher.open(record.tenant, record.class);
   const apply = (event: GatherEvent): void => {
-    const next = gather(state, event);
+    const next = event.kind === 'sample' && !isOfPlan(event.sample, record) ? state : gather(state, event);
     if (next === state) {
       if (event.kind === 'sample' || event.kind === 'meta') {
         events.emit('result.suppressed', { requestId, stage: event.kind, where: 'gather' });
@@ -80,6 +80,7 @@ export async function collect(
 
   /** Valid samples go to the meta RM as they come; those of one turn of the event loop travel together. */
   let toRank: Sample[] = [];
+  const toRankAgain: Sample[] = [];
   const rank = (sample: Sample): void => {
     toRank.push(sample);
     if (toRank.length > 1) return;
@@ -89,8 +90,10 @@ export async function collect(
       if (state.kind !== 'gathering' || samples.length === 0) return;
       const tasks = samples.map((each) => metaTask(record, each, inline, deadlineAtMs, clock.now()));
       work.putMetaTasks(settings.metaPool, epoch, tasks).then((put) => {
-        // A full meta queue loses no sample: the vote goes on with the meta rewards there are.
-        if (put.kind === 'full') events.emit('trouble', { where: 'meta queue', error: new Error('full'), requestId });
+        // A full meta queue loses no sample: they are sent again at the next tick, and the vote goes on with the meta rewards there are.
+        if (put.kind !== 'full') return;
+        toRankAgain.push(...samples);
+        events.emit('trouble', { where: 'meta queue', error: new Error('the meta queue is full'), requestId });
       }, fail);
     });
   };
@@ -113,14 +116,16 @@ export async function collect(
     }
   };
 
-  /** Reads from the ledger what notices may have missed (C1). */
+  /** Reads from the ledger what notices may have missed (C1). Meta rewards go first: a sample that has one is not sent to be ranked again. */
   const replay = async (): Promise<void> => {
-    const samples = await ledger.samples(requestId, missing(state));
-    for (const sample of samples.values()) apply({ kind: 'sample', sample });
+    const found = await ledger.samples(requestId, missing(state));
+    const samples = [...found.values()].filter((sample) => isOfPlan(sample, record));
     if (plan.meta) {
-      const metas = await ledger.metas(requestId, unranked(state));
+      const valid = samples.flatMap(({ kind, index }) => (kind === 'scored' ? [index] : []));
+      const metas = await ledger.metas(requestId, [...unranked(state), ...valid]);
       for (const result of metas.values()) apply({ kind: 'meta', result });
     }
+    for (const sample of samples) apply({ kind: 'sample', sample });
   };
 
   const onTick = (why: 'tick' | 'reconnected'): void => {
@@ -129,6 +134,7 @@ export async function collect(
       lastNewsAtMs = now;
       replay().catch((error: unknown) => events.emit('trouble', { where: 'replay', error, requestId }));
     }
+    for (const sample of toRankAgain.splice(0)) rank(sample);
     if (!plan.meta || missing(state).length > 0 || members.metaServing() !== 0) metaGoneSinceMs = undefined;
     else if ((metaGoneSinceMs ??= now) + settings.metaPatienceMs <= now) apply({ kind: 'meta_gone' });
   };

@@ -3,6 +3,8 @@
 //
 //   D1. Samples sent and not yet answered stay below the window plus one shard.
 //   D2. What a finished or cancelled request had sent is given back exactly once.
+//   D3. What waits of requests that are over is at most as much as what waits of living ones, and prunedMin (promise P4): behind a
+//       window that does not move, callers who come and go would pile up otherwise.
 
 import type { Class } from '../grm/query.js';
 import { FairQueue } from './fair.js';
@@ -14,6 +16,8 @@ export interface DispatchWeights {
 
 /** One request's account with the dispatcher. */
 export interface Account {
+  /** Distinct for every account of this process. */
+  readonly serial: number;
   /** Queues a send of `cost` samples; `send` runs when it is due. */
   submit(cost: number, send: () => void): void;
   /** `samples` of what was sent were answered. */
@@ -28,9 +32,14 @@ interface Waiting {
   readonly send: () => void;
 }
 
+const prunedMin = 1_024;
+
 export class Dispatcher {
   readonly #queue = new FairQueue<Waiting>();
   #out = 0;
+  #opened = 0;
+  /** Items in the queue whose account is closed. */
+  #over = 0;
 
   constructor(
     private readonly windowSamples: number,
@@ -45,6 +54,7 @@ export class Dispatcher {
     const flow = `${klass}/${tenant}`;
     const weight = this.weights.class[klass] * (this.weights.tenant[tenant] ?? 1);
     let out = 0;
+    let waiting = 0;
     let open = true;
     const giveBack = (samples: number): void => {
       const back = Math.min(samples, out);
@@ -53,12 +63,15 @@ export class Dispatcher {
       this.#pump();
     };
     return {
+      serial: ++this.#opened,
       submit: (cost, send) => {
         if (!open) return;
+        waiting++;
         this.#queue.push(flow, weight, cost, {
           isOpen: () => open,
           cost,
           send: () => {
+            waiting--;
             out += cost;
             send();
           },
@@ -69,7 +82,9 @@ export class Dispatcher {
       close: () => {
         if (!open) return;
         open = false;
+        this.#over += waiting;
         giveBack(out);
+        this.#prune();
       },
     };
   }
@@ -78,9 +93,19 @@ export class Dispatcher {
     while (this.#queue.size > 0 && this.#out < this.windowSamples) {
       const next = this.#queue.pop();
       if (!next) return;
-      if (!next.isOpen()) continue;
+      if (!next.isOpen()) {
+        this.#over--;
+        continue;
+      }
       this.#out += next.cost;
       next.send();
     }
+  }
+
+  /** D3. */
+  #prune(): void {
+    if (this.#over <= Math.max(prunedMin, this.#queue.size / 2)) return;
+    this.#queue.prune((waiting) => waiting.isOpen());
+    this.#over = 0;
   }
 }

@@ -1,10 +1,10 @@
 // Elsewhere: a request whose record is in the ledger already. Its verdict may be stored, another coordinator may be at it, or nobody.
 
-import { fault } from '../fault.js';
+import { fault, type Fault } from '../fault.js';
 import type { Verdict } from '../grm/verdict.js';
 import { sleep } from '../process/clock.js';
 import type { RequestRecord } from '../work/shard.js';
-import type { Run } from './collect.js';
+import type { Run, StopReason } from './collect.js';
 import type { CoordinatorContext } from './context.js';
 import type { ScoreOutcome } from './coordinator.js';
 
@@ -36,6 +36,8 @@ export async function finishedElsewhere(
   run.signal.addEventListener('abort', stop);
   try {
     for (let look = 0; ; look++) {
+      // Made before the looks: a notice that comes during them ends the sleep that follows.
+      wake = new AbortController();
       const record = await ledger.record(requestId);
       if (record && record.digest !== draft.digest) {
         return {
@@ -52,11 +54,14 @@ export async function finishedElsewhere(
       if (!record) {
         const accepted = await ledger.accept(draft);
         if (accepted.kind === 'new') return { kind: 'ours_to_finish', record: draft };
+        if (accepted.kind === 'full') return { kind: 'fault', fault: ledgerFull() };
       } else if (record.owner === settings.nodeId || members.alive(record.owner) === false) {
-        return { kind: 'ours_to_finish', record };
+        return { kind: 'ours_to_finish', record: withPatienceOf(draft, record) };
       }
-      if (run.signal.aborted)
-        return { kind: 'fault', fault: fault('cancelled', 'the caller went away; the request goes on elsewhere') };
+      if (run.signal.aborted) {
+        const gone = fault('cancelled', 'the caller went away; the request goes on elsewhere');
+        return { kind: 'fault', fault: run.signal.reason === 'abandoned' ? stopFault('abandoned') : gone };
+      }
       const leftMs = deadlineAtMs - clock.now();
       if (leftMs <= 0)
         return {
@@ -66,11 +71,26 @@ export async function finishedElsewhere(
             'the request is running elsewhere and was not finished within this time budget',
           ),
         };
-      wake = new AbortController();
       await sleep(clock, Math.min(lookEveryMs, leftMs), wake.signal);
     }
   } finally {
     run.signal.removeEventListener('abort', stop);
     following.close();
   }
+}
+
+/** The record as it was accepted, with the time and the quorum that this caller gave: they say how long to wait, not what is asked. */
+function withPatienceOf(draft: RequestRecord, record: RequestRecord): RequestRecord {
+  const { timeBudgetMs, quorum } = draft.plan;
+  return { ...record, plan: { ...record.plan, timeBudgetMs, quorum: Math.min(record.plan.k, quorum) } };
+}
+
+export function ledgerFull(): Fault {
+  return fault('overloaded', 'the request ledger is full', { retryAfterMs: 2_000 });
+}
+
+export function stopFault(why: StopReason): Fault {
+  return why === 'cancelled'
+    ? fault('cancelled', 'the request was cancelled; samples already drawn are kept for a retry')
+    : fault('draining', 'this coordinator went away; retry: the request goes on at another', { retryAfterMs: 500 });
 }

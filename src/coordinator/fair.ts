@@ -15,8 +15,8 @@ interface Item<T> {
 
 interface Flow<T> {
   finishTag: number;
-  /** items[head..] wait; the front is cut off now and then, because shift() on a long array copies it. */
-  items: Item<T>[];
+  /** items[head..] wait, what is before is undefined; the front is cut off now and then, because shift() on a long array copies it. */
+  items: (Item<T> | undefined)[];
   head: number;
 }
 
@@ -54,6 +54,7 @@ export class FairQueue<T> {
       }
     }
     if (!due || !dueHead) return undefined;
+    due.items[due.head] = undefined;
     due.head++;
     if (due.head > 1024 && due.head * 2 > due.items.length) {
       due.items = due.items.slice(due.head);
@@ -62,5 +63,15 @@ export class FairQueue<T> {
     this.#virtualTime = dueHead.startTag;
     this.#size--;
     return dueHead.value;
+  }
+
+  /** Removes what `keep` refuses; the tags of the rest stay, so that nobody gains or loses a turn. */
+  prune(keep: (value: T) => boolean): void {
+    for (const flow of this.#flows.values()) {
+      const kept = flow.items.filter((item) => item !== undefined && keep(item.value));
+      this.#size -= flow.items.length - flow.head - kept.length;
+      flow.items = kept;
+      flow.head = 0;
+    }
   }
 }

@@ -1,5 +1,5 @@
 // Retry: takes quarantined shards back. The failures that stand for them in the ledger are removed, and the request runs again from
-// the samples that are good.
+// the samples that are good. A request that still runs is refused: it has counted the failure already, and its verdict would stand for both.
 
 import { limits } from '../limits.js';
 import type { DeadLetters, Ledger } from '../queue/queue.js';
@@ -28,8 +28,12 @@ export async function retryDead(
   const requestIds: string[] = [];
   for (const [requestId, group] of byRequest) {
     const record = await ledger.record(requestId);
-    if (!record) {
-      for (const letter of group) refused.set(deadId(letter), 'its request is no longer kept');
+    const verdict = record && (await ledger.verdict(requestId));
+    if (!verdict) {
+      const why = record
+        ? 'its request still runs: try again when it has its verdict'
+        : 'its request is no longer kept';
+      for (const letter of group) refused.set(deadId(letter), why);
       continue;
     }
     await ledger.reopen(requestId, [...new Set(group.flatMap((letter) => letter.samples))]);

@@ -2,19 +2,19 @@
 //
 //   S1. Nothing is drawn before the request's record is stored, and no verdict is given before it is stored: whoever dies in between,
 //       another coordinator finishes the request from the ledger (promise P1).
-//   S2. Every way out releases the ticket, the subscription and the queue's shards.
+//   S2. Every way out releases the ticket, the subscription and what the queues and engines still hold of the request.
 //   S3. A verdict that is INVALID only because time ran out is answered and not stored: a retry goes on from the samples that are there.
 
 import { FaultError, fault, type Fault } from '../fault.js';
 import type { Verdict } from '../grm/verdict.js';
 import { vote } from '../grm/vote.js';
-import { missing } from '../work/gather.js';
+import { missing, unranked, type Gather } from '../work/gather.js';
 import { resolvePlan } from '../work/plan.js';
 import type { RequestRecord } from '../work/shard.js';
 import { collect, type Collected, type Run } from './collect.js';
 import type { CoordinatorContext } from './context.js';
 import type { ScoreInput, ScoreOutcome } from './coordinator.js';
-import { finishedElsewhere } from './elsewhere.js';
+import { finishedElsewhere, ledgerFull, stopFault } from './elsewhere.js';
 import type { Identity } from './identity.js';
 
 /** A request that came through a door, or one that a dead coordinator left behind. */
@@ -33,7 +33,8 @@ export async function scoreRequest(job: Job, run: Run, context: CoordinatorConte
   const { admission, clock, events } = context;
   const startedAtMs = clock.now();
 
-  // 1. Admission: within bounds, or shed with a retry delay. What was accepted once is not shed again.
+  // 1. Admission: within bounds, or shed with a retry delay. What was accepted before and finds no room now stays accepted: the next look
+  //    for unfinished requests brings it again.
   const drafted = draft(job, startedAtMs, context);
   if (drafted.kind === 'fault') return drafted;
   const { record, contentBytes } = drafted;
@@ -48,22 +49,29 @@ export async function scoreRequest(job: Job, run: Run, context: CoordinatorConte
     return { kind: 'fault', fault: admitted.fault };
   }
 
+  let accepted: RequestRecord | undefined;
   try {
     // 2. Durable acceptance, or the verdict of whoever accepted it before.
-    const mine = job.kind === 'resume' ? resumed(record, context) : await accept(record, contentBytes, run, context);
+    const mine =
+      job.kind === 'resume' ? await resume(record, context) : await accept(record, contentBytes, run, context);
     if (mine.kind !== 'mine') return mine;
+    accepted = mine.record;
 
     // 3. Samples are drawn and ranked until all are there, the outcome is decided or the time budget ends.
     const collected = await collect(mine.record, mine.fresh, startedAtMs + mine.record.plan.timeBudgetMs, run, context);
 
     // 4. Vote, store, answer.
-    const outcome = await conclude(mine.record, collected, startedAtMs, context);
+    const outcome = await conclude(mine, collected, startedAtMs, context);
     report(mine.record, outcome, startedAtMs, context);
     return outcome;
   } catch (error) {
     const failed =
       error instanceof FaultError ? error.fault : fault('internal', 'the request failed inside the coordinator');
-    if (!(error instanceof FaultError)) events.emit('trouble', { where: 'score', error, requestId: record.requestId });
+    if (!(error instanceof FaultError)) {
+      events.emit('trouble', { where: 'score', error, requestId: record.requestId });
+      // A request that a bug of ours cannot finish must not come back at every look for unfinished ones.
+      if (accepted) await attempt('forget', record.requestId, context, () => context.ledger.forget(record.requestId));
+    }
     const outcome: ScoreOutcome = { kind: 'fault', fault: failed };
     report(record, outcome, startedAtMs, context);
     return outcome;
@@ -99,7 +107,7 @@ function draft(job: Job, nowMs: number, context: CoordinatorContext): Drafted {
     tenant: input.tenant,
     class: input.class,
     content: input.content,
-    plan: { ...plan, timeBudgetMs: Math.max(1, Math.min(plan.timeBudgetMs, callerMs)) },
+    plan: { ...plan, timeBudgetMs: Math.max(1, Math.floor(Math.min(plan.timeBudgetMs, callerMs))) },
     nonce: identity.nonce,
     owner: settings.nodeId,
     acceptedAtMs: nowMs,
@@ -135,12 +143,21 @@ async function accept(
         reason: 'overloaded',
         why: 'queue_full',
       });
-      return { kind: 'fault', fault: fault('overloaded', 'the request ledger is full', { retryAfterMs: 2_000 }) };
+      return { kind: 'fault', fault: ledgerFull() };
     case 'known': {
       const found = await finishedElsewhere(record, run, context);
       return found.kind === 'ours_to_finish' ? resumed(found.record, context) : found;
     }
   }
+}
+
+/** Between the look for unfinished requests and now it may have been answered or cancelled. */
+async function resume(record: RequestRecord, context: CoordinatorContext): Promise<Mine> {
+  const { requestId } = record;
+  const verdict = await context.ledger.verdict(requestId);
+  if (verdict) return { kind: 'verdict', verdict };
+  if (!(await context.ledger.record(requestId))) return { kind: 'fault', fault: stopFault('cancelled') };
+  return resumed(record, context);
 }
 
 function resumed(record: RequestRecord, context: CoordinatorContext): Extract<Mine, { kind: 'mine' }> {
@@ -150,14 +167,15 @@ function resumed(record: RequestRecord, context: CoordinatorContext): Extract<Mi
 }
 
 async function conclude(
-  record: RequestRecord,
+  mine: Extract<Mine, { kind: 'mine' }>,
   collected: Collected,
   startedAtMs: number,
   context: CoordinatorContext,
 ): Promise<ScoreOutcome> {
   const { ledger, clock } = context;
+  const { record } = mine;
   if (collected.kind !== 'gathered') {
-    await letGo(record, collected, context);
+    await letGo(mine, collected, context);
     return { kind: 'fault', fault: collected.kind === 'failed' ? collected.fault : stopFault(collected.why) };
   }
 
@@ -176,12 +194,17 @@ async function conclude(
     durationMs: finishedAtMs - startedAtMs,
     finishedAtMs,
   });
-  if (cut) await withdraw(record.requestId, context);
+  if (isOutstanding(collected.gather)) await withdraw(record.requestId, context);
   if (cut && verdict.kind === 'invalid') {
     await ledger.forget(record.requestId);
     return { kind: 'verdict', verdict };
   }
   return { kind: 'verdict', verdict: await store(verdict, context) };
+}
+
+/** Whether queues or engines may still hold something of the request. */
+function isOutstanding(gather: Gather): boolean {
+  return missing(gather).length > 0 || (gather.meta !== 'not_wanted' && unranked(gather).length > 0);
 }
 
 /** The verdict as stored: another coordinator's, when that one came first. */
@@ -191,28 +214,42 @@ async function store(verdict: Verdict, context: CoordinatorContext): Promise<Ver
   return (await context.ledger.verdict(verdict.requestId)) ?? verdict;
 }
 
-/** A cancelled or shed request leaves the queues and is not taken over; an abandoned one stays accepted for another coordinator. */
+/**
+ * A cancelled or shed request leaves the queues and is not taken over. An abandoned one stays accepted for another coordinator, and so does
+ * one that was accepted before this run and found the queue full or away.
+ */
 async function letGo(
-  record: RequestRecord,
+  { record, fresh }: Extract<Mine, { kind: 'mine' }>,
   collected: Exclude<Collected, { kind: 'gathered' }>,
   context: CoordinatorContext,
 ): Promise<void> {
   const keep =
-    collected.kind === 'stopped' ? collected.why === 'abandoned' : collected.fault.kind === 'queue_unavailable';
+    collected.kind === 'stopped'
+      ? collected.why === 'abandoned'
+      : collected.fault.kind === 'queue_unavailable' || (collected.fault.kind === 'overloaded' && !fresh);
   if (keep) return;
-  if (missing(collected.gather).length > 0) await withdraw(record.requestId, context);
+  if (isOutstanding(collected.gather)) await withdraw(record.requestId, context);
   await context.ledger.forget(record.requestId);
 }
 
+/** Frees engines and queues. It may fail: tasks end by their deadline anyway. */
 async function withdraw(requestId: string, context: CoordinatorContext): Promise<void> {
   context.members.cancel(requestId);
-  await context.work.withdraw(requestId);
+  await attempt('withdraw', requestId, context, () => context.work.withdraw(requestId));
 }
 
-function stopFault(why: 'cancelled' | 'abandoned'): Fault {
-  return why === 'cancelled'
-    ? fault('cancelled', 'the request was cancelled; samples already drawn are kept for a retry')
-    : fault('draining', 'this coordinator went away; retry: the request goes on at another', { retryAfterMs: 500 });
+/** For what the request can do without. */
+async function attempt(
+  where: string,
+  requestId: string,
+  { events }: CoordinatorContext,
+  act: () => Promise<void>,
+): Promise<void> {
+  try {
+    await act();
+  } catch (error) {
+    events.emit('trouble', { where, error, requestId });
+  }
 }
 
 function report(record: RequestRecord, outcome: ScoreOutcome, startedAtMs: number, context: CoordinatorContext): void {

@@ -58,6 +58,9 @@ export function openCoordinator(context: CoordinatorContext, dead: DeadLetters):
       if (running !== undefined) events.emit('request.known', { requestId: identity.requestId, how: 'joined' });
       else {
         const leftMs = caller.deadlineAtMs - clock.now();
+        if (leftMs <= 0) {
+          return { kind: 'fault', fault: fault('deadline_exceeded', 'the deadline had passed when the request came') };
+        }
         const callerMs = leftMs - Math.min(answerReserveMsMax, leftMs / 10);
         run(identity.requestId, identity.digest, { kind: 'new', input, identity, callerMs });
       }

@@ -16,7 +16,7 @@ export interface Takeovers {
 }
 
 export interface TakeoverHooks {
-  running(requestId: string): boolean;
+  readonly running: (requestId: string) => boolean;
   resume(record: RequestRecord): void;
 }
 
@@ -43,7 +43,7 @@ export function takeover(context: CoordinatorContext, hooks: TakeoverHooks): Tak
     looking = true;
     cancelTimer();
     try {
-      for await (const record of ledger.unfinished()) {
+      for await (const record of ledger.unfinished(hooks.running)) {
         if (isClosed()) return;
         if (isOurs(record)) hooks.resume(record);
       }

@@ -37,8 +37,8 @@ export interface Ledger {
   record(requestId: string): Promise<RequestRecord | undefined>;
   /** Removes the record of a cancelled or expired request, so that it is not taken over; its samples stay for a retry. */
   forget(requestId: string): Promise<void>;
-  /** Accepted requests that have no verdict: what is left of coordinators that died. */
-  unfinished(): AsyncIterable<RequestRecord>;
+  /** Accepted requests that have no verdict: what is left of coordinators that died. Those that `skip` names are not even read. */
+  unfinished(skip?: (requestId: string) => boolean): AsyncIterable<RequestRecord>;
 
   putSample(requestId: string, sample: Sample): Promise<Put>;
   /** The stored ones among these, by index. */
@@ -53,6 +53,9 @@ export interface Ledger {
   /** Tells followers again of what a worker found stored already (they may have missed it). */
   repeatSample(requestId: string, sample: Sample): void;
   repeatMeta(result: MetaResult): void;
+
+  /** Removes these samples and their meta rewards: another content under the same id had left them. */
+  discard(requestId: string, indexes: readonly number[]): Promise<void>;
 
   /** Removes the stored failures of these samples and the verdict, so that the request can run again. */
   reopen(requestId: string, indexes: readonly number[]): Promise<void>;

@@ -4,6 +4,7 @@
 import type { Plan, VoteMethod } from '../grm/query.js';
 import { permutations } from '../grm/permute.js';
 import { sampleSeed } from '../grm/seed.js';
+import type { Sample } from '../grm/sample.js';
 import { limits } from '../limits.js';
 import type { RequestRecord, SampleSpec, Shard } from './shard.js';
 
@@ -50,12 +51,12 @@ export function resolvePlan(
   const vote = options.vote ?? (options.meta === false && votesByMeta(preferred) ? 'sum' : preferred);
   return {
     k,
-    ...(options.kMeta !== undefined && { kMeta: options.kMeta }),
+    ...(options.kMeta !== undefined && { kMeta: Math.min(k, options.kMeta) }),
     vote,
     temperature: options.temperature ?? (k === 1 ? 0 : defaults.temperature),
     topP: options.topP ?? defaults.topP,
     maxTokens: options.maxTokens ?? defaults.maxTokens,
-    quorum: options.quorum ?? Math.max(1, Math.ceil(k * defaults.quorumRatio)),
+    quorum: Math.min(k, options.quorum ?? Math.max(1, Math.ceil(k * defaults.quorumRatio))),
     timeBudgetMs: options.timeBudgetMs ?? defaults.timeBudgetMs,
     templateHash: server.templateHash,
     meta: options.meta ?? votesByMeta(vote),
@@ -87,6 +88,19 @@ export interface ShardContext {
   readonly inline: boolean;
 }
 
+/** The nonce stands for content and options: what is drawn for other content under the same id has other seeds, and is told apart by them. */
+function seedOf(record: RequestRecord, index: number): number {
+  return sampleSeed(`${record.requestId}.${record.nonce}`, record.plan.seed, index);
+}
+
+/**
+ * Whether a stored sample was drawn for this very record. A cancelled request leaves its samples and not its record, so its key may come
+ * back with other content.
+ */
+export function isOfPlan(sample: Sample, record: RequestRecord): boolean {
+  return sample.seed === seedOf(record, sample.index) && sample.templateHash === record.plan.templateHash;
+}
+
 /** Shards for the samples that are not there yet. Samples of one shard share a permutation, and so the whole prompt. */
 export function planShards(record: RequestRecord, missing: readonly number[], context: ShardContext): readonly Shard[] {
   const { plan, requestId } = record;
@@ -98,7 +112,7 @@ export function planShards(record: RequestRecord, missing: readonly number[], co
     const key = permutation.join(',');
     let group = groups.get(key);
     if (!group) groups.set(key, (group = { permutation, samples: [] }));
-    group.samples.push({ index, seed: sampleSeed(requestId, plan.seed, index) });
+    group.samples.push({ index, seed: seedOf(record, index) });
   }
   const shards: Shard[] = [];
   for (const { permutation, samples } of groups.values()) {

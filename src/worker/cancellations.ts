@@ -6,21 +6,31 @@ import type { Clock } from '../process/clock.js';
 import type { Cancellations } from './context.js';
 
 export interface CancellationBook extends Cancellations {
-  cancel(requestId: string): void;
+  /** True when the request was worked on here. */
+  cancel(requestId: string): boolean;
+  /** Requests worked on now. */
+  running(): Iterable<string>;
 }
 
-/** A request may be cancelled and come again under the same id: only shards that were queued before the notice (with room for clock skew) are dropped. */
+/**
+ * A request may be cancelled and come again under the same id: only shards that were queued before the notice are dropped. Two clocks are
+ * compared, the coordinator's and ours, and a new shard dropped by mistake is missed by somebody, while an old one only costs work: hence
+ * limits.cancelSkewMs in favour of working.
+ */
 export function openCancellations(clock: Clock): CancellationBook {
   const cancelledAtMs = new LRUCache<string, number>({ max: limits.cancelledMax });
   const running = new Map<string, Set<AbortController>>();
   return {
     cancel(requestId) {
       cancelledAtMs.set(requestId, clock.now());
-      for (const controller of running.get(requestId) ?? []) controller.abort('cancelled');
+      const controllers = running.get(requestId);
+      for (const controller of controllers ?? []) controller.abort('cancelled');
+      return controllers !== undefined;
     },
+    running: () => running.keys(),
     has(requestId, queuedAtMs) {
       const atMs = cancelledAtMs.get(requestId);
-      return atMs !== undefined && queuedAtMs < atMs;
+      return atMs !== undefined && queuedAtMs < atMs - limits.cancelSkewMs;
     },
     watch(requestId) {
       const controller = new AbortController();

@@ -7,8 +7,8 @@ import { limits } from '../limits.js';
 import type { Ledger } from '../queue/queue.js';
 
 export interface Library {
-  /** undefined when the request was cancelled or is no longer kept. */
-  content(requestId: string): Promise<Content | undefined>;
+  /** undefined when the request was cancelled or is no longer kept. `nonce` tells it from one with other content under the same id. */
+  content(requestId: string, nonce: string): Promise<Content | undefined>;
   /** undefined when no coordinator published it. */
   template(hash: string): Promise<Template | undefined>;
 }
@@ -22,12 +22,14 @@ export function openLibrary(ledger: Ledger): Library {
   });
   const templates = new LRUCache<string, Template>({ max: templatesMax });
   return {
-    async content(requestId) {
-      const cached = contents.get(requestId);
+    async content(requestId, nonce) {
+      const key = `${requestId}.${nonce}`;
+      const cached = contents.get(key);
       if (cached) return cached;
       const record = await ledger.record(requestId);
-      if (record) contents.set(requestId, record.content);
-      return record?.content;
+      if (record?.nonce !== nonce) return undefined;
+      contents.set(key, record.content);
+      return record.content;
     },
     async template(hash) {
       const cached = templates.get(hash);

@@ -63,22 +63,22 @@ export async function executeMeta(
       context,
     );
   };
-  if (deliveries > limits.deliveriesMax) return giveUp(`its worker died on each of ${deliveries - 1} deliveries`);
+  if (deliveries > limits.deliveriesMax) return giveUp(`${deliveries - 1} deliveries and none was finished`);
 
   const retry = (reason: string, afterMs?: number): void => {
     delivery.nak(backoffMs(deliveries, context.random, afterMs));
     events.emit('delivery.retried', { requestId, stage: 'meta', deliveries, reason });
   };
-  const content = task.content ?? (await library.content(requestId));
+  const content = task.content ?? (await library.content(requestId, task.nonce));
   const sample = task.sample ?? (await ledger.samples(requestId, [index])).get(index);
-  if (!content || !sample) return drop('cancelled');
+  if (!content || sample?.kind !== 'scored') return drop('cancelled');
+  const { messages, text } = renderMetaPrompt(template, { content, sample, nonce: task.nonce });
   const reserved = reserve();
   if (!reserved) return retry('no meta engine serves');
 
   const { engine, release } = reserved;
   const watch = cancellations.watch(requestId);
   const startedAtMs = clock.now();
-  const { messages, text } = renderMetaPrompt(template, { content, sample, nonce: task.nonce });
   try {
     const signal = AbortSignal.any([watch.signal, hurry]);
     const result = await engine.rank({ messages, text, deadlineAtMs: task.deadlineAtMs, requestId }, signal);
@@ -93,6 +93,7 @@ export async function executeMeta(
         delivery.ack();
         return;
       case 'retryable':
+        if (watch.signal.aborted) return drop('cancelled');
         return isLastTry(deliveries) ? await giveUp(result.reason) : retry(result.reason, result.retryAfterMs);
       case 'cancelled':
         if (watch.signal.aborted) return drop('cancelled');

@@ -3,6 +3,7 @@
 //   X1. The ledger is looked at before an engine is called: what is stored is never paid for again (promise P2), whatever a restarted server redelivers.
 //   X2. The delivery is acked only after the last result is stored.
 //   X3. A shard that failed on its last delivery, or whose worker died on it so often, is quarantined and answered with invalid samples (promise P5).
+//   X4. What another content left in the ledger under this id (a cancelled request's key, used again) is discarded and never told.
 
 import type { DrawJob, DrawResult, Engine } from '../engine/engine.js';
 import { renderPrompt } from '../grm/prompt.js';
@@ -40,31 +41,23 @@ export async function executeShard(
   if (cancellations.has(requestId, shard.queuedAtMs)) return drop('cancelled');
   if (clock.now() >= shard.deadlineAtMs) return drop('expired');
 
-  // X1: what is there already is only told again.
-  const there = await ledger.samples(
-    requestId,
-    shard.samples.map((each) => each.index),
-  );
-  for (const sample of there.values()) {
-    ledger.repeatSample(requestId, sample);
-    events.emit('result.suppressed', { requestId, stage: 'sample', where: 'before_engine' });
-  }
-  const todo = shard.samples.filter((each) => !there.has(each.index));
+  const todo = await notThere(shard, context);
   if (todo.length === 0) return drop('answered');
   if (deliveries > limits.deliveriesMax)
-    return giveUp(delivery, shard, todo, `its worker died on each of ${deliveries - 1} deliveries`, context);
+    return giveUp(delivery, shard, todo, `${deliveries - 1} deliveries and none was finished`, context);
 
   const retry = (reason: string, afterMs?: number): void => {
     delivery.nak(backoffMs(deliveries, context.random, afterMs));
     events.emit('delivery.retried', { requestId, stage: 'sample', deliveries, reason });
   };
-  const content = shard.content ?? (await library.content(requestId));
+  const content = shard.content ?? (await library.content(requestId, shard.nonce));
   if (!content) return drop('cancelled');
   const template = await library.template(shard.templateHash);
   if (!template) {
     const reason = `template ${shard.templateHash} is not in the cluster`;
     return isLastTry(deliveries) ? giveUp(delivery, shard, todo, reason, context) : retry(reason);
   }
+  const messages = renderPrompt(template, { content, permutation: shard.permutation, nonce: shard.nonce });
   const reserved = reserve(todo.length);
   if (!reserved) return retry('no engine serves');
 
@@ -73,6 +66,7 @@ export async function executeShard(
   const queueMs = clock.now() - shard.queuedAtMs;
   const watch = cancellations.watch(requestId);
   const stored: Promise<unknown>[] = [];
+  const answered = new Set<number>();
   const failed: Retry[] = [];
   let cancelled = 0;
   const store = async (sample: Sample): Promise<void> => {
@@ -84,10 +78,16 @@ export async function executeShard(
   const onResult = (result: DrawResult): void => {
     if (result.kind === 'retryable') failed.push(result);
     else if (result.kind === 'cancelled') cancelled++;
-    else stored.push(store(sampleOf(result, from)));
+    else {
+      answered.add(result.index);
+      const storing = store(sampleOf(result, from));
+      // It is awaited below, perhaps long after it failed: until then a failure must not count as unhandled.
+      storing.catch(() => undefined);
+      stored.push(storing);
+    }
   };
   const job: DrawJob = {
-    messages: renderPrompt(template, { content, permutation: shard.permutation, nonce: shard.nonce }),
+    messages,
     samples: todo,
     temperature: shard.temperature,
     topP: shard.topP,
@@ -106,12 +106,12 @@ export async function executeShard(
 
   // X2: settle by the worst that happened.
   const worst = failed[0];
+  if ((worst || cancelled > 0) && watch.signal.aborted) return drop('cancelled');
   if (worst && isLastTry(deliveries)) {
-    const left = todo.filter((each) => failed.some((failure) => failure.index === each.index));
+    const left = todo.filter((each) => !answered.has(each.index));
     return giveUp(delivery, shard, left, worst.reason, context);
   }
   if (worst) return retry(worst.reason, worst.retryAfterMs);
-  if (cancelled > 0 && watch.signal.aborted) return drop('cancelled');
   if (cancelled > 0 && hurry.aborted) {
     delivery.nak(0);
     events.emit('delivery.retried', {
@@ -124,6 +124,30 @@ export async function executeShard(
   }
   if (cancelled > 0) return drop('expired');
   delivery.ack();
+}
+
+/** The samples that the ledger does not hold (X1). What is there is told again: its follower may have missed it. */
+async function notThere(shard: Shard, context: WorkerContext): Promise<readonly SampleSpec[]> {
+  const { ledger, events } = context;
+  const { requestId } = shard;
+  const found = await ledger.samples(
+    requestId,
+    shard.samples.map((each) => each.index),
+  );
+  const foreign: number[] = [];
+  const todo = shard.samples.filter(({ index, seed }) => {
+    const sample = found.get(index);
+    if (!sample) return true;
+    if (sample.seed !== seed || sample.templateHash !== shard.templateHash) {
+      foreign.push(index);
+      return true;
+    }
+    ledger.repeatSample(requestId, sample);
+    events.emit('result.suppressed', { requestId, stage: 'sample', where: 'before_engine' });
+    return false;
+  });
+  if (foreign.length > 0) await ledger.discard(requestId, foreign);
+  return todo;
 }
 
 async function giveUp(

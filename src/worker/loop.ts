@@ -1,6 +1,6 @@
 // Loop: pulls work while there is room and keeps what it holds alive. GRM workers and meta workers share it.
 //
-//   L1. Pull only while credit is free (K1); one pull at a time.
+//   L1. Pull only while credit is free (K1); one pull at a time, for no more tasks than would fit if each cost `costMax`.
 //   L2. A held delivery is renewed every limits.workingEveryMs until it is settled.
 //   L3. Drain: stop pulling, let what runs finish within the grace, then hand the rest back at once (promise P6).
 
@@ -16,8 +16,9 @@ export interface LoopOptions<T> {
   readonly credit: Credit;
   readonly clock: Clock;
   readonly events: Events;
-  /** Slots that a task will use. */
+  /** Slots that a task will use, and the most that one may use (default limits.shardSamplesMax). */
   readonly cost: (task: T) => number;
+  readonly costMax?: number;
   /** Does one delivery from look-up to settlement. Never rejects. `signal` aborts when the drain's grace is over. */
   readonly execute: (delivery: Delivery<T>, signal: AbortSignal) => Promise<void>;
 }
@@ -38,19 +39,20 @@ const retryPullMs = 500;
 
 export function startLoop<T>(options: LoopOptions<T>): Loop {
   const { puller, credit, clock, events } = options;
+  const { costMax = limits.shardSamplesMax } = options;
   const stop = new AbortController();
-  const hurry = new AbortController();
   const inHand = new Set<Promise<void>>();
-  let pausing = new AbortController();
+  /** One signal per delivery: a shared one would gather listeners and dependent signals for as long as the process lives. */
+  const hurries = new Set<AbortController>();
+  let pulls = new AbortController();
   let paused = false;
   let wake: () => void = () => undefined;
-  /** Moving mean of the cost of a task: how many to ask for when several slots are free. */
-  let meanCost = 1;
 
   const hold = (delivery: Delivery<T>): void => {
     const cost = delivery.task === undefined ? 1 : options.cost(delivery.task);
-    meanCost += 0.1 * (cost - meanCost);
     credit.take(cost);
+    const hurry = new AbortController();
+    hurries.add(hurry);
     let cancelRenewal = clock.after(limits.workingEveryMs, function renew() {
       delivery.working();
       cancelRenewal = clock.after(limits.workingEveryMs, renew);
@@ -63,6 +65,7 @@ export function startLoop<T>(options: LoopOptions<T>): Loop {
       })
       .finally(() => {
         cancelRenewal();
+        hurries.delete(hurry);
         credit.give(cost);
         inHand.delete(work);
       });
@@ -77,10 +80,9 @@ export function startLoop<T>(options: LoopOptions<T>): Loop {
       if (isPaused()) await new Promise<void>((resolve) => (wake = resolve));
       await credit.whenFree(stop.signal);
       if (isStopped() || isPaused()) continue;
-      const max = Math.max(1, Math.floor(credit.free / meanCost));
+      const max = Math.max(1, Math.floor(credit.free / costMax));
       try {
-        const either = AbortSignal.any([stop.signal, pausing.signal]);
-        for (const delivery of await puller.pull(max, either)) hold(delivery);
+        for (const delivery of await puller.pull(max, pulls.signal)) hold(delivery);
       } catch (error) {
         events.emit('trouble', { where: 'pull', error });
         await sleep(clock, retryPullMs, stop.signal);
@@ -93,19 +95,23 @@ export function startLoop<T>(options: LoopOptions<T>): Loop {
     isPaused,
     pause() {
       paused = true;
-      pausing.abort();
+      pulls.abort();
     },
     resume() {
+      if (!paused) return;
       paused = false;
-      pausing = new AbortController();
+      pulls = new AbortController();
       wake();
     },
     async drain(graceMs) {
       stop.abort();
+      pulls.abort();
       wake();
       await pulling;
       await puller.close();
-      const cancelHurry = clock.after(graceMs, () => hurry.abort('drain'));
+      const cancelHurry = clock.after(graceMs, () => {
+        for (const hurry of hurries) hurry.abort('drain');
+      });
       await Promise.all(inHand);
       cancelHurry();
     },

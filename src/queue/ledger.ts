@@ -1,0 +1,288 @@
+// Ledger on JetStream: GRM_REQ, GRM_RES and GRM_FIN refuse a second message on a subject, so the server itself decides who was first
+// (form B of platform.md 8).
+//
+// No message id is sent: a taken subject after a repeated publish is read back, and equal bytes are our own. That holds over any
+// restart and costs the server no table of ids.
+
+import { headers as newHeaders, type Msg, type MsgHdrs } from '@nats-io/transport-node';
+import type { Sample } from '../grm/sample.js';
+import type { Verdict } from '../grm/verdict.js';
+import { fault, FaultError } from '../fault.js';
+import { limits } from '../limits.js';
+import type { MetaResult, RequestRecord } from '../work/shard.js';
+import type { Blobs } from './blobs.js';
+import {
+  decodeContent,
+  decodeMetaResult,
+  decodeRecord,
+  decodeSample,
+  decodeVerdict,
+  encodeContent,
+  encodeMetaResult,
+  encodeRecord,
+  encodeSample,
+  encodeVerdict,
+} from './codec.js';
+import type { OnQueueEvent } from './events.js';
+import type { Link } from './link.js';
+import type { Publisher } from './publisher.js';
+import type { Accepted, Follower, Following, Ledger, Put } from './queue.js';
+import type { Requests } from './requests.js';
+import { filters, subjects } from './subjects.js';
+
+export interface LedgerParts {
+  readonly link: Link;
+  readonly requests: Requests;
+  readonly publisher: Publisher;
+  readonly blobs: Blobs;
+  /** With more than one replica a direct read may come from one that lags behind. */
+  readonly replicas: number;
+  readonly onEvent: OnQueueEvent;
+}
+
+type LedgerStream = 'GRM_REQ' | 'GRM_RES' | 'GRM_FIN' | 'KV_GRM_TEMPLATES';
+
+/** A verdict above a NATS message stands in the object store; its message holds this header and one byte. */
+const blobHeader = 'Grm-Blob';
+const text = { encoder: new TextEncoder(), decoder: new TextDecoder() };
+
+export class JetStreamLedger implements Ledger {
+  constructor(private readonly parts: LedgerParts) {}
+
+  async accept(record: RequestRecord): Promise<Accepted> {
+    const content = encodeContent(record.content);
+    const big = content.length > limits.recordContentBytesMax;
+    const bytes = encodeRecord(record, big ? { blob: await this.parts.blobs.put(content) } : { bytes: content });
+    const result = await this.putOnce('GRM_REQ', subjects.request(record.requestId), bytes);
+    return { kind: result === 'stored' ? 'new' : result === 'exists' ? 'known' : 'full' };
+  }
+
+  async record(requestId: string): Promise<RequestRecord | undefined> {
+    const bytes = await this.read('GRM_REQ', subjects.request(requestId), 'confirm');
+    if (!bytes) return undefined;
+    const stored = this.decode(bytes, `record of ${requestId}`, decodeRecord);
+    if (!stored) return undefined;
+    if (stored.kind === 'whole') return stored.record;
+    const content = await this.parts.blobs.get(stored.blob);
+    if (content) return stored.complete(decodeContent(content));
+    this.parts.onEvent({ kind: 'undecodable', label: `record of ${requestId}`, reason: `blob ${stored.blob} is gone` });
+    return undefined;
+  }
+
+  async forget(requestId: string): Promise<void> {
+    await this.purge('GRM_REQ', subjects.request(requestId));
+  }
+
+  async *unfinished(skip: (requestId: string) => boolean = () => false): AsyncIterable<RequestRecord> {
+    // Finished ones are listed last: a request that ends meanwhile is then seen as finished.
+    const open = new Set(await this.list('GRM_REQ', filters.requests));
+    for (const id of await this.list('GRM_FIN', filters.verdicts)) open.delete(id);
+    const ids = [...open].filter((id) => !skip(id));
+    const aheadMax = 16;
+    for (let at = 0; at < ids.length; at += aheadMax) {
+      for (const record of await Promise.all(ids.slice(at, at + aheadMax).map((id) => this.record(id)))) {
+        if (record) yield record;
+      }
+    }
+  }
+
+  async putSample(requestId: string, sample: Sample): Promise<Put> {
+    return this.putCertain('GRM_RES', subjects.sample(requestId, sample.index), encodeSample(sample));
+  }
+
+  samples(requestId: string, indexes: readonly number[]): Promise<ReadonlyMap<number, Sample>> {
+    return this.readMany(indexes, (index) => subjects.sample(requestId, index), decodeSample);
+  }
+
+  async putMeta(result: MetaResult): Promise<Put> {
+    return this.putCertain('GRM_RES', subjects.meta(result.requestId, result.index), encodeMetaResult(result));
+  }
+
+  metas(requestId: string, indexes: readonly number[]): Promise<ReadonlyMap<number, MetaResult>> {
+    return this.readMany(indexes, (index) => subjects.meta(requestId, index), decodeMetaResult);
+  }
+
+  async putVerdict(verdict: Verdict): Promise<Put> {
+    const bytes = encodeVerdict(verdict);
+    const subject = subjects.verdict(verdict.requestId);
+    if (bytes.length <= limits.natsPayloadBytesMax - 4_096) return this.putCertain('GRM_FIN', subject, bytes);
+    const headers = newHeaders();
+    headers.set(blobHeader, await this.parts.blobs.put(bytes));
+    return this.putCertain('GRM_FIN', subject, new Uint8Array(1), headers);
+  }
+
+  async verdict(requestId: string): Promise<Verdict | undefined> {
+    const msg = await this.get('GRM_FIN', subjects.verdict(requestId), 'confirm');
+    return msg && this.verdictOf(msg.data, msg.blob, requestId);
+  }
+
+  /**
+   * No flush: the server handles what one connection sends in order, and every publish that can cause an event for this request goes out
+   * later on this connection, or comes from a worker that learns of the request through it. For a request that somebody else
+   * accepted, read the ledger after this.
+   */
+  follow(requestId: string, follower: Follower): Promise<Following> {
+    const subscription = this.parts.link.nc.subscribe(subjects.out(requestId), {
+      callback: (error, msg) => {
+        if (error) return;
+        const kind = msg.subject.split('.', 3)[2];
+        if (kind === 'res' && follower.sample) {
+          const sample = this.decode(msg.data, msg.subject, decodeSample);
+          if (sample) follower.sample(sample);
+        } else if (kind === 'mres' && follower.meta) {
+          const result = this.decode(msg.data, msg.subject, decodeMetaResult);
+          if (result) follower.meta(result);
+        } else if (kind === 'fin' && follower.verdict) {
+          void this.hearVerdict(requestId, msg, follower);
+        }
+      },
+    });
+    return Promise.resolve({
+      close: () => {
+        subscription.unsubscribe();
+      },
+    });
+  }
+
+  repeatSample(requestId: string, sample: Sample): void {
+    this.say(subjects.outSample(requestId, sample.index), encodeSample(sample));
+  }
+
+  repeatMeta(result: MetaResult): void {
+    this.say(subjects.outMeta(result.requestId, result.index), encodeMetaResult(result));
+  }
+
+  async discard(requestId: string, indexes: readonly number[]): Promise<void> {
+    for (const index of indexes) {
+      await this.purge('GRM_RES', subjects.sample(requestId, index));
+      await this.purge('GRM_RES', subjects.meta(requestId, index));
+    }
+  }
+
+  async reopen(requestId: string, indexes: readonly number[]): Promise<void> {
+    const [samples, metas] = await Promise.all([this.samples(requestId, indexes), this.metas(requestId, indexes)]);
+    const failed = [
+      ...[...samples].flatMap(([i, sample]) => (sample.kind === 'invalid' ? [subjects.sample(requestId, i)] : [])),
+      ...[...metas].flatMap(([i, meta]) => (meta.kind === 'failed' ? [subjects.meta(requestId, i)] : [])),
+    ];
+    for (const subject of failed) await this.purge('GRM_RES', subject);
+    await this.purge('GRM_FIN', subjects.verdict(requestId));
+  }
+
+  async putTemplate(hash: string, template: string): Promise<void> {
+    const result = await this.parts.publisher.publish(subjects.template(hash), text.encoder.encode(template));
+    if (result.kind === 'full') throw streamFull('KV_GRM_TEMPLATES', result.reason);
+  }
+
+  async template(hash: string): Promise<string | undefined> {
+    const bytes = await this.read('KV_GRM_TEMPLATES', subjects.template(hash), 'confirm');
+    return bytes && text.decoder.decode(bytes);
+  }
+
+  private async putOnce(
+    stream: LedgerStream,
+    subject: string,
+    bytes: Uint8Array,
+    headers?: MsgHdrs,
+  ): Promise<Put | 'full'> {
+    const result = await this.parts.publisher.publish(subject, bytes, headers);
+    if (result.kind !== 'exists') return result.kind;
+    if (!result.retried) return 'exists';
+    const there = await this.get(stream, subject, 'confirm');
+    if (!there) return 'exists';
+    const mine = Buffer.compare(there.data, bytes) === 0 && there.blob === (headers?.get(blobHeader) ?? '');
+    return mine ? 'stored' : 'exists';
+  }
+
+  /** For writers that have nowhere to shed to: a full stream is an outage until the janitor has made room. */
+  private async putCertain(stream: LedgerStream, subject: string, bytes: Uint8Array, headers?: MsgHdrs): Promise<Put> {
+    const result = await this.putOnce(stream, subject, bytes, headers);
+    if (result === 'full') throw streamFull(stream, 'its storage is used up');
+    return result;
+  }
+
+  private async read(stream: LedgerStream, subject: string, miss: 'confirm' | 'trust') {
+    return (await this.get(stream, subject, miss))?.data;
+  }
+
+  /**
+   * `miss`: what "not there" from a replica is worth. `confirm` asks the stream's leader when there are replicas; `trust` is enough
+   * where a wrong "no" costs a second look or a second draw.
+   */
+  private async get(stream: LedgerStream, subject: string, miss: 'confirm' | 'trust') {
+    const msg: Msg = await this.parts.requests.call(`$JS.API.DIRECT.GET.${stream}.${subject}`);
+    if (msg.data.length > 0) return { data: msg.data, blob: msg.headers?.get(blobHeader) ?? '' };
+    if (miss === 'trust' || this.parts.replicas === 1) return undefined;
+    const answer = await this.parts.requests.tryApi<{ message: { data?: string; hdrs?: string } }>(
+      `STREAM.MSG.GET.${stream}`,
+      { last_by_subj: subject },
+    );
+    if (!answer.ok) return undefined;
+    const { data = '', hdrs = '' } = answer.value.message;
+    const found = new RegExp(`^${blobHeader}: *(.*?)\\r?$`, 'm').exec(Buffer.from(hdrs, 'base64').toString());
+    return { data: Buffer.from(data, 'base64'), blob: found?.[1] ?? '' };
+  }
+
+  private async readMany<T>(
+    indexes: readonly number[],
+    subjectOf: (index: number) => string,
+    decode: (bytes: Uint8Array) => T,
+  ): Promise<ReadonlyMap<number, T>> {
+    const found = new Map<number, T>();
+    await Promise.all(
+      indexes.map(async (index) => {
+        const bytes = await this.read('GRM_RES', subjectOf(index), 'trust');
+        const value = bytes && this.decode(bytes, subjectOf(index), decode);
+        if (value !== undefined) found.set(index, value);
+      }),
+    );
+    return found;
+  }
+
+  /** Request ids that have a message in the stream: the last token of each subject. */
+  private async list(stream: LedgerStream, filter: string): Promise<readonly string[]> {
+    return (await this.parts.requests.subjectsOf(stream, filter)).map(({ subject }) =>
+      subject.slice(filter.length - 1),
+    );
+  }
+
+  private async purge(stream: LedgerStream, filter: string): Promise<void> {
+    await this.parts.requests.api(`STREAM.PURGE.${stream}`, { filter });
+  }
+
+  private say(subject: string, bytes: Uint8Array): void {
+    if (this.parts.link.connected()) this.parts.link.nc.publish(subject, bytes);
+  }
+
+  private async hearVerdict(requestId: string, msg: Msg, follower: Follower): Promise<void> {
+    try {
+      const verdict = await this.verdictOf(msg.data, msg.headers?.get(blobHeader) ?? '', requestId);
+      if (verdict) follower.verdict?.(verdict);
+    } catch (error) {
+      this.parts.onEvent({ kind: 'undecodable', label: msg.subject, reason: String(error) });
+    }
+  }
+
+  private async verdictOf(data: Uint8Array, blob: string, requestId: string): Promise<Verdict | undefined> {
+    const bytes = blob === '' ? data : await this.parts.blobs.get(blob);
+    return bytes && this.decode(bytes, `verdict of ${requestId}`, decodeVerdict);
+  }
+
+  /** undefined, and an event, when the bytes are not what they should be: nothing in the ledger may stop a request. */
+  private decode<T>(bytes: Uint8Array, label: string, decode: (bytes: Uint8Array) => T): T | undefined {
+    try {
+      return decode(bytes);
+    } catch (error) {
+      this.parts.onEvent({
+        kind: 'undecodable',
+        label,
+        reason: error instanceof Error ? error.message : String(error),
+      });
+      return undefined;
+    }
+  }
+}
+
+function streamFull(stream: string, reason: string): FaultError {
+  return new FaultError(fault('queue_unavailable', `${stream} takes no more: ${reason}`));
+}
