@@ -30,7 +30,7 @@ export type Parsed = Parts &
  * one pass is linear in the text.
  */
 const heading =
-  /^[ \t#>*_.()\d-]{0,24}(?:((?:specific )?(?:criteria|principles))|(analysis|critique)|(?:final |overall )?scores?)[ \t*_]{0,8}(?:[:：]|$|(?=\\))[ \t*_]{0,8}/gim;
+  /[ \t#>*_.()\d-]{0,24}(?:((?:specific )?(?:criteria|principles))|(analysis|critique)|(?:final |overall )?scores?)[ \t*_]{0,8}(?:[:：]|$|(?=\\))[ \t*_]{0,8}/imy;
 
 const thinkTag = /<(\/?)think(?:ing)?>/gi;
 
@@ -47,8 +47,10 @@ interface Layout {
 /** Finds the headings; `lastBoxAt` is where the last closed box stands, or -1. */
 function layOut(text: string, lastBoxAt: number): Layout {
   const layout = { principlesAt: -1, critiqueAt: -1, critiqueHeadAt: -1, scoresHeadAt: -1, lastScoresHeadAt: -1 };
-  heading.lastIndex = 0;
-  for (let found = heading.exec(text); found !== null; found = heading.exec(text)) {
+  for (let line = 0; line >= 0; line = nextLine(text, line)) {
+    heading.lastIndex = line;
+    const found = heading.exec(text);
+    if (found === null) continue;
     if (found[1] !== undefined) {
       if (layout.principlesAt < 0 && layout.critiqueAt < 0) layout.principlesAt = heading.lastIndex;
     } else if (found[2] !== undefined) {
@@ -62,6 +64,12 @@ function layOut(text: string, lastBoxAt: number): Layout {
     }
   }
   return layout;
+}
+
+/** Where the line after the one at `from` begins, or -1. Looking at line beginnings alone makes this several times faster than a search. */
+function nextLine(text: string, from: number): number {
+  const end = text.indexOf('\n', from);
+  return end < 0 ? -1 : end + 1;
 }
 
 /** What was said, less the reasoning (R6); undefined when the reasoning never ends. */

@@ -215,7 +215,7 @@ describe('any text', () => {
         expect(parsed.shownScores).toHaveLength(n);
         for (const score of parsed.shownScores) expect(score >= 1 && score <= 10).toBe(true);
       }),
-      { numRuns: 3_000 },
+      { numRuns: 1_500 },
     );
   });
 
@@ -230,7 +230,7 @@ describe('any text', () => {
           'wrong_count',
         );
       }),
-      { numRuns: 3_000 },
+      { numRuns: 1_500 },
     );
   });
 

@@ -203,7 +203,7 @@ describe('a response cannot leave its markers (P8)', () => {
         expect(text).not.toMatch(/[\ud800-\udfff]/u);
         expect(text).not.toContain('\0');
       }),
-      { numRuns: 500 },
+      { numRuns: 250 },
     );
   });
 
@@ -215,7 +215,7 @@ describe('a response cannot leave its markers (P8)', () => {
         expect(count(text, /\[The\s+Begin\s+of\s+Response\s+\d+\]/gi)).toBe(permutation.length);
         expect(count(text, /\[The\s+End\s+of\s+Response\s+\d+\]/gi)).toBe(permutation.length);
       }),
-      { numRuns: 500 },
+      { numRuns: 250 },
     );
   });
 
@@ -250,7 +250,7 @@ describe('a response cannot leave its markers (P8)', () => {
           expect(count(prompt, new RegExp(`<<<end of judgement ${nonce}>>>`, 'gi'))).toBe(1);
         }
       }),
-      { numRuns: 200 },
+      { numRuns: 100 },
     );
   });
 });
