@@ -1,0 +1,74 @@
+# grm-cluster: `make` shows what there is. Everything works on a fresh Debian machine with Node >= 20.19.
+
+SHELL := bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+
+GRM := node dist/src/cli/main.js
+ARGS ?=
+
+.PHONY: help setup setup-llama build run up score status doctor test test-unit check lint gen docs format bench clean
+
+help: ## show this help
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
+
+setup: node_modules/.stamp services/llama-engine/node_modules/.stamp ## install what is missing: npm packages, the llama runtime, nats-server
+	@bash deploy/install-nats-server.sh
+
+node_modules/.stamp: package.json package-lock.json
+	@node -e 'const [a,b]=process.versions.node.split(".").map(Number); if (a<20||(a===20&&b<19)) { console.error(`Node ${process.versions.node} is too old: 20.19 or newer is needed`); process.exit(1) }'
+	npm ci
+	@touch $@
+
+setup-llama: services/llama-engine/node_modules/.stamp ## install the runtime of the embedded llama engine (CPU)
+
+services/llama-engine/node_modules/.stamp: services/llama-engine/package.json services/llama-engine/package-lock.json
+	npm ci --prefix services/llama-engine --omit=optional --ignore-scripts --no-fund --no-audit
+	@touch $@
+
+build: setup ## compile to dist/
+	npm run --silent build
+
+run: build ## start an embedded cluster, score examples/sample.jsonl, show the verdicts
+	$(GRM) demo examples/sample.jsonl $(ARGS)
+
+up: build ## start an embedded cluster and keep it running (ARGS="--workers 2")
+	$(GRM) up $(ARGS)
+
+score: build ## score a JSONL file on a running cluster (ARGS="rows.jsonl --out scored.jsonl --k 8")
+	$(GRM) score $(ARGS)
+
+status: build ## show nodes, actors and queues of a running cluster
+	$(GRM) status $(ARGS)
+
+doctor: build ## check NATS, streams, engines, meta RM and clocks, with a fix for each failure
+	$(GRM) doctor $(ARGS)
+
+test: build ## all tests: unit, contract, integration (real nats-server), e2e (real processes)
+	npx vitest run $(ARGS)
+
+test-unit: setup ## the quick tests alone
+	npx vitest run test/unit $(ARGS)
+
+check: lint test ## everything that CI checks
+
+lint: setup ## types, linter, formatter, protos (lint, breaking)
+	npx tsc -p tsconfig.json --noEmit
+	npx eslint .
+	npx prettier --check --log-level warn .
+	npx buf lint
+	npx buf breaking --against proto/baseline.binpb
+
+gen: setup ## generate code from proto/ and docs from the tables in code
+	npx buf generate
+	npm run --silent gen:docs
+
+format: setup ## fix what the linter and the formatter can fix
+	npx eslint --fix . || true
+	npx prettier --write --log-level warn .
+
+bench: build ## quick measurements of the request path, each beside its ceiling
+	node dist/bench/main.js $(ARGS)
+
+clean: ## remove what was built and the embedded cluster's data
+	rm -rf dist .grm node_modules services/llama-engine/node_modules

@@ -1,0 +1,58 @@
+// ClusterService's other half: asks the nodes over NATS, reads leases and queues.
+
+import { ask, askEach } from '../../src/actor/handle.js';
+import type { Message } from '../../src/actor/control.js';
+import type { Registry } from '../../src/actor/registry.js';
+import { fault } from '../../src/fault.js';
+import type { CoordinatorLoad } from '../../src/coordinator/coordinator.js';
+import type { ClusterControl } from '../../src/rpc/cluster.js';
+import type { Host } from '../host.js';
+
+export function clusterControl(
+  host: Host,
+  registry: Registry,
+  coordinator: { load(): CoordinatorLoad },
+): ClusterControl {
+  const { queue } = host;
+  const workers = (): string[] =>
+    registry.nodes().flatMap(({ node }) => (node.role === 'coordinator' ? [] : [node.id]));
+  const order = async (nodes: readonly string[], message: Message): Promise<readonly string[]> => {
+    const asked = nodes.length > 0 ? nodes : workers();
+    const replies = await askEach(queue.control, asked, message);
+    return replies.flatMap(({ nodeId, reply }) => (reply.kind === 'done' ? [nodeId] : []));
+  };
+  return {
+    async status() {
+      await registry.refresh();
+      const [depths, dead] = await Promise.all([queue.work.depths(), queue.dead.count()]);
+      return {
+        nodes: registry.nodes().map(({ node }) => node),
+        queues: depths.map(({ stream, pool, class: klass, pending, inFlight, redelivered }) => ({
+          stream,
+          name: `${pool}/${klass}`,
+          pending,
+          inFlight,
+          redelivered,
+        })),
+        dead,
+        requestsInFlight: coordinator.load().requestsInFlight,
+        natsVersion: queue.serverVersion,
+        drift: [...queue.drift],
+      };
+    },
+    drain: (nodes) => order(nodes, { kind: 'drain' }),
+    resume: (nodes) => order(nodes, { kind: 'resume' }),
+    async setSlots(node, slots) {
+      const reply = await ask(queue.control, node, { kind: 'set_slots', slots });
+      switch (reply.kind) {
+        case 'slots':
+          return { kind: 'ok', value: reply.slots };
+        case 'refused':
+          return { kind: 'fault', fault: fault('failed_precondition', reply.reason) };
+        default:
+          return { kind: 'fault', fault: fault('not_found', `node ${node} does not answer`) };
+      }
+    },
+    listDead: (limit) => queue.dead.list(limit),
+  };
+}

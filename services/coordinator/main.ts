@@ -1,0 +1,211 @@
+// The coordinator process: wiring only.
+
+import { Admission } from '../../src/coordinator/admission.js';
+import type { CoordinatorContext, Members } from '../../src/coordinator/context.js';
+import { Dispatcher } from '../../src/coordinator/dispatch.js';
+import { openCoordinator, type RunningCoordinator } from '../../src/coordinator/service.js';
+import { chosen } from '../../src/coordinator/takeover.js';
+import { askEach, broadcastCancel } from '../../src/actor/handle.js';
+import { openNode, type Node } from '../../src/actor/node.js';
+import { openRegistry, type Registry } from '../../src/actor/registry.js';
+import type { Config } from '../../src/process/schema.js';
+import { serveRpc } from '../../src/rpc/server.js';
+import { openHost, type Host } from '../host.js';
+import { runService } from '../run.js';
+import { loadGrmTemplates } from '../templates.js';
+import { clusterControl } from './cluster.js';
+
+await runService('coordinator', openCoordinatorProcess);
+
+async function openCoordinatorProcess(config: Config) {
+  const templates = await loadGrmTemplates(config);
+  const host = await openHost('coordinator', config, true);
+  const { queue, events, clock } = host;
+  const settings = config.coordinator;
+  for (const { hash, text } of templates) await queue.ledger.putTemplate(hash, text);
+
+  const registry = await openRegistry({ control: queue.control, clock, events });
+  let coordinator: RunningCoordinator | undefined;
+  const node = await openNode({
+    role: 'coordinator',
+    pool: settings.pool,
+    host: host.hostName,
+    pid: process.pid,
+    version: host.version,
+    gpus: 0,
+    address: config.grpc.listen,
+    control: queue.control,
+    events,
+    clock,
+    load: () => ({
+      slots: settings.samplesInFlightMax,
+      running: coordinator?.load().samplesInFlight ?? 0,
+      done: 0,
+      ratePerSecond: 0,
+    }),
+    busy: () => {
+      const { requestIds, oldestOpenAtMs } = coordinator?.busy() ?? { requestIds: [], oldestOpenAtMs: clock.now() };
+      return { requests: requestIds, ...(requestIds.length > 0 && { oldestOpenAtMs }) };
+    },
+    handlers: {
+      drain: () => Promise.reject(new Error('a coordinator is drained by stopping its process (SIGTERM)')),
+      resume: () => Promise.reject(new Error('a coordinator does not drain')),
+      cancel: (requestId) => coordinator?.cancel(requestId) ?? Promise.resolve(false),
+      setSlots: () => Promise.resolve({ kind: 'refused', reason: 'a coordinator has no engine slots' }),
+    },
+  });
+
+  const context: CoordinatorContext = {
+    settings: { nodeId: node.id, ...settings, defaults: config.defaults, defaultClass: config.defaults.class },
+    ledger: queue.ledger,
+    work: queue.work,
+    members: membersOf(registry, node, host),
+    admission: new Admission(
+      {
+        requestsMax: settings.requestsInFlightMax,
+        samplesMax: settings.samplesInFlightMax,
+        bytesMax: settings.bytesInFlightMax,
+      },
+      clock,
+    ),
+    dispatcher: new Dispatcher(settings.dispatchSamplesMax, settings.weights),
+    events,
+    clock,
+    templateHash: (name) =>
+      name === undefined ? templates[0].hash : templates.find((each) => each.name === name)?.hash,
+    templateNames: templates.map(({ name }) => name),
+  };
+  const running = (coordinator = openCoordinator(context, queue.dead));
+  registry.onChange(() => running.membersChanged());
+  queue.onConnection((state) => {
+    if (state === 'connected') running.reconnected();
+  });
+
+  const rpc = await serveRpc({
+    listen: config.grpc.listen,
+    ...(config.grpc.tls && { tls: config.grpc.tls }),
+    allowInsecure: config.grpc.allowInsecure,
+    tokens: config.grpc.tokens.map(({ name, token, tenants }) => ({
+      name,
+      token: token.reveal(),
+      ...(tenants && { tenants }),
+    })),
+    maxConnectionAgeMs: config.grpc.maxConnectionAgeMs,
+    coordinator: { ...running, cancel: (requestId) => cancelAnywhere(requestId, running, registry, node, host) },
+    cluster: clusterControl(host, registry, running),
+    events,
+  });
+  const endSweeps = startJanitor(host, registry, node, running);
+
+  host.expose({
+    sources: {
+      load: () => running.load(),
+      actors: () => [],
+      connected: () => queue.connected(),
+      queueDepths: () => queue.work.depths(),
+      deadShards: () => queue.dead.count(),
+    },
+    ready: () => (queue.connected() ? [] : ['NATS does not answer']),
+    debugState: () => ({
+      node: node.describe(),
+      load: running.load(),
+      nodes: registry.nodes(),
+      drift: queue.drift,
+      nats: queue.serverVersion,
+    }),
+  });
+  host.log.info('coordinator serves', {
+    grpc: rpc.address,
+    http: host.httpAddress,
+    node: node.id,
+    nats: queue.serverVersion,
+  });
+
+  return {
+    ready: { grpc: rpc.address, http: host.httpAddress, node: node.id },
+    log: host.log,
+    closeMs: settings.drainGraceMs + 10_000,
+    async close() {
+      rpc.setNotServing('draining', true);
+      const doorClosed = rpc.close(settings.drainGraceMs);
+      await running.drain(settings.drainGraceMs);
+      await doorClosed;
+      endSweeps();
+      await node.close();
+      await registry.close();
+      await host.close();
+    },
+  };
+}
+
+/** The coordinator's view of the cluster, from the leases. */
+function membersOf(registry: Registry, node: Node, host: Host): Members {
+  const { config, queue } = host;
+  const workers = () =>
+    registry
+      .nodes()
+      .filter(
+        ({ node: each }) => each.role === 'grm-worker' && each.pool === config.coordinator.pool && !each.draining,
+      );
+  return {
+    alive: (id) => (id === node.id ? true : registry.alive(id)),
+    coordinators: () => {
+      const ids = registry
+        .nodes()
+        .flatMap(({ node: each }) => (each.role === 'coordinator' && !each.draining ? [each.id] : []));
+      return ids.includes(node.id) ? ids : [...ids, node.id];
+    },
+    metaServing: () => (queue.connected() ? registry.serving('meta-worker', config.coordinator.metaPool) : 'unknown'),
+    fleet: () => {
+      let engines = 0;
+      let slots = 0;
+      let running = 0;
+      for (const { node: each } of workers()) {
+        engines += Math.max(1, each.actors.length);
+        slots += each.slots;
+        running += each.running;
+      }
+      return { engines, busyRatio: slots === 0 ? 1 : running / slots };
+    },
+    cancel: (requestId) => broadcastCancel(queue.control, requestId),
+  };
+}
+
+/** An operator may ask any coordinator to cancel a request that runs at another. */
+async function cancelAnywhere(
+  requestId: string,
+  running: RunningCoordinator,
+  registry: Registry,
+  node: Node,
+  host: Host,
+): Promise<boolean> {
+  if (await running.cancel(requestId)) return true;
+  const others = registry
+    .nodes()
+    .flatMap(({ node: each }) => (each.role === 'coordinator' && each.id !== node.id ? [each.id] : []));
+  const replies = await askEach(host.queue.control, others, { kind: 'cancel', requestId });
+  return replies.some(({ reply }) => reply.kind === 'cancelled' && reply.cancelled);
+}
+
+/** One coordinator sweeps for all: the one chosen by hash among the live ones. */
+function startJanitor(host: Host, registry: Registry, node: Node, running: RunningCoordinator): () => void {
+  const { queue, clock, events, config } = host;
+  const sweep = async (): Promise<void> => {
+    const ids = registry.nodes().flatMap(({ node: each }) => (each.role === 'coordinator' ? [each.id] : []));
+    const { busy, complete, oldestOpenAtMs } = registry.work();
+    if (!queue.connected() || !complete || chosen('janitor', ids) !== node.id) return;
+    const own = running.busy();
+    const oldest = Math.min(
+      oldestOpenAtMs ?? Infinity,
+      own.requestIds.length > 0 ? own.oldestOpenAtMs : Infinity,
+      clock.now(),
+    );
+    await queue.sweep({ busy: new Set([...busy, ...own.requestIds]), oldestOpenAtMs: oldest });
+  };
+  let cancel = clock.after(config.coordinator.sweepEveryMs, function again() {
+    sweep()
+      .catch((error: unknown) => events.emit('trouble', { where: 'janitor', error }))
+      .finally(() => (cancel = clock.after(config.coordinator.sweepEveryMs, again)));
+  });
+  return () => cancel();
+}

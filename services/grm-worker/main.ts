@@ -1,0 +1,26 @@
+// The GRM worker process: wiring only.
+
+import type { Config } from '../../src/process/schema.js';
+import { executeShard } from '../../src/worker/execute-shard.js';
+import { openHost } from '../host.js';
+import { runService } from '../run.js';
+import { openWorker } from '../worker.js';
+import { grmEngines } from './engines.js';
+
+await runService('grm-worker', async (config: Config) => {
+  const host = await openHost('grm-worker', config, false);
+  const { worker } = config;
+  const { specs, gpus } = await grmEngines(config, host.events, host.log);
+  return openWorker(host, {
+    role: 'grm-worker',
+    pool: worker.pool,
+    specs,
+    gpus,
+    slots: worker.slots,
+    drainGraceMs: worker.drainGraceMs,
+    puller: await host.queue.work.pullShards(worker.pool),
+    cost: (shard) => shard.samples.length,
+    execute: (delivery, engines, context, hurry) =>
+      executeShard(delivery, (samples) => engines.reserve(samples), context, hurry),
+  });
+});

@@ -1,0 +1,155 @@
+// Host: what every process of the cluster stands on: events, log, metrics, the observability door, the queue. Wiring only.
+
+import { hostname } from 'node:os';
+import { Events } from '../src/observe/events.js';
+import { serveObservability, type Readiness } from '../src/observe/http.js';
+import { logEvents, openLog, type Log } from '../src/observe/log.js';
+import { openMetrics, type GaugeSources } from '../src/observe/metrics.js';
+import type { ProcessRole } from '../src/observe/metric-table.js';
+import { systemClock, type Clock } from '../src/process/clock.js';
+import type { Config } from '../src/process/schema.js';
+import { version } from '../src/process/version.js';
+import type { QueueEvent } from '../src/queue/events.js';
+import { openQueue } from '../src/queue/jetstream.js';
+import type { QueueSystem } from '../src/queue/queue.js';
+
+export interface Host {
+  readonly role: ProcessRole;
+  readonly config: Config;
+  readonly events: Events;
+  readonly log: Log;
+  readonly clock: Clock;
+  readonly queue: QueueSystem;
+  readonly hostName: string;
+  readonly version: string;
+  /** Where /metrics and its siblings are served. */
+  readonly httpAddress: string;
+  /** The process is wired: readiness, gauges and debug state come from it from now on. */
+  expose(parts: Exposed): void;
+  close(): Promise<void>;
+}
+
+export interface Exposed {
+  readonly sources: GaugeSources;
+  readonly ready: () => readonly string[];
+  readonly debugState: () => unknown;
+}
+
+/** @param ownsStreams makes and changes streams and consumers (coordinators), or waits for them */
+export async function openHost(role: ProcessRole, config: Config, ownsStreams: boolean): Promise<Host> {
+  const clock = systemClock;
+  const events = new Events();
+  const log = openLog({
+    level: config.log.level,
+    format: config.log.format,
+    texts: config.log.texts,
+    name: role,
+    fields: { version },
+  });
+  const unlog = logEvents(log, events);
+
+  let exposed: Exposed | undefined;
+  const sources: GaugeSources = {
+    load: () => exposed?.sources.load?.() ?? { requestsInFlight: 0, samplesInFlight: 0, bytesInFlight: 0 },
+    slots: () => exposed?.sources.slots?.() ?? { free: 0, busy: 0 },
+    actors: () => exposed?.sources.actors?.() ?? [],
+    connected: () => exposed?.sources.connected?.() ?? false,
+    queueDepths: () => exposed?.sources.queueDepths?.() ?? Promise.resolve([]),
+    deadShards: () => exposed?.sources.deadShards?.() ?? Promise.resolve(0),
+  };
+  const metrics = openMetrics({ role, version, events, sources });
+  const ready = (): Readiness => {
+    const reasons = exposed ? exposed.ready() : ['starting: NATS and its streams are waited for'];
+    return { ok: reasons.length === 0, reasons };
+  };
+  const http = await serveObservability({
+    listen: config.http.listen,
+    metrics,
+    live: () => ({ kind: 'ok' }),
+    ready,
+    debugState: () => exposed?.debugState() ?? { starting: true },
+    onError: (error) => events.emit('trouble', { where: 'http', error }),
+  });
+  const closeDoors = async (): Promise<void> => {
+    await http.close();
+    metrics.close();
+    unlog();
+  };
+
+  try {
+    const queue = await openQueue({
+      ...natsOptions(config),
+      name: role,
+      pools: { grm: [config.coordinator.pool], meta: [config.coordinator.metaPool] },
+      own: ownsStreams,
+      onEvent: (event) => hear(event, events, log),
+    });
+    queue.onConnection((state, reason) => events.emit('queue.connection', { state, reason }));
+    return {
+      role,
+      config,
+      events,
+      log,
+      clock,
+      queue,
+      hostName: hostname(),
+      version,
+      httpAddress: http.address,
+      expose: (parts) => (exposed = parts),
+      async close() {
+        await queue.close();
+        await closeDoors();
+      },
+    };
+  } catch (error) {
+    await closeDoors();
+    throw error;
+  }
+}
+
+/** How to reach NATS and what to keep there, from the configuration. */
+export function natsOptions(config: Config) {
+  const { nats } = config;
+  return {
+    servers: nats.servers.length > 0 ? nats.servers : ['nats://127.0.0.1:4222'],
+    ...(nats.token && { token: nats.token.reveal() }),
+    ...(nats.user !== undefined && { user: nats.user }),
+    ...(nats.password && { password: nats.password.reveal() }),
+    ...(nats.credsFile !== undefined && { credsFile: nats.credsFile }),
+    ...(nats.tls && { tls: nats.tls }),
+    storage: nats.storage,
+    replicas: nats.replicas,
+    storageBytesMax: nats.storageBytesMax,
+    retention: { ledgerMs: nats.retentionMs },
+  };
+}
+
+function hear(event: QueueEvent, events: Events, log: Log): void {
+  switch (event.kind) {
+    case 'connection':
+      return;
+    case 'swept':
+      events.emit('queue.swept', event);
+      return;
+    case 'drift':
+      events.emit('queue.drift', { what: event.words });
+      return;
+    case 'topology':
+      log.info(`${event.what} ${event.action}`);
+      return;
+    case 'waiting':
+      log.info(event.words);
+      return;
+    case 'publish_retry':
+      log.warn('publish repeated', { subject: event.subject, reason: event.reason, tries: event.tries });
+      return;
+    case 'undecodable':
+      log.error('bytes that do not decode', { label: event.label, reason: event.reason });
+      return;
+    case 'pull_trouble':
+      log.warn('pull failed', { stream: event.stream, pool: event.pool, reason: event.reason });
+      return;
+    case 'trimmed':
+      log.info('ledger trimmed under storage pressure', { stream: event.stream, messages: event.messages });
+  }
+}

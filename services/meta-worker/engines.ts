@@ -1,0 +1,55 @@
+// From the configuration to the engines of a meta worker: one supervised actor each, alive only once its self-test has passed.
+
+import type { ActorSpec } from '../../src/actor/actor.js';
+import type { MetaEngine } from '../../src/engine/engine.js';
+import { openLlamaMeta } from '../../src/engine/llama-meta.js';
+import { openMetaEngine } from '../../src/engine/meta.js';
+import { superviseMetaEngine, type Supervised } from '../../src/engine/supervised.js';
+import type { Log } from '../../src/observe/log.js';
+import type { Config, MetaEngineConfig } from '../../src/process/schema.js';
+
+export type WorkerMetaEngine = MetaEngine & Supervised;
+
+export function metaEngines(config: Config, log: Log): readonly ActorSpec<WorkerMetaEngine>[] {
+  const { meta } = config;
+  if (meta.engines.length === 0) throw new Error('meta.engines is empty: name at least one engine');
+  return meta.engines.map((engine, at): ActorSpec<WorkerMetaEngine> => {
+    const name = `${engine.kind.replaceAll('_', '-')}-${at}`;
+    return {
+      kind: 'meta-engine',
+      name,
+      gpus: [],
+      concurrencyMax: engine.slots,
+      restartsMax: meta.restartsMax,
+      start: async (signal) => {
+        const opened = await open(engine, name, log, signal);
+        const tested = await opened.selfTest(signal);
+        if (tested.kind === 'ok') return opened;
+        await opened.close();
+        throw new Error(tested.reason);
+      },
+    };
+  });
+}
+
+async function open(engine: MetaEngineConfig, name: string, log: Log, signal: AbortSignal): Promise<WorkerMetaEngine> {
+  if (engine.kind === 'llama_yes_no') {
+    const { kind: _, ...options } = engine;
+    const opened = await openLlamaMeta({
+      ...options,
+      name,
+      signal,
+      onProgress: (stage, done) => log.debug(`${name}: ${stage}`, { done_ratio: done }),
+    });
+    return superviseMetaEngine(opened, opened.died);
+  }
+  const { apiKey, model, ...options } = engine;
+  return superviseMetaEngine(
+    await openMetaEngine({
+      ...options,
+      name,
+      ...(model !== undefined && { model }),
+      ...(apiKey && { apiKey: apiKey.reveal() }),
+    }),
+  );
+}

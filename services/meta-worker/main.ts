@@ -1,0 +1,27 @@
+// The meta-RM worker process: wiring only.
+
+import type { Config } from '../../src/process/schema.js';
+import { executeMeta } from '../../src/worker/execute-meta.js';
+import { openHost } from '../host.js';
+import { runService } from '../run.js';
+import { loadMetaTemplate } from '../templates.js';
+import { openWorker } from '../worker.js';
+import { metaEngines } from './engines.js';
+
+await runService('meta-worker', async (config: Config) => {
+  const template = await loadMetaTemplate(config);
+  const host = await openHost('meta-worker', config, false);
+  const { meta } = config;
+  return openWorker(host, {
+    role: 'meta-worker',
+    pool: meta.pool,
+    specs: metaEngines(config, host.log),
+    gpus: 0,
+    slots: meta.slots,
+    drainGraceMs: meta.drainGraceMs,
+    puller: await host.queue.work.pullMetaTasks(meta.pool),
+    cost: () => 1,
+    execute: (delivery, engines, context, hurry) =>
+      executeMeta(delivery, () => engines.reserve(1), template, context, hurry),
+  });
+});

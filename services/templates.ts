@@ -1,0 +1,48 @@
+// Templates: reads prompt templates from files and names them by hash.
+
+import { createHash } from 'node:crypto';
+import { readFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { parseMetaTemplate, parseTemplate, type MetaTemplate, type ParsedTemplate } from '../src/grm/prompt.js';
+import type { Config } from '../src/process/schema.js';
+import { packageRoot } from '../src/process/version.js';
+
+export interface LoadedTemplate {
+  readonly name: string;
+  readonly text: string;
+  /** SHA-256 of the file, hexadecimal. */
+  readonly hash: string;
+}
+
+/** The default template first, then the extra ones. Throws an Error that names the file and what is wrong with it. */
+export async function loadGrmTemplates(config: Config): Promise<readonly [LoadedTemplate, ...LoadedTemplate[]]> {
+  const load = async (name: string, path: string): Promise<LoadedTemplate> => {
+    const text = await read(path, 'grm-default.txt');
+    check(path, parseTemplate(text));
+    return { name, text, hash: createHash('sha256').update(text).digest('hex') };
+  };
+  const extra = Object.entries(config.templates.extra).map(([name, path]) => load(name, path));
+  return [await load('default', config.templates.grm), ...(await Promise.all(extra))];
+}
+
+export async function loadMetaTemplate(config: Config): Promise<MetaTemplate> {
+  const path = config.templates.meta;
+  return check(path, parseMetaTemplate(await read(path, 'meta-default.txt')));
+}
+
+async function read(path: string, fallback: string): Promise<string> {
+  const file = path === 'default' ? join(packageRoot, 'templates', fallback) : path;
+  try {
+    return await readFile(file, 'utf8');
+  } catch (error) {
+    throw new Error(`template ${file} cannot be read: ${error instanceof Error ? error.message : String(error)}`, {
+      cause: error,
+    });
+  }
+}
+
+function check<T>(path: string, parsed: ParsedTemplate<T>): T {
+  if (parsed.kind === 'ok') return parsed.template;
+  const lines = parsed.violations.map(({ field, description }) => `  ${field}: ${description}`);
+  throw new Error([`template ${path} is wrong:`, ...lines].join('\n'));
+}

@@ -1,0 +1,160 @@
+// Worker: what a GRM worker and a meta worker have in common: a node with its engines, a loop that pulls while there is room, a drain.
+
+import type { ActorSpec, Running } from '../src/actor/actor.js';
+import { listenCancel } from '../src/actor/handle.js';
+import { openNode, type Node } from '../src/actor/node.js';
+import { Rate } from '../src/observe/rate.js';
+import type { Puller, Delivery } from '../src/queue/queue.js';
+import { openCancellations } from '../src/worker/cancellations.js';
+import { openLibrary } from '../src/worker/content.js';
+import type { WorkerContext } from '../src/worker/context.js';
+import { Credit } from '../src/worker/credit.js';
+import { startLoop, type Loop } from '../src/worker/loop.js';
+import { EnginePool } from '../src/worker/pool.js';
+import type { Host } from './host.js';
+import type { OpenedService } from './run.js';
+
+export interface WorkerParts<T, R extends Running> {
+  readonly role: 'grm-worker' | 'meta-worker';
+  readonly pool: string;
+  readonly specs: readonly ActorSpec<R>[];
+  readonly gpus: number;
+  /** Samples or texts at once; absent: the sum of the engines' slots. */
+  readonly slots: number | undefined;
+  readonly drainGraceMs: number;
+  readonly puller: Puller<T>;
+  readonly cost: (task: T) => number;
+  readonly execute: (
+    delivery: Delivery<T>,
+    engines: EnginePool<R>,
+    context: WorkerContext,
+    hurry: AbortSignal,
+  ) => Promise<void>;
+}
+
+/** For messages that come before the node exists. */
+type Late<T> = { current: T | undefined };
+
+export async function openWorker<T, R extends Running>(host: Host, parts: WorkerParts<T, R>): Promise<OpenedService> {
+  const { queue, events, clock } = host;
+  const rate = new Rate();
+  for (const name of ['sample.finished', 'meta.finished'] as const) events.on(name, () => rate.add(clock.now()));
+  const cancellations = openCancellations(clock);
+  const credit = new Credit();
+  const loop: Late<Loop> = { current: undefined };
+  const engines: Late<EnginePool<R>> = { current: undefined };
+  const refreshCredit = (): void => credit.setSlots(loop.current?.isPaused() ? 0 : (engines.current?.slots() ?? 0));
+
+  const node: Node = await openNode({
+    role: parts.role,
+    pool: parts.pool,
+    host: host.hostName,
+    pid: process.pid,
+    version: host.version,
+    gpus: parts.gpus,
+    control: queue.control,
+    events,
+    clock,
+    load: () => ({
+      slots: engines.current?.slots() ?? 0,
+      running: credit.taken,
+      done: rate.total,
+      ratePerSecond: rate.perSecond(clock.now()),
+    }),
+    busy: () => ({ requests: cancellations.running() }),
+    handlers: {
+      async drain() {
+        loop.current?.pause();
+        await credit.whenIdle(new AbortController().signal);
+      },
+      resume() {
+        loop.current?.resume();
+        refreshCredit();
+        return Promise.resolve();
+      },
+      cancel: (requestId) => Promise.resolve(cancellations.cancel(requestId)),
+      setSlots(slots) {
+        const pool = engines.current;
+        if (!pool) return Promise.resolve({ kind: 'refused', reason: 'the worker is starting' });
+        pool.setSlots(slots);
+        refreshCredit();
+        return Promise.resolve({ kind: 'slots', slots });
+      },
+    },
+  });
+
+  const actors = parts.specs.map((spec) => node.spawn(spec));
+  const pool = new EnginePool<R>(
+    actors.map((actor) => ({
+      name: actor.spec.name,
+      slots: actor.spec.concurrencyMax,
+      current: () => actor.current(),
+    })),
+  );
+  if (parts.slots !== undefined) pool.setSlots(parts.slots);
+  engines.current = pool;
+  const context: WorkerContext = {
+    nodeId: node.id,
+    ledger: queue.ledger,
+    dead: queue.dead,
+    library: openLibrary(queue.ledger),
+    events,
+    clock,
+    random: Math.random,
+    cancellations,
+  };
+  const unlisten = await listenCancel(queue.control, (requestId) => void cancellations.cancel(requestId));
+  const running = (loop.current = startLoop({
+    puller: parts.puller,
+    credit,
+    clock,
+    events,
+    cost: parts.cost,
+    execute: (delivery, hurry) => parts.execute(delivery, pool, context, hurry),
+  }));
+  const unhear = events.on('actor.changed', refreshCredit);
+  refreshCredit();
+
+  host.expose({
+    sources: {
+      slots: () => ({ free: credit.free, busy: credit.taken }),
+      actors: () => actors.map((actor) => ({ kind: actor.spec.kind, state: actor.state().kind })),
+      connected: () => queue.connected(),
+    },
+    ready: () => {
+      const reasons: string[] = [];
+      if (!queue.connected()) reasons.push('NATS does not answer');
+      if (pool.serving().length === 0) reasons.push('no engine serves');
+      if (node.draining()) reasons.push('draining');
+      return reasons;
+    },
+    debugState: () => ({
+      node: node.describe(),
+      slots: pool.slots(),
+      taken: credit.taken,
+      deliveries: running.running(),
+      requests: [...cancellations.running()],
+    }),
+  });
+  host.log.info(`${parts.role} serves`, {
+    node: node.id,
+    pool: parts.pool,
+    http: host.httpAddress,
+    engines: parts.specs.length,
+  });
+
+  return {
+    ready: { node: node.id, http: host.httpAddress },
+    log: host.log,
+    closeMs: parts.drainGraceMs + 15_000,
+    async close() {
+      events.emit('node.drain', { node: node.id, phase: 'started', running: credit.taken });
+      await running.drain(parts.drainGraceMs);
+      events.emit('node.drain', { node: node.id, phase: 'finished', running: credit.taken });
+      unhear();
+      unlisten();
+      await node.close();
+      await host.close();
+    },
+  };
+}
