@@ -1,0 +1,202 @@
+// Codec: domain values <-> the bytes of grm.work.v1. Decoders throw on what they cannot read (RangeError or a protobuf error);
+// the caller says which message it was.
+//
+// A prompt is encoded once per Content object: a message is its own fields followed by the content's field, which protobuf allows
+// in any order.
+
+import type { Content } from '../grm/query.js';
+import type { Sample } from '../grm/sample.js';
+import type { Verdict } from '../grm/verdict.js';
+import { limits } from '../limits.js';
+import * as judgement from '../wire/gen/grm/v1/judgement.js';
+import * as pb from '../wire/gen/grm/work/v1/work.js';
+import {
+  classTable,
+  contentFromProto,
+  contentToProto,
+  sampleFromProto,
+  sampleToProto,
+  verdictFromProto,
+  verdictToProto,
+  voteMethodTable,
+} from '../wire/convert.js';
+import type { DeadLetter, MetaResult, MetaTask, RequestRecord, Shard, Stage } from '../work/shard.js';
+
+const encodedContents = new WeakMap<Content, Uint8Array>();
+
+export function encodeContent(content: Content): Uint8Array {
+  const known = encodedContents.get(content);
+  if (known) return known;
+  const bytes = judgement.Content.encode(contentToProto(content)).finish();
+  // Bigger ones are encoded once or twice in their life; keeping their bytes would double what a request holds.
+  if (bytes.length <= limits.inlineContentCharsMax * 3) encodedContents.set(content, bytes);
+  return bytes;
+}
+
+export function decodeContent(bytes: Uint8Array): Content {
+  return contentFromProto(judgement.Content.decode(bytes));
+}
+
+/** Field numbers of `content` in work.proto. */
+const contentField = { record: 5, shard: 11, metaTask: 4 } as const;
+
+function withContent(message: Uint8Array, field: number, content: Uint8Array | undefined): Uint8Array {
+  if (content === undefined) return message;
+  const head: number[] = [(field << 3) | 2];
+  let length = content.length;
+  while (length > 0x7f) {
+    head.push((length & 0x7f) | 0x80);
+    length >>>= 7;
+  }
+  head.push(length);
+  const joined = new Uint8Array(message.length + head.length + content.length);
+  joined.set(message);
+  joined.set(head, message.length);
+  joined.set(content, message.length + head.length);
+  return joined;
+}
+
+/** `blob` names the object that holds the content instead. */
+export function encodeRecord(record: RequestRecord, content: { bytes: Uint8Array } | { blob: string }): Uint8Array {
+  const { plan } = record;
+  const message = pb.RequestRecord.encode({
+    requestId: record.requestId,
+    digest: record.digest,
+    tenant: record.tenant,
+    class: classTable.to(record.class),
+    content: undefined,
+    contentBlob: 'blob' in content ? content.blob : '',
+    plan: { ...plan, kMeta: plan.kMeta, vote: voteMethodTable.to(plan.vote) },
+    nonce: record.nonce,
+    owner: record.owner,
+    acceptedAtMs: Math.round(record.acceptedAtMs),
+  }).finish();
+  return withContent(message, contentField.record, 'bytes' in content ? content.bytes : undefined);
+}
+
+/** The record, whose content may still stand in a blob. */
+export type StoredRecord =
+  | { readonly kind: 'whole'; readonly record: RequestRecord }
+  | { readonly kind: 'blob'; readonly blob: string; complete(content: Content): RequestRecord };
+
+export function decodeRecord(bytes: Uint8Array): StoredRecord {
+  const message = pb.RequestRecord.decode(bytes);
+  const { plan } = message;
+  if (!plan) throw new RangeError('record: the plan is missing');
+  const { kMeta, vote, ...rest } = plan;
+  const complete = (content: Content): RequestRecord => ({
+    requestId: message.requestId,
+    digest: message.digest,
+    tenant: message.tenant,
+    class: classTable.from(message.class),
+    content,
+    plan: { ...rest, vote: voteMethodTable.from(vote), ...(kMeta !== undefined && { kMeta }) },
+    nonce: message.nonce,
+    owner: message.owner,
+    acceptedAtMs: message.acceptedAtMs,
+  });
+  if (message.content) return { kind: 'whole', record: complete(contentFromProto(message.content)) };
+  if (message.contentBlob === '') throw new RangeError('record: it has neither content nor blob');
+  return { kind: 'blob', blob: message.contentBlob, complete };
+}
+
+export function encodeShard(shard: Shard): Uint8Array {
+  const message = pb.Shard.encode({
+    requestId: shard.requestId,
+    shard: shard.shard,
+    samples: shard.samples as pb.SampleSpec[],
+    permutation: shard.permutation as number[],
+    temperature: shard.temperature,
+    topP: shard.topP,
+    maxTokens: shard.maxTokens,
+    deadlineAtMs: Math.round(shard.deadlineAtMs),
+    templateHash: shard.templateHash,
+    nonce: shard.nonce,
+    content: undefined,
+    queuedAtMs: Math.round(shard.queuedAtMs),
+    class: classTable.to(shard.class),
+  }).finish();
+  return withContent(message, contentField.shard, shard.content && encodeContent(shard.content));
+}
+
+export function decodeShard(bytes: Uint8Array): Shard {
+  const { content, class: cls, ...rest } = pb.Shard.decode(bytes);
+  if (rest.requestId === '') throw new RangeError('shard: the request id is missing');
+  return { ...rest, class: classTable.from(cls), ...(content && { content: contentFromProto(content) }) };
+}
+
+export function encodeMetaTask(task: MetaTask): Uint8Array {
+  const message = pb.MetaTask.encode({
+    requestId: task.requestId,
+    index: task.index,
+    sample: task.sample && sampleToProto(task.sample),
+    content: undefined,
+    deadlineAtMs: Math.round(task.deadlineAtMs),
+    nonce: task.nonce,
+    queuedAtMs: Math.round(task.queuedAtMs),
+    class: classTable.to(task.class),
+  }).finish();
+  return withContent(message, contentField.metaTask, task.content && encodeContent(task.content));
+}
+
+export function decodeMetaTask(bytes: Uint8Array): MetaTask {
+  const { sample, content, class: cls, ...rest } = pb.MetaTask.decode(bytes);
+  if (rest.requestId === '') throw new RangeError('meta task: the request id is missing');
+  return {
+    ...rest,
+    class: classTable.from(cls),
+    ...(sample && { sample: sampleFromProto(sample) }),
+    ...(content && { content: contentFromProto(content) }),
+  };
+}
+
+export function encodeSample(sample: Sample): Uint8Array {
+  return judgement.Sample.encode(sampleToProto(sample)).finish();
+}
+
+export function decodeSample(bytes: Uint8Array): Sample {
+  return sampleFromProto(judgement.Sample.decode(bytes));
+}
+
+export function encodeMetaResult(result: MetaResult): Uint8Array {
+  return pb.MetaResult.encode({
+    requestId: result.requestId,
+    index: result.index,
+    metaReward: result.kind === 'ranked' ? result.metaReward : undefined,
+    failure: result.kind === 'failed' ? result.failure : '',
+    model: result.model,
+    worker: result.worker,
+  }).finish();
+}
+
+export function decodeMetaResult(bytes: Uint8Array): MetaResult {
+  const { metaReward, failure, ...rest } = pb.MetaResult.decode(bytes);
+  return metaReward === undefined ? { ...rest, kind: 'failed', failure } : { ...rest, kind: 'ranked', metaReward };
+}
+
+export function encodeVerdict(verdict: Verdict): Uint8Array {
+  return judgement.Verdict.encode(verdictToProto(verdict)).finish();
+}
+
+export function decodeVerdict(bytes: Uint8Array): Verdict {
+  return verdictFromProto(judgement.Verdict.decode(bytes));
+}
+
+export function encodeDeadLetter(letter: DeadLetter): Uint8Array {
+  const { unit, samples, diedAtMs, ...rest } = letter;
+  return pb.DeadLetter.encode({
+    ...rest,
+    shard: unit,
+    samples: samples as number[],
+    diedAtMs: Math.round(diedAtMs),
+  }).finish();
+}
+
+const stages: Readonly<Record<string, Stage>> = { sample: 'sample', meta: 'meta' };
+
+export function decodeDeadLetter(bytes: Uint8Array): DeadLetter {
+  const { shard, stage: word, ...rest } = pb.DeadLetter.decode(bytes);
+  const stage = stages[word];
+  if (stage === undefined) throw new RangeError(`dead letter: unknown stage ${JSON.stringify(word)}`);
+  return { ...rest, unit: shard, stage };
+}

@@ -1,0 +1,19 @@
+// What the queue tells its owner, for logs and metrics.
+
+import type { Swept } from './queue.js';
+
+export type QueueEvent =
+  | { readonly kind: 'connection'; readonly state: 'connected' | 'disconnected'; readonly reason: string }
+  /** A stream or consumer was made, changed to what the table asks, or made anew. */
+  | { readonly kind: 'topology'; readonly what: string; readonly action: 'created' | 'updated' | 'recreated' }
+  | { readonly kind: 'drift'; readonly words: string }
+  | { readonly kind: 'waiting'; readonly words: string }
+  /** A publish that has to be repeated. */
+  | { readonly kind: 'publish_retry'; readonly subject: string; readonly reason: string; readonly tries: number }
+  /** Bytes that do not decode: an older or broken writer. */
+  | { readonly kind: 'undecodable'; readonly label: string; readonly reason: string }
+  | { readonly kind: 'pull_trouble'; readonly stream: string; readonly pool: string; readonly reason: string }
+  | ({ readonly kind: 'swept' } & Swept)
+  | { readonly kind: 'trimmed'; readonly stream: string; readonly messages: number };
+
+export type OnQueueEvent = (event: QueueEvent) => void;

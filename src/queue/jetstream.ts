@@ -1,0 +1,142 @@
+// The queue on NATS JetStream: opens the connection, makes or checks streams and consumers, and puts the parts together.
+
+import { jetstream, jetstreamManager } from '@nats-io/jetstream';
+import { fault, FaultError } from '../fault.js';
+import { limits } from '../limits.js';
+import { Blobs } from './blobs.js';
+import { Clock } from './clock.js';
+import { JetStreamControlPlane } from './control.js';
+import { JetStreamDeadLetters } from './dead.js';
+import type { SendAck } from './delivery.js';
+import type { OnQueueEvent } from './events.js';
+import { Janitor } from './janitor.js';
+import { JetStreamLedger } from './ledger.js';
+import { openLink, type Link, type LinkOptions } from './link.js';
+import { Publisher } from './publisher.js';
+import type { QueueSystem } from './queue.js';
+import { Requests } from './requests.js';
+import { wantedConsumers, wantedStreams, type Pools, type Retention } from './streams.js';
+import { ensureTopology } from './topology.js';
+import { JetStreamWork } from './work.js';
+
+export interface QueueOptions extends LinkOptions {
+  /** Pools whose consumers this process makes, checks and sweeps. */
+  readonly pools: Pools;
+  readonly storage: 'file' | 'memory';
+  readonly replicas: 1 | 3;
+  /** Of all streams together; nats-server reserves it. Default limits.storageBytesDefault. */
+  readonly storageBytesMax?: number;
+  readonly retention?: Partial<Retention>;
+  /** Makes and changes streams and consumers, or only waits for them and reports how they differ. */
+  readonly own: boolean;
+  /** Default limits.ackWaitMs: a delivery not renewed for this long goes to somebody else. */
+  readonly ackWaitMs?: number;
+  /** Default limits.pullExpiresMs. */
+  readonly pullExpiresMs?: number;
+  /** How long the janitor looks at a suspicious queue before it acts; default a little more than twice ackWaitMs. */
+  readonly settleMs?: number;
+  /** Default limits.topologyWaitMs. */
+  readonly topologyWaitMs?: number;
+  readonly onEvent?: OnQueueEvent;
+}
+
+const versionFloor = { major: 2, minor: 9 } as const;
+
+/** Throws FaultError: queue_unavailable when no server answers, permission_denied, or failed_precondition with what to change. */
+export async function openQueue(options: QueueOptions): Promise<QueueSystem> {
+  const onEvent: OnQueueEvent = options.onEvent ?? (() => undefined);
+  const link = await openLink(options, onEvent);
+  try {
+    return await assemble(link, options, onEvent);
+  } catch (error) {
+    await link.close();
+    throw error;
+  }
+}
+
+async function assemble(link: Link, options: QueueOptions, onEvent: OnQueueEvent): Promise<QueueSystem> {
+  const { nc } = link;
+  const serverVersion = nc.info?.version ?? '';
+  assertVersion(serverVersion);
+  const retention: Retention = {
+    ledgerMs: limits.ledgerKeepMs,
+    workMs: limits.workKeepMs,
+    deadMs: limits.deadKeepMs,
+    leaseMs: limits.leaseMs,
+    ...options.retention,
+  };
+  const storageBytesMax = options.storageBytesMax ?? limits.storageBytesDefault;
+  const ackWaitMs = options.ackWaitMs ?? limits.ackWaitMs;
+  const { storage, replicas } = options;
+  const consumers = wantedConsumers(options.pools, ackWaitMs);
+  const js = jetstream(nc, { timeout: limits.queueCallMs });
+  const jsm = await jetstreamManager(nc, { timeout: limits.queueCallMs, checkAPI: false });
+  const drift = await ensureTopology(jsm, wantedStreams({ storage, replicas, storageBytesMax, retention }), consumers, {
+    own: options.own,
+    storageBytesMax,
+    waitMs: options.topologyWaitMs ?? limits.topologyWaitMs,
+    onEvent,
+  });
+
+  const requests = Requests.open(link);
+  const publisher = new Publisher(link, requests, onEvent);
+  const clock = new Clock(link, requests, publisher);
+  const blobs = await Blobs.open(link, js, retention.ledgerMs);
+  const work = new JetStreamWork({
+    link,
+    requests,
+    publisher,
+    sendAck: ackSender(link),
+    onEvent,
+    ...(options.pullExpiresMs !== undefined && { pullExpiresMs: options.pullExpiresMs }),
+  });
+  const janitor = new Janitor({
+    link,
+    requests,
+    jsm,
+    clock,
+    consumers,
+    settleMs: options.settleMs ?? ackWaitMs * 2 + limits.workingEveryMs,
+    onEvent,
+  });
+
+  return {
+    ledger: new JetStreamLedger({ link, requests, publisher, blobs, replicas, onEvent }),
+    work,
+    dead: new JetStreamDeadLetters(requests, publisher, onEvent),
+    control: new JetStreamControlPlane({ link, requests, publisher, clock, leaseMs: retention.leaseMs, onEvent }),
+    serverVersion,
+    drift,
+    connected: () => link.connected(),
+    onConnection: (hear) => void link.onChange(hear),
+    rttMs: () => nc.rtt(),
+    clockSkewMs: () => clock.measure(),
+    sweep: (state) => janitor.sweep(state),
+    async close() {
+      await work.close();
+      await publisher.settle(limits.pubAckMs);
+      await link.close();
+    },
+  };
+}
+
+/** Acks are not confirmed: one that is lost brings its delivery again, and the ledger knows it. Those of a short outage are kept. */
+function ackSender(link: Link): SendAck {
+  const kept: { readonly reply: string; readonly body: Uint8Array }[] = [];
+  link.onChange((state) => {
+    if (state === 'connected') for (const { reply, body } of kept.splice(0)) link.nc.publish(reply, body);
+  });
+  return (reply, body) => {
+    if (link.connected()) link.nc.publish(reply, body);
+    else if (kept.length < limits.acksKeptMax && !link.nc.isClosed()) kept.push({ reply, body });
+  };
+}
+
+function assertVersion(version: string): void {
+  const [major = 0, minor = 0] = version.split('.').map(Number);
+  if (major > versionFloor.major || (major === versionFloor.major && minor >= versionFloor.minor)) return;
+  const floor = `${versionFloor.major}.${versionFloor.minor}`;
+  throw new FaultError(
+    fault('failed_precondition', `nats-server ${version} is too old: ${floor} is the oldest that works`),
+  );
+}

@@ -1,0 +1,162 @@
+// Link: the connection to NATS and its state.
+//
+//   disconnected <-> connected -> closed. The client library reconnects for ever; callers wait here instead of publishing into a
+//   connection that is not there, because what the library holds at that moment is thrown away.
+
+import {
+  connect,
+  credsAuthenticator,
+  errors,
+  type NatsConnection,
+  type NodeConnectionOptions,
+} from '@nats-io/transport-node';
+import { randomBytes } from 'node:crypto';
+import { readFile } from 'node:fs/promises';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { fault, FaultError } from '../fault.js';
+import { limits } from '../limits.js';
+import type { OnQueueEvent } from './events.js';
+
+export interface LinkOptions {
+  /** "nats://host:4222"; more than one of the same cluster. */
+  readonly servers: readonly string[];
+  /** Connection name; also names the inbox, so that permissions can be given per role: `_INBOX_<name>.>`. */
+  readonly name: string;
+  readonly token?: string;
+  readonly user?: string;
+  readonly password?: string;
+  readonly credsFile?: string;
+  readonly tls?: { readonly caFile?: string; readonly certFile?: string; readonly keyFile?: string };
+  /** Default limits.natsConnectMs. */
+  readonly connectMs?: number;
+}
+
+type Hear = (state: 'connected' | 'disconnected', reason: string) => void;
+
+export interface Link {
+  readonly nc: NatsConnection;
+  /** Unique to this connection, without a dot at its end. */
+  readonly inbox: string;
+  /** A single token, unique to this connection. */
+  readonly id: string;
+  connected(): boolean;
+  /** The returned function ends it. */
+  onChange(hear: Hear): () => void;
+  /** Times that the connection was lost: a changed number means that a server may have been restarted. */
+  losses(): number;
+  /** True once connected; false when `ms` passed, `signal` aborted or the link was closed first. */
+  whenConnected(ms: number, signal?: AbortSignal): Promise<boolean>;
+  close(): Promise<void>;
+}
+
+/** Connects, trying again up to `connectMs`; throws FaultError naming the servers. */
+export async function openLink(options: LinkOptions, onEvent: OnQueueEvent): Promise<Link> {
+  const nc = await firstConnection(options);
+  const id = randomBytes(9).toString('base64url');
+  let connected = true;
+  let losses = 0;
+  const hearers = new Set<Hear>();
+
+  const change = (state: 'connected' | 'disconnected', reason: string): void => {
+    if (connected === (state === 'connected')) return;
+    connected = state === 'connected';
+    if (!connected) losses += 1;
+    onEvent({ kind: 'connection', state, reason });
+    for (const hear of [...hearers]) hear(state, reason);
+  };
+
+  const watch = async (): Promise<void> => {
+    for await (const status of nc.status()) {
+      if (status.type === 'disconnect') change('disconnected', `the connection to ${status.server} is lost`);
+      else if (status.type === 'staleConnection') change('disconnected', 'the server does not answer pings');
+      else if (status.type === 'reconnect') change('connected', `connected again to ${status.server}`);
+      else if (status.type === 'ldm') onEvent({ kind: 'waiting', words: `${status.server} is shutting down` });
+      else if (status.type === 'error') onEvent({ kind: 'waiting', words: `nats: ${status.error.message}` });
+    }
+    change('disconnected', 'the connection is closed');
+  };
+  void watch();
+
+  return {
+    nc,
+    inbox: `${inboxPrefix(options.name)}.${id}`,
+    id,
+    connected: () => connected && !nc.isClosed(),
+    onChange(hear) {
+      hearers.add(hear);
+      return () => void hearers.delete(hear);
+    },
+    losses: () => losses,
+    whenConnected(ms, signal) {
+      if (connected) return Promise.resolve(true);
+      if (nc.isClosed() || signal?.aborted) return Promise.resolve(false);
+      return new Promise((resolve) => {
+        const end = (answer: boolean): void => {
+          clearTimeout(timer);
+          hearers.delete(hear);
+          signal?.removeEventListener('abort', aborted);
+          resolve(answer);
+        };
+        const hear: Hear = (state) => {
+          if (state === 'connected') end(true);
+          else if (nc.isClosed()) end(false);
+        };
+        const aborted = (): void => {
+          end(false);
+        };
+        const timer = setTimeout(aborted, ms);
+        hearers.add(hear);
+        signal?.addEventListener('abort', aborted);
+      });
+    },
+    async close() {
+      if (nc.isClosed()) return;
+      if (connected) await Promise.race([nc.flush().catch(() => undefined), sleep(limits.queueCallMs)]);
+      await nc.close();
+    },
+  };
+}
+
+export function inboxPrefix(name: string): string {
+  return `_INBOX_${name.replaceAll(/[^A-Za-z0-9_-]/g, '-')}`;
+}
+
+/** The library's own waiting for a first connection has no end; this one has. */
+async function firstConnection(options: LinkOptions): Promise<NatsConnection> {
+  const { tls } = options;
+  const wanted: NodeConnectionOptions = {
+    servers: [...options.servers],
+    name: options.name,
+    maxReconnectAttempts: -1,
+    reconnectTimeWait: 200,
+    reconnectJitter: 800,
+    reconnectJitterTLS: 800,
+    pingInterval: 5_000,
+    maxPingOut: 2,
+    timeout: 5_000,
+    inboxPrefix: inboxPrefix(options.name),
+    // A stack per request costs half of the client's time (platform.md 7).
+    noAsyncTraces: true,
+    ...(options.token !== undefined && { token: options.token }),
+    ...(options.user !== undefined && { user: options.user }),
+    ...(options.password !== undefined && { pass: options.password }),
+    ...(options.credsFile !== undefined && { authenticator: credsAuthenticator(await readFile(options.credsFile)) }),
+    ...(tls && { tls: { ...tls } }),
+  };
+  const giveUpAt = Date.now() + (options.connectMs ?? limits.natsConnectMs);
+  for (;;) {
+    try {
+      return await connect(wanted);
+    } catch (error) {
+      const words = error instanceof Error ? error.message : String(error);
+      const where = options.servers.join(', ');
+      if (error instanceof errors.AuthorizationError) {
+        throw new FaultError(fault('permission_denied', `NATS at ${where} refuses these credentials: ${words}`));
+      }
+      if (Date.now() >= giveUpAt) {
+        throw new FaultError(fault('queue_unavailable', `no NATS server answers at ${where}: ${words}`));
+      }
+      await sleep(Math.min(250, Math.max(1, giveUpAt - Date.now())));
+    }
+  }
+}

@@ -1,0 +1,122 @@
+// Publisher: a message is stored, or the caller knows why not. Several thousand may be under way at once.
+//
+//   U1. At most limits.pubAcksPendingMax messages and pubAcksPendingBytesMax bytes wait for their ack; callers above that wait in turn.
+//   U2. A lost ack is not a lost message (platform.md 1.3.16): the publish is repeated with the same bytes and the same id.
+//   U3. A publish ends: limits.publishTriesMax tries, each within pubAckMs, and no later than their product.
+
+import type { Msg, MsgHdrs } from '@nats-io/transport-node';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { fault, FaultError } from '../fault.js';
+import { limits } from '../limits.js';
+import type { OnQueueEvent } from './events.js';
+import type { Link } from './link.js';
+import type { Requests } from './requests.js';
+
+export type PublishResult =
+  /** `again`: an earlier try of the same id had been stored. */
+  | { readonly kind: 'stored'; readonly again: boolean }
+  /** Write-once: the subject is taken. `retried`: perhaps by an earlier try of this very publish. */
+  | { readonly kind: 'exists'; readonly retried: boolean }
+  | { readonly kind: 'full'; readonly reason: string };
+
+const stored: PublishResult = { kind: 'stored', again: false };
+const storedBefore: PublishResult = { kind: 'stored', again: true };
+const takenBefore: PublishResult = { kind: 'exists', retried: false };
+
+export class Publisher {
+  private pending = 0;
+  private pendingBytes = 0;
+  private readonly waiters: (() => void)[] = [];
+
+  constructor(
+    private readonly link: Link,
+    private readonly requests: Requests,
+    private readonly onEvent: OnQueueEvent,
+  ) {}
+
+  /** Throws FaultError(queue_unavailable) when NATS stays away, FaultError(internal) when it refuses for good. */
+  async publish(subject: string, data: Uint8Array, headers?: MsgHdrs): Promise<PublishResult> {
+    while (this.full()) await new Promise<void>((go) => this.waiters.push(go));
+    this.pending += 1;
+    this.pendingBytes += data.length;
+    try {
+      return await this.attempt(subject, data, headers);
+    } finally {
+      this.pending -= 1;
+      this.pendingBytes -= data.length;
+      if (this.waiters.length > 0 && !this.full()) this.waiters.shift()!();
+      if (this.pending === 0 && this.waiters.length > 0) for (const go of this.waiters.splice(0)) go();
+    }
+  }
+
+  /** Resolves when nothing waits for its ack, or after `ms`. */
+  async settle(ms: number): Promise<void> {
+    const giveUpAt = Date.now() + ms;
+    while (this.pending > 0 && Date.now() < giveUpAt) await sleep(5);
+  }
+
+  private full(): boolean {
+    return this.pending >= limits.pubAcksPendingMax || this.pendingBytes >= limits.pubAcksPendingBytesMax;
+  }
+
+  private async attempt(subject: string, data: Uint8Array, headers?: MsgHdrs): Promise<PublishResult> {
+    const giveUpAt = Date.now() + limits.pubAckMs * limits.publishTriesMax;
+    for (let tries = 1; ; tries += 1) {
+      const reply = await this.requests.ask(subject, data, limits.pubAckMs, headers);
+      let why: string;
+      if (reply.kind === 'message') {
+        const outcome = readPubAck(reply.msg, tries > 1);
+        if (outcome.kind !== 'later') return outcome;
+        why = outcome.reason;
+      } else {
+        why = reply.why;
+      }
+      const leftMs = giveUpAt - Date.now();
+      if (tries >= limits.publishTriesMax || leftMs <= 0) {
+        throw new FaultError(fault('queue_unavailable', `NATS did not store ${subject} in ${tries} tries: ${why}`));
+      }
+      this.onEvent({ kind: 'publish_retry', subject, reason: why, tries });
+      if (why === 'disconnected') await this.link.whenConnected(leftMs);
+      else if (why !== 'timeout') await sleep(Math.min(leftMs, limits.pubAckMs, 100 * 2 ** (tries - 1)));
+    }
+  }
+}
+
+interface PubAckBody {
+  readonly seq?: number;
+  readonly duplicate?: boolean;
+  readonly error?: { readonly code: number; readonly err_code?: number; readonly description?: string };
+}
+
+const codeOf = { brace: 0x7d, letterS: 0x73, zero: 0x30, nine: 0x39 } as const;
+
+/** nats-server error codes: 10071 wrong last sequence; 10077 stream full or subject taken; the others say that storage is used up. */
+const subjectTaken = 10_071;
+const storeFailed = 10_077;
+const storageUsedUp = new Set([10_023, 10_028, 10_047]);
+
+function readPubAck(msg: Msg, retried: boolean): PublishResult | { kind: 'later'; reason: string } {
+  const { data } = msg;
+  // {"stream":"GRM_RES", "seq":22} is what nearly every answer looks like; it needs no parser.
+  const last = data[data.length - 2];
+  if (
+    data[2] === codeOf.letterS &&
+    data[data.length - 1] === codeOf.brace &&
+    last !== undefined &&
+    last >= codeOf.zero &&
+    last <= codeOf.nine
+  ) {
+    return stored;
+  }
+  const body = msg.json<PubAckBody>();
+  if (!body.error) return body.duplicate === true ? storedBefore : stored;
+  const { code, err_code: errCode = 0, description = '' } = body.error;
+  const taken: PublishResult = retried ? { kind: 'exists', retried: true } : takenBefore;
+  if (errCode === subjectTaken) return taken;
+  // One code for both; only the words tell them apart (platform.md 1.3.7).
+  if (errCode === storeFailed)
+    return description.includes('per subject') ? taken : { kind: 'full', reason: description };
+  if (storageUsedUp.has(errCode)) return { kind: 'full', reason: description };
+  if (code === 503) return { kind: 'later', reason: `${description} (${errCode})` };
+  throw new FaultError(fault('internal', `NATS refused ${msg.subject}: ${description} (${errCode})`));
+}

@@ -1,0 +1,187 @@
+// Requests: many requests in flight over one inbox subscription and one map. The library's own request costs three times as much
+// (platform.md 7), and every ledger write and read passes here.
+//
+//   R1. `done` is called exactly once per request: with the reply, or with why there is none.
+//   R2. A request ends within its time; a lost connection ends all at once.
+
+import { headers as newHeaders, type Msg, type MsgHdrs } from '@nats-io/transport-node';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { fault, FaultError } from '../fault.js';
+import { limits } from '../limits.js';
+import type { Link } from './link.js';
+
+export type Reply =
+  | { readonly kind: 'message'; readonly msg: Msg }
+  | { readonly kind: 'none'; readonly why: 'no_responders' | 'timeout' | 'disconnected' };
+
+interface Waiting {
+  readonly expiresAtMs: number;
+  readonly done: (reply: Reply) => void;
+}
+
+const timeout: Reply = { kind: 'none', why: 'timeout' };
+const noResponders: Reply = { kind: 'none', why: 'no_responders' };
+const disconnected: Reply = { kind: 'none', why: 'disconnected' };
+const tickMs = 50;
+/** NATS counts headers into max_payload; ours hold one id, and the server's republishing adds four. */
+const headerBytesMax = 1_024;
+const empty = new Uint8Array(0);
+const text = new TextEncoder();
+
+export class Requests {
+  private readonly waiting = new Map<string, Waiting>();
+  private readonly prefix: string;
+  private next = 0;
+  private timer: NodeJS.Timeout | undefined;
+
+  private constructor(private readonly link: Link) {
+    this.prefix = `${link.inbox}.r.`;
+  }
+
+  static open(link: Link): Requests {
+    const requests = new Requests(link);
+    link.nc.subscribe(`${requests.prefix}*`, {
+      callback: (error, msg) => {
+        if (!error) requests.answer(msg);
+      },
+    });
+    link.onChange((state) => {
+      if (state === 'disconnected') requests.endAll(disconnected);
+    });
+    return requests;
+  }
+
+  /** One try. */
+  ask(subject: string, data: Uint8Array, timeoutMs: number, headers?: MsgHdrs): Promise<Reply> {
+    this.assertFits(subject, data);
+    if (!this.link.connected()) return Promise.resolve(disconnected);
+    return new Promise((done) => {
+      const id = (this.next++).toString(36);
+      this.waiting.set(id, { expiresAtMs: Date.now() + timeoutMs, done });
+      this.timer ??= setInterval(() => {
+        this.expire();
+      }, tickMs);
+      try {
+        this.link.nc.publish(
+          subject,
+          data,
+          headers ? { reply: this.prefix + id, headers } : { reply: this.prefix + id },
+        );
+      } catch {
+        this.end(id, disconnected); // closed in this very turn
+      }
+    });
+  }
+
+  /** Repeats `ask` while NATS is away, up to limits.queueCallTriesMax; throws FaultError(queue_unavailable) at the end (Q4). */
+  async call(subject: string, data: Uint8Array = empty): Promise<Msg> {
+    for (let tries = 1; ; tries += 1) {
+      const reply = await this.ask(subject, data, limits.queueCallMs);
+      if (reply.kind === 'message') return reply.msg;
+      if (tries >= limits.queueCallTriesMax) {
+        throw new FaultError(fault('queue_unavailable', `NATS did not answer ${subject}: ${reply.why}`));
+      }
+      if (reply.why === 'disconnected') await this.link.whenConnected(limits.queueCallMs);
+      else if (reply.why === 'no_responders') await sleep(100 * 2 ** tries);
+    }
+  }
+
+  /** Resolves once the server has handled what was sent before, or after limits.queueCallMs. */
+  async flush(): Promise<void> {
+    await Promise.race([
+      this.link.nc.flush().catch(() => undefined),
+      sleep(limits.queueCallMs, undefined, { ref: false }),
+    ]);
+  }
+
+  /** JetStream API call with a JSON answer; throws ApiError when JetStream says no. */
+  async api<T>(subject: string, body: unknown): Promise<T> {
+    const answer = await this.tryApi<T>(subject, body);
+    if (!answer.ok) throw answer.error;
+    return answer.value;
+  }
+
+  async tryApi<T>(subject: string, body: unknown): Promise<{ ok: true; value: T } | { ok: false; error: ApiError }> {
+    for (let tries = 1; ; tries += 1) {
+      const msg = await this.call(`$JS.API.${subject}`, text.encode(JSON.stringify(body)));
+      const answer = msg.json<T & { error?: { code: number; err_code?: number; description?: string } }>();
+      if (!answer.error) return { ok: true, value: answer };
+      const { code, err_code: errCode = 0, description = 'no description' } = answer.error;
+      // 503: JetStream is there but has no leader yet.
+      if (code !== 503 || tries >= limits.queueCallTriesMax) {
+        return { ok: false, error: new ApiError(subject, errCode, description) };
+      }
+      await sleep(100 * 2 ** tries);
+    }
+  }
+
+  /** The subjects of a stream under `filter` with their number of messages; the server answers in pages. */
+  async subjectsOf(stream: string, filter: string): Promise<readonly { subject: string; messages: number }[]> {
+    const found: { subject: string; messages: number }[] = [];
+    for (let offset = 0; ;) {
+      const page = await this.api<StreamInfoPage>(`STREAM.INFO.${stream}`, { subjects_filter: filter, offset });
+      const rows = Object.entries(page.state.subjects ?? {});
+      for (const [subject, messages] of rows) found.push({ subject, messages });
+      offset += rows.length;
+      if (rows.length === 0 || offset >= (page.total ?? 0)) return found;
+    }
+  }
+
+  private assertFits(subject: string, data: Uint8Array): void {
+    const bytesMax = (this.link.nc.info?.max_payload ?? limits.natsPayloadBytesMax) - headerBytesMax;
+    if (data.length <= bytesMax) return;
+    const words = `${subject}: ${data.length} bytes do not fit nats-server's max_payload; set it to 1 MiB or more`;
+    throw new FaultError(fault('failed_precondition', words));
+  }
+
+  private answer(msg: Msg): void {
+    const id = msg.subject.slice(this.prefix.length);
+    const unanswered = msg.data.length === 0 && msg.headers?.code === 503;
+    this.end(id, unanswered ? noResponders : { kind: 'message', msg });
+  }
+
+  private end(id: string, reply: Reply): void {
+    const waiting = this.waiting.get(id);
+    if (!waiting) return; // its time was over
+    this.waiting.delete(id);
+    waiting.done(reply);
+  }
+
+  private expire(): void {
+    const now = Date.now();
+    for (const [id, { expiresAtMs }] of this.waiting) if (expiresAtMs <= now) this.end(id, timeout);
+    if (this.waiting.size > 0) return;
+    clearInterval(this.timer);
+    this.timer = undefined;
+  }
+
+  private endAll(reply: Reply): void {
+    for (const id of [...this.waiting.keys()]) this.end(id, reply);
+    clearInterval(this.timer);
+    this.timer = undefined;
+  }
+}
+
+interface StreamInfoPage {
+  readonly total?: number;
+  readonly state: { readonly subjects?: Readonly<Record<string, number>> };
+}
+
+/** JetStream said no. */
+export class ApiError extends Error {
+  constructor(
+    readonly subject: string,
+    /** nats-server's err_code. */
+    readonly code: number,
+    readonly description: string,
+  ) {
+    super(`${subject}: ${description} (${code})`);
+    this.name = 'ApiError';
+  }
+}
+
+export function messageIdHeader(id: string): MsgHdrs {
+  const headers = newHeaders();
+  headers.set('Nats-Msg-Id', id);
+  return headers;
+}

@@ -1,0 +1,36 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+import { openQueue } from '../../src/queue/jetstream.js';
+import { startNats } from '../support/nats.js';
+import { queueContract } from './queue.js';
+
+queueContract('JetStream on a real nats-server', async () => {
+  const nats = await startNats();
+  const ackWaitMs = 500;
+  const leaseMs = 1_000;
+  const pools = Array.from({ length: 16 }, (_, i) => `pool${i}`);
+  return {
+    ackWaitMs,
+    leaseMs,
+    pools,
+    sleep: async (ms) => {
+      await sleep(ms);
+    },
+    open: (name) =>
+      openQueue({
+        servers: [nats.url],
+        name,
+        pools: { grm: pools, meta: pools },
+        storage: 'file',
+        replicas: 1,
+        storageBytesMax: 256 * 1024 * 1024,
+        retention: { leaseMs },
+        own: name === 'a',
+        ackWaitMs,
+        pullExpiresMs: 300,
+        settleMs: 0,
+      }),
+    async [Symbol.asyncDispose]() {
+      await nats[Symbol.asyncDispose]();
+    },
+  };
+});
