@@ -2,7 +2,7 @@
 import { parseArgs } from 'node:util';
 import { type FaultSpec, parseFault } from './faults.js';
 import { activationNames, type FakeEngineOptions } from './options.js';
-import { startFakeEngine } from './server.js';
+import { type FakeEngine, startFakeEngine } from './server.js';
 
 const usage = `fake-engine: a stand-in for vLLM that invents its judgements. For tests and load only.
 
@@ -26,37 +26,6 @@ const usage = `fake-engine: a stand-in for vLLM that invents its judgements. For
                                   slow, hang, 500, 429, cut, garbage, truncate; repeatable; later changes: POST /fake/faults
 `;
 
-const { values } = parseArgs({
-  options: {
-    help: { type: 'boolean' },
-    host: { type: 'string' },
-    port: { type: 'string' },
-    model: { type: 'string' },
-    instant: { type: 'boolean' },
-    seed: { type: 'string' },
-    accuracy: { type: 'string' },
-    'meta-accuracy': { type: 'string' },
-    'max-num-seqs': { type: 'string' },
-    'step-base-ms': { type: 'string' },
-    'step-per-sequence-ms': { type: 'string' },
-    'prefill-tokens-per-second': { type: 'string' },
-    'kv-blocks': { type: 'string' },
-    'block-tokens': { type: 'string' },
-    'max-model-len': { type: 'string' },
-    'stream-interval': { type: 'string' },
-    'priority-scheduling': { type: 'boolean' },
-    'activation-name': { type: 'string' },
-    'classify-shape': { type: 'string' },
-    'api-key': { type: 'string' },
-    fault: { type: 'string', multiple: true },
-  },
-});
-
-if (values.help) {
-  process.stdout.write(usage);
-  process.exit(0);
-}
-
 const number = (text: string | undefined) => (text === undefined ? undefined : Number(text));
 const oneOf = <Name extends string>(
   flag: string,
@@ -74,34 +43,74 @@ const fault = (text: string): FaultSpec => {
   return spec;
 };
 
-const given = {
-  host: values.host,
-  port: number(values.port),
-  model: values.model,
-  instant: values.instant,
-  seed: number(values.seed),
-  accuracy: number(values.accuracy),
-  metaAccuracy: number(values['meta-accuracy']),
-  maxNumSeqs: number(values['max-num-seqs']),
-  stepBaseMs: number(values['step-base-ms']),
-  stepPerSequenceMs: number(values['step-per-sequence-ms']),
-  prefillTokensPerSecond: number(values['prefill-tokens-per-second']),
-  kvBlocks: number(values['kv-blocks']),
-  blockTokens: number(values['block-tokens']),
-  maxModelLen: number(values['max-model-len']),
-  streamInterval: number(values['stream-interval']),
-  priorityScheduling: values['priority-scheduling'],
-  activationName: oneOf('activation-name', values['activation-name'], activationNames),
-  classifyShape: oneOf('classify-shape', values['classify-shape'], ['vllm', 'sglang']),
-  apiKey: values['api-key'],
-  faults: values.fault?.map(fault),
-};
-// Absent means default, which is not the same as undefined.
-const options = Object.fromEntries(
-  Object.entries(given).filter(([, value]) => value !== undefined),
-) as FakeEngineOptions;
+/** Reads the command line; throws with what is wrong. */
+function readOptions(): FakeEngineOptions | 'help' {
+  const { values } = parseArgs({
+    options: {
+      help: { type: 'boolean' },
+      host: { type: 'string' },
+      port: { type: 'string' },
+      model: { type: 'string' },
+      instant: { type: 'boolean' },
+      seed: { type: 'string' },
+      accuracy: { type: 'string' },
+      'meta-accuracy': { type: 'string' },
+      'max-num-seqs': { type: 'string' },
+      'step-base-ms': { type: 'string' },
+      'step-per-sequence-ms': { type: 'string' },
+      'prefill-tokens-per-second': { type: 'string' },
+      'kv-blocks': { type: 'string' },
+      'block-tokens': { type: 'string' },
+      'max-model-len': { type: 'string' },
+      'stream-interval': { type: 'string' },
+      'priority-scheduling': { type: 'boolean' },
+      'activation-name': { type: 'string' },
+      'classify-shape': { type: 'string' },
+      'api-key': { type: 'string' },
+      fault: { type: 'string', multiple: true },
+    },
+  });
 
-const engine = await startFakeEngine(options);
+  if (values.help) return 'help';
+  const given = {
+    host: values.host,
+    port: number(values.port),
+    model: values.model,
+    instant: values.instant,
+    seed: number(values.seed),
+    accuracy: number(values.accuracy),
+    metaAccuracy: number(values['meta-accuracy']),
+    maxNumSeqs: number(values['max-num-seqs']),
+    stepBaseMs: number(values['step-base-ms']),
+    stepPerSequenceMs: number(values['step-per-sequence-ms']),
+    prefillTokensPerSecond: number(values['prefill-tokens-per-second']),
+    kvBlocks: number(values['kv-blocks']),
+    blockTokens: number(values['block-tokens']),
+    maxModelLen: number(values['max-model-len']),
+    streamInterval: number(values['stream-interval']),
+    priorityScheduling: values['priority-scheduling'],
+    activationName: oneOf('activation-name', values['activation-name'], activationNames),
+    classifyShape: oneOf('classify-shape', values['classify-shape'], ['vllm', 'sglang']),
+    apiKey: values['api-key'],
+    faults: values.fault?.map(fault),
+  };
+  // Absent means default, which is not the same as undefined.
+  return Object.fromEntries(Object.entries(given).filter(([, value]) => value !== undefined));
+}
+
+async function start(): Promise<FakeEngine> {
+  try {
+    const options = readOptions();
+    if (options !== 'help') return await startFakeEngine(options);
+    process.stdout.write(usage);
+    process.exit(0);
+  } catch (error) {
+    process.stderr.write(`fake-engine: ${error instanceof Error ? error.message : String(error)}\n`);
+    process.exit(2);
+  }
+}
+
+const engine = await start();
 process.stdout.write('FAKE ENGINE: the judgements of this process are invented. For tests and load only.\n');
 process.stdout.write(`listening on ${engine.url}\n`);
 

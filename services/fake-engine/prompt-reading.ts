@@ -4,6 +4,8 @@ import { hash53 } from './random.js';
 /** `<<<response 1 NONCE>>>` and `[The Begin of Response 1]`; groups: number and nonce, or number. */
 const beginMarker = /<<<response (\d+)(?: ([^\s<>]+))?>>>|\[The Begin of Response (\d+)\]/gi;
 
+const endMarker = /<<<end of response \d+ ([^\s<>]+)>>>/gi;
+
 const plantedQuality = /\bquality\s*=\s*(10|[1-9])(?:\b|$)/i;
 
 export interface ShownResponse {
@@ -19,17 +21,18 @@ export interface PromptReading {
 }
 
 /**
- * Finds responses 1, 2, 3, ... in order. The first marker's style and nonce count for all: whatever a response contains, it stands inside
- * its own markers and is skipped with them. A prompt without markers is read as one response, the prompt itself.
+ * Finds responses 1, 2, 3, ... in order. The nonce of the last end marker is the prompt's own: imitations in the query or in a response come
+ * before it, and whatever a response contains is skipped with it. A prompt without markers is read as one response, the prompt itself.
  */
 export function readPrompt(prompt: string): PromptReading {
   const responses: ShownResponse[] = [];
   const around: string[] = [];
+  const nonce = [...prompt.matchAll(endMarker)].at(-1)?.[1];
   let end = 0;
   for (const match of prompt.matchAll(beginMarker)) {
     if (match.index < end) continue;
     const number = Number(match[1] ?? match[3]);
-    if (number !== responses.length + 1) continue;
+    if (number !== responses.length + 1 || match[2] !== nonce) continue;
     const bodyAt = match.index + match[0].length;
     const closing = match[1] === undefined ? `[The End of Response ${number}]` : `<<<end of ${match[0].slice(3)}`;
     const closingAt = indexIgnoringCase(prompt, closing, bodyAt);

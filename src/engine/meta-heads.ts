@@ -30,9 +30,10 @@ export interface HeadInput {
   readonly text: string;
 }
 
-/** A logit, or why the reply holds none. */
+/** A logit, or why the reply holds none. `withinUnit`: it was read from numbers that all lie in [0,1], as squashed ones do. */
 export type HeadReading =
-  { readonly kind: 'logit'; readonly logit: number } | { readonly kind: 'unreadable'; readonly reason: string };
+  | { readonly kind: 'logit'; readonly logit: number; readonly withinUnit: boolean }
+  | { readonly kind: 'unreadable'; readonly reason: string };
 
 export interface Head {
   readonly path: string;
@@ -86,7 +87,11 @@ function labelLogit(labels: readonly unknown[]): HeadReading {
   if (logits.length !== labels.length || logits.length < 1 || logits.length > 2) {
     return { kind: 'unreadable', reason: 'the reply holds no score of one label or two' };
   }
-  return { kind: 'logit', logit: logits.length === 1 ? logits[0]! : logits[1]! - logits[0]! };
+  return {
+    kind: 'logit',
+    logit: logits.length === 1 ? logits[0]! : logits[1]! - logits[0]!,
+    withinUnit: logits.every(inUnit),
+  };
 }
 
 /** The last number: a pooled score, or a reward per token whose last counts. */
@@ -95,7 +100,11 @@ function pooledLogit(data: unknown): HeadReading {
   while (Array.isArray(last)) last = (last as unknown[]).at(-1);
   if (typeof last !== 'number' || !Number.isFinite(last))
     return { kind: 'unreadable', reason: 'the reply holds no score' };
-  return { kind: 'logit', logit: last };
+  return { kind: 'logit', logit: last, withinUnit: inUnit(last) };
+}
+
+function inUnit(value: number): boolean {
+  return value >= 0 && value <= 1;
 }
 
 /**
@@ -125,7 +134,7 @@ function logOdds(reply: unknown, { yesWord, noWord }: HeadOptions): HeadReading 
   const unlisted = 1 - listedMass;
   // Rounding can leave nothing unlisted; then the smallest listed token is the bound.
   const bound = Math.max(unlisted > 0 ? Math.min(unlisted, smallest) : smallest, Number.MIN_VALUE);
-  return { kind: 'logit', logit: Math.log(yes || bound) - Math.log(no || bound) };
+  return { kind: 'logit', logit: Math.log(yes || bound) - Math.log(no || bound), withinUnit: false };
 }
 
 /** A token without what tokenizers and sentences put around a word: spaces, their stand-ins (U+0120, U+2581), quotes, punctuation, case. */

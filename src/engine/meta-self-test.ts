@@ -3,8 +3,7 @@
 // A squashed logit still ranks, so nothing would ever fail; but near 0 and 1 all critiques look alike, and meta_weighted votes are wrong. Two
 // signs tell a raw logit: a value outside [0,1], or a switch that changes the value.
 import type { Health } from './engine.js';
-import type { ActivationSwitch, HeadInput } from './meta-heads.js';
-import { activationNames } from './meta-heads.js';
+import { type ActivationSwitch, activationNames, type HeadInput, type HeadReading } from './meta-heads.js';
 
 const question = 'What is the capital of France?';
 const rubric =
@@ -28,7 +27,7 @@ export const knownPair = { right: inputOf(rightCritique), wrong: inputOf(wrongCr
 export type Ask = (
   input: HeadInput,
   activation: ActivationSwitch,
-) => Promise<{ readonly kind: 'logit'; readonly logit: number } | { readonly kind: 'failed'; readonly reason: string }>;
+) => Promise<Extract<HeadReading, { kind: 'logit' }> | { readonly kind: 'failed'; readonly reason: string }>;
 
 export type Finding =
   /** `activation` is the switch that this server obeys; undefined when it needs none. */
@@ -54,7 +53,7 @@ export async function testSwitchedHead(ask: Ask): Promise<Finding> {
       continue;
     }
     const obeyed = await isObeyed(ask, name, pair);
-    const outside = [pair.right, pair.wrong].some((value) => value < 0 || value > 1);
+    const outside = !pair.withinUnit;
     if ((obeyed || outside) && pair.right !== pair.wrong) return { health: { kind: 'ok' }, activation: off };
     if (obeyed || outside) return failing(alike(pair.right));
     squashed = pair;
@@ -71,6 +70,7 @@ interface Pair {
   readonly kind: 'pair';
   readonly right: number;
   readonly wrong: number;
+  readonly withinUnit: boolean;
 }
 
 async function askPair(
@@ -81,7 +81,7 @@ async function askPair(
   if (right.kind === 'failed') return right;
   const wrong = await ask(knownPair.wrong, activation);
   if (wrong.kind === 'failed') return wrong;
-  return { kind: 'pair', right: right.logit, wrong: wrong.logit };
+  return { kind: 'pair', right: right.logit, wrong: wrong.logit, withinUnit: right.withinUnit && wrong.withinUnit };
 }
 
 /** A server that knows the name answers differently with the activation on. */

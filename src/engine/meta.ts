@@ -13,6 +13,7 @@ import {
   type Head,
   type HeadInput,
   type HeadOptions,
+  type HeadReading,
   heads,
   type MetaKind,
 } from './meta-heads.js';
@@ -57,6 +58,9 @@ export async function openMetaEngine(options: MetaEngineOptions): Promise<MetaEn
   }
 }
 
+/** A reading, or a failure as `rank` reports it. */
+type Answer = Extract<HeadReading, { kind: 'logit' }> | Exclude<RankResult, { kind: 'logit' }>;
+
 class HttpMetaEngine implements MetaEngine {
   readonly name: string;
   readonly description: string;
@@ -96,15 +100,16 @@ class HttpMetaEngine implements MetaEngine {
   }
 
   async rank(job: RankJob, signal: AbortSignal): Promise<RankResult> {
-    return await this.#ask(job, this.#activation, job.deadlineAtMs, job.requestId, signal);
+    const answer = await this.#ask(job, this.#activation, job.deadlineAtMs, job.requestId, signal);
+    return answer.kind === 'logit' ? { kind: 'logit', metaReward: answer.logit } : answer;
   }
 
   async selfTest(signal: AbortSignal): Promise<Health> {
     const deadlineAtMs = Date.now() + limits.engineSelfTestMs;
     const ask: Ask = async (input, activation) => {
-      const result = await this.#ask(input, activation, deadlineAtMs, 'self-test', signal);
-      if (result.kind === 'logit') return { kind: 'logit', logit: result.metaReward };
-      return { kind: 'failed', reason: result.kind === 'cancelled' ? 'cancelled' : result.reason };
+      const answer = await this.#ask(input, activation, deadlineAtMs, 'self-test', signal);
+      if (answer.kind === 'logit') return answer;
+      return { kind: 'failed', reason: answer.kind === 'cancelled' ? 'cancelled' : answer.reason };
     };
     const finding = this.#head.hasSwitch ? await testSwitchedHead(ask) : await testPlainHead(ask);
     this.#activation = finding.activation ?? this.#activation;
@@ -131,7 +136,7 @@ class HttpMetaEngine implements MetaEngine {
     deadlineAtMs: number,
     requestId: string,
     signal: AbortSignal,
-  ): Promise<RankResult> {
+  ): Promise<Answer> {
     const cut = cutoff([signal, this.#closing.signal], deadlineAtMs);
     try {
       if (!(await this.#slots.take(cut.signal))) return stopped(cut);
@@ -147,7 +152,7 @@ class HttpMetaEngine implements MetaEngine {
     }
   }
 
-  async #send(input: HeadInput, activation: ActivationSwitch, requestId: string, cut: Cutoff): Promise<RankResult> {
+  async #send(input: HeadInput, activation: ActivationSwitch, requestId: string, cut: Cutoff): Promise<Answer> {
     const json = this.#head.body(input, this.#headOptions, activation);
     const id = engineRequestId(requestId, 0, randomUUID().slice(0, 8));
     const reply = await this.#texts.send({ method: 'POST', path: this.#head.path, json, requestId: id }, cut.signal);
@@ -165,13 +170,11 @@ class HttpMetaEngine implements MetaEngine {
     const value = text === undefined ? undefined : parseJson(text);
     if (value === undefined) return { kind: 'retryable', reason: 'the reply is not JSON, or too large' };
     const reading = this.#head.read(value, this.#headOptions);
-    return reading.kind === 'logit'
-      ? { kind: 'logit', metaReward: reading.logit }
-      : { kind: 'terminal', reason: reading.reason };
+    return reading.kind === 'logit' ? reading : { kind: 'terminal', reason: reading.reason };
   }
 }
 
-function stopped(cut: Cutoff): RankResult {
+function stopped(cut: Cutoff): Answer {
   if (cut.why === 'deadline') return { kind: 'retryable', reason: 'the deadline passed before the text was ranked' };
   if (cut.why === 'timeout') return { kind: 'retryable', reason: 'the meta RM took longer than the request time-out' };
   return { kind: 'cancelled' };

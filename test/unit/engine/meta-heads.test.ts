@@ -24,12 +24,13 @@ describe('scalar heads', () => {
 
   it('read one label, the log-odds of two, the last of a pooled list', () => {
     const classify = (probs: unknown) => heads.vllm_classify.read({ data: [{ probs }] }, options);
-    expect(classify([-3.5])).toEqual({ kind: 'logit', logit: -3.5 });
-    expect(classify([1, 4])).toEqual({ kind: 'logit', logit: 3 });
+    expect(classify([-3.5])).toEqual({ kind: 'logit', logit: -3.5, withinUnit: false });
+    expect(classify([1, 4])).toEqual({ kind: 'logit', logit: 3, withinUnit: false });
+    expect(classify([0.9, 0.1])).toMatchObject({ withinUnit: true });
     const pooled = (data: unknown) => heads.vllm_pooling.read({ data: [{ data }] }, options);
-    expect(pooled([2.5])).toEqual({ kind: 'logit', logit: 2.5 });
-    expect(pooled([[0.1], [0.2], [7]])).toEqual({ kind: 'logit', logit: 7 });
-    expect(heads.sglang_classify.read([{ embedding: [1.25] }], options)).toEqual({ kind: 'logit', logit: 1.25 });
+    expect(pooled([2.5])).toMatchObject({ kind: 'logit', logit: 2.5 });
+    expect(pooled([[0.1], [0.2], [7]])).toMatchObject({ kind: 'logit', logit: 7 });
+    expect(heads.sglang_classify.read([{ embedding: [1.25] }], options)).toMatchObject({ kind: 'logit', logit: 1.25 });
   });
 
   it.each([

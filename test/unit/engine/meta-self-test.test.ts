@@ -2,6 +2,7 @@ import { describe, expect, it } from 'vitest';
 import type { ActivationName, ActivationSwitch, HeadInput } from '../../../src/engine/meta-heads.js';
 import { type Ask, knownPair, testPlainHead, testSwitchedHead } from '../../../src/engine/meta-self-test.js';
 
+const reading = (logit: number) => ({ kind: 'logit', logit, withinUnit: logit >= 0 && logit <= 1 }) as const;
 const sigmoid = (logit: number) => 1 / (1 + Math.exp(-logit));
 const logitOf = (input: HeadInput, right: number, wrong: number) => (input === knownPair.right ? right : wrong);
 
@@ -10,7 +11,7 @@ function server(names: readonly ActivationName[], right: number, wrong: number):
   return (input, activation: ActivationSwitch) => {
     const logit = logitOf(input, right, wrong);
     const raw = names.includes(activation.name) && !activation.on;
-    return Promise.resolve({ kind: 'logit', logit: raw ? logit : sigmoid(logit) });
+    return Promise.resolve(reading(raw ? logit : sigmoid(logit)));
   };
 }
 
@@ -27,7 +28,7 @@ describe('the self-test of a head with a switch', () => {
   });
 
   it('passes a server that has no activation at all', async () => {
-    const raw: Ask = (input) => Promise.resolve({ kind: 'logit', logit: logitOf(input, 2, -2) });
+    const raw: Ask = (input) => Promise.resolve(reading(logitOf(input, 2, -2)));
     expect(await testSwitchedHead(raw)).toMatchObject({ health: { kind: 'ok' } });
   });
 
@@ -35,6 +36,12 @@ describe('the self-test of a head with a switch', () => {
     const { health } = await testSwitchedHead(server([], 4, -3));
     expect(health.kind).toBe('failing');
     expect(health.kind === 'failing' && health.reason).toMatch(/squashed.*--pooler-config/);
+  });
+
+  it('is not taken in by two squashed labels, whose difference may be negative', async () => {
+    const softmaxed: Ask = (input) =>
+      Promise.resolve({ kind: 'logit', logit: logitOf(input, 0.8, -0.7), withinUnit: true });
+    expect(await testSwitchedHead(softmaxed)).toMatchObject({ health: { kind: 'failing' } });
   });
 
   it('fails when a right and a wrong critique score alike', async () => {
@@ -60,7 +67,7 @@ describe('the self-test of a head without a switch', () => {
     const ask =
       (right: number, wrong: number): Ask =>
       (input) =>
-        Promise.resolve({ kind: 'logit', logit: logitOf(input, right, wrong) });
+        Promise.resolve(reading(logitOf(input, right, wrong)));
     expect(await testPlainHead(ask(1, 0))).toMatchObject({ health: { kind: 'ok' } });
     expect(await testPlainHead(ask(1, 1))).toMatchObject({ health: { kind: 'failing' } });
   });
