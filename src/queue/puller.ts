@@ -30,9 +30,13 @@ export interface PullerParts<T> {
   readonly expiresMs: number;
 }
 
-/** One "what is there now" on one class. */
+/**
+ * One "what is there now" on one class; there is one at a time, because a task comes under its own subject and does not say which
+ * request it answers. Only the server's words about a request carry the request's inbox.
+ */
 interface Look<T> {
-  left: number;
+  readonly inbox: string;
+  readonly max: number;
   readonly came: Delivery<T>[];
   end(how: 'served' | 'empty' | 'trouble', reason?: string): void;
 }
@@ -41,7 +45,7 @@ const encoder = new TextEncoder();
 let pullers = 0;
 
 export class JetStreamPuller<T> implements Puller<T> {
-  private readonly looks = new Map<string, Look<T>>();
+  private looking: Look<T> | undefined;
   private readonly inbox: string;
   private readonly lookSubscription: Subscription;
   /** L1. */
@@ -51,7 +55,8 @@ export class JetStreamPuller<T> implements Puller<T> {
   private last: Promise<unknown> = Promise.resolve();
   private next = 0;
   private pauseMs = 0;
-  private readonly closing = new AbortController();
+  private closed = false;
+  private abortCurrent: () => void = () => undefined;
 
   constructor(private readonly parts: PullerParts<T>) {
     this.inbox = `${parts.link.inbox}.p${(pullers++).toString(36)}`;
@@ -64,15 +69,29 @@ export class JetStreamPuller<T> implements Puller<T> {
 
   /** Calls run one after the other. */
   pull(max: number, signal: AbortSignal): Promise<readonly Delivery<T>[]> {
-    const both = AbortSignal.any([signal, this.closing.signal]);
-    const run = this.last.then(() => this.pullNow(max, both));
+    const run = this.last.then(async () => {
+      // Not AbortSignal.any: the owner's signal lives as long as the process and would gather one dependent per pull.
+      const stop = new AbortController();
+      const abort = (): void => {
+        stop.abort();
+      };
+      if (signal.aborted || this.closed) return [];
+      signal.addEventListener('abort', abort);
+      this.abortCurrent = abort;
+      try {
+        return await this.pullNow(max, stop.signal);
+      } finally {
+        signal.removeEventListener('abort', abort);
+      }
+    });
     this.last = run.catch(() => undefined);
     return run;
   }
 
   async close(): Promise<void> {
-    if (this.closing.signal.aborted) return;
-    this.closing.abort();
+    if (this.closed) return;
+    this.closed = true;
+    this.abortCurrent();
     await this.last;
     await this.takenBack;
     await within(this.lookSubscription.drain());
@@ -80,7 +99,7 @@ export class JetStreamPuller<T> implements Puller<T> {
   }
 
   private async pullNow(max: number, signal: AbortSignal): Promise<readonly Delivery<T>[]> {
-    if (signal.aborted || max < 1) return [];
+    if (max < 1) return [];
     if (this.pauseMs > 0) await sleep(this.pauseMs, undefined, { signal }).catch(() => undefined);
     if (!this.parts.link.connected()) {
       const there = await this.parts.link.whenConnected(this.parts.expiresMs, signal);
@@ -102,17 +121,17 @@ export class JetStreamPuller<T> implements Puller<T> {
   }
 
   private async look(cls: Class, max: number): Promise<readonly Delivery<T>[] | 'trouble'> {
-    const id = (this.next++).toString(36);
+    const inbox = `${this.inbox}.l.${(this.next++).toString(36)}`;
     const came: Delivery<T>[] = [];
     const outcome = await new Promise<{ how: 'served' | 'empty' | 'trouble'; reason: string }>((resolve) => {
       const end = (how: 'served' | 'empty' | 'trouble', reason = ''): void => {
         clearTimeout(timer);
-        this.looks.delete(id);
+        this.looking = undefined;
         resolve({ how, reason });
       };
       const timer = setTimeout(end, limits.pullProbeMs, 'trouble', 'no answer');
-      this.looks.set(id, { left: max, came, end });
-      this.request(cls, { batch: max, no_wait: true }, `${this.inbox}.l.${id}`);
+      this.looking = { inbox, max, came, end };
+      this.request(cls, { batch: max, no_wait: true }, inbox);
     });
     if (outcome.how !== 'trouble') {
       this.pauseMs = 0;
@@ -125,7 +144,7 @@ export class JetStreamPuller<T> implements Puller<T> {
   }
 
   private hearLook(msg: Msg): void {
-    const look = this.looks.get(msg.subject.slice(this.inbox.length + 3));
+    const look = this.looking;
     const ended = statusOf(msg);
     if (ended === undefined) {
       const delivery = this.deliver(msg);
@@ -134,12 +153,13 @@ export class JetStreamPuller<T> implements Puller<T> {
         return;
       }
       look.came.push(delivery);
-      look.left -= 1;
-      if (look.left === 0) look.end('served');
+      if (look.came.length === look.max) look.end('served');
+    } else if (look?.inbox !== msg.subject) {
+      // Of an earlier look, whose batch was full or whose time was over.
     } else if (ended.code === 404 || ended.code === 408) {
-      look?.end('empty');
+      look.end('empty');
     } else {
-      look?.end('trouble', `${ended.code} ${ended.words}`);
+      look.end('trouble', `${ended.code} ${ended.words}`);
     }
   }
 
