@@ -106,9 +106,9 @@ function isBranch(value: unknown): value is object {
 function shown(key: string, value: unknown): string {
   const shape = shapeAt(key);
   if (value instanceof Secret || (shape?.kind === 'leaf' && shape.secret)) return redactedMark;
-  return scrubbed(
-    typeof value === 'string' && !/^$|[\s"'#:{}[\],&*!|>%@`]/.test(value) ? value : JSON.stringify(value),
-  );
+  // Quoted only where YAML would read a bare word as something else.
+  const bare = typeof value === 'string' && !/^$|^[[{&*!|>%@`'"#?-]|: |\s|^(true|false|null|~|[\d.+-]+)$/.test(value);
+  return scrubbed(bare ? value : JSON.stringify(value));
 }
 
 function wordsOf(issue: z.core.$ZodIssue, key: string, value: unknown): string {

@@ -11,6 +11,7 @@ const modelServed = optional(text, 'Model to ask for; absent: the first that the
 const apiKey = optional(secret, 'Sent as a bearer token.', 'secret');
 const slots = (fallback: number) => whole(1, limits.slotsMax, fallback, 'Samples in this engine at once.');
 const metaSlots = (fallback: number) => whole(1, limits.slotsMax, fallback, 'Texts in this engine at once.');
+const mode = choice(['chat', 'completions'], 'chat', 'Which of the two doors of the server is used.');
 const requestTimeoutMs = whole(
   1_000,
   hour,
@@ -43,7 +44,7 @@ const openai = z.strictObject({
   baseUrl: told(httpUrl, 'Address of an OpenAI-compatible server (vLLM, SGLang, llama-server), with or without /v1.'),
   model: modelServed,
   apiKey,
-  mode: choice(['chat', 'completions'], 'chat', 'Which of the two doors of the server is used.'),
+  mode,
   slots: slots(64),
   requestTimeoutMs,
   priorityScheduling: flag(false, 'The server runs with priority scheduling: send it the class of a request.'),
@@ -56,10 +57,11 @@ const managed = z.strictObject({
   model: told(text, 'Model that the started server loads.'),
   command: told(
     z.array(text).min(1).max(64).default(['vllm', 'serve']),
-    'Program and first arguments; the model, host and port follow.',
+    'Program and first arguments. {model}, {port}, {gpus} and {tp} (number of GPUs) are filled in; a command without them is taken for vllm serve, and model, host, port and tensor parallelism follow.',
   ),
   args: list(z.string(), 256, [], 'Further arguments of the server.'),
   gpusPerEngine: whole(1, limits.gpusMax, 1, 'GPUs of one server; the worker starts one server per group of its GPUs.'),
+  mode,
   slots: slots(64),
   requestTimeoutMs,
   readyTimeoutMs: whole(

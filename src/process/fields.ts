@@ -30,7 +30,7 @@ export function whole(min: number, max: number, fallback: number, description: s
 }
 
 /** A number of `min`..`max`. */
-export function share(min: number, max: number, fallback: number, description: string): z.ZodDefault<z.ZodNumber> {
+export function real(min: number, max: number, fallback: number, description: string): z.ZodDefault<z.ZodNumber> {
   return told(z.number().min(min).max(max).default(fallback), description);
 }
 

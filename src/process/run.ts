@@ -62,7 +62,7 @@ type StopSignal = keyof typeof stopSignals;
 
 /** Resolves to the exit code after `exit` was called with it; never rejects. */
 export async function runProcess(options: RunOptions): Promise<ExitCode> {
-  const events: ProcessEvents = options.events ?? (process);
+  const events: ProcessEvents = options.events ?? process;
   const life = new Life(options);
   const heard: [string, (what: unknown) => void][] = [
     ['SIGTERM', () => life.onStop('SIGTERM')],

@@ -16,7 +16,7 @@ import {
   optional,
   poolName,
   secret,
-  share,
+  real,
   text,
   told,
   whole,
@@ -109,7 +109,7 @@ const http = z.strictObject({
 
 const defaults = z.strictObject({
   k: whole(1, limits.kMax, 8, 'Samples per request.'),
-  temperature: share(0, limits.temperatureMax, 0.5, 'Sampling temperature; 0 = greedy.'),
+  temperature: real(0, limits.temperatureMax, 0.5, 'Sampling temperature; 0 = greedy.'),
   topP: told(z.number().gt(0).max(1).default(1), 'Nucleus sampling.'),
   maxTokens: whole(1, limits.maxTokensMax, 1024, 'Tokens one sample may generate.'),
   vote: choice(
@@ -117,7 +117,7 @@ const defaults = z.strictObject({
     'auto',
     'How samples are combined; auto: meta_topk when a meta worker serves, else sum.',
   ),
-  quorumRatio: share(
+  quorumRatio: real(
     0,
     1,
     0.5,

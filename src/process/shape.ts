@@ -90,12 +90,8 @@ function typeWords(schema: z.ZodType): string {
   if (schema instanceof z.ZodLiteral) return `one of ${[...schema.values].map(String).join(', ')}`;
   if (schema instanceof z.ZodBoolean) return 'true or false';
   if (schema instanceof z.ZodNumber) {
-    const { minimum, exclusiveMinimum, maximum } = schema._zod.bag as Record<string, number | undefined>;
-    const low = minimum ?? exclusiveMinimum;
-    const range =
-      low === undefined || maximum === undefined
-        ? ''
-        : `, ${exclusiveMinimum === undefined ? '' : 'above '}${low} to ${maximum}`;
+    const { minValue: low, maxValue: high } = schema;
+    const range = low === null || high === null ? '' : `, ${low} to ${high}`;
     return `${schema.format === 'safeint' ? 'whole number' : 'number'}${range}`;
   }
   if (schema instanceof z.ZodString) return 'text';
