@@ -68,15 +68,13 @@ class Texts {
 }
 
 function readContent(raw: unknown, found: Findings, texts: Texts): Content {
-  const content = found.object('content', raw, 'a query and 1..16 responses') ?? {};
-  if (raw !== undefined && raw !== null) {
-    const messages = readMessages(content.query, found, texts);
-    const responses = readResponses(content.responses, found, texts);
-    const reference = readReference(content.reference, found, texts);
-    const principles = readPrinciples(content.principles, found, texts);
-    return { messages, responses, ...(reference !== undefined && { reference }), principles };
-  }
-  return { messages: [], responses: [], principles: [] };
+  const content = found.object('content', raw, 'a query and 1..16 responses');
+  if (!content) return { messages: [], responses: [], principles: [] };
+  const messages = readMessages(content.query, found, texts);
+  const responses = readResponses(content.responses, found, texts);
+  const reference = readReference(content.reference, found, texts);
+  const principles = readPrinciples(content.principles, found, texts);
+  return { messages, responses, ...(reference !== undefined && { reference }), principles };
 }
 
 function readMessages(query: unknown, found: Findings, texts: Texts): Message[] {
@@ -86,7 +84,7 @@ function readMessages(query: unknown, found: Findings, texts: Texts): Message[] 
   if (list === undefined) return [];
   const before = found.count;
   const messages = list.map((item, at): Message => {
-    const message = found.object(`${path}[${at}]`, item, 'a message with role and content') ?? undefined;
+    const message = found.object(`${path}[${at}]`, item, 'a message with role and content');
     if (!message) return { role: 'user', content: '' };
     const role = found.oneOf(`${path}[${at}].role`, message.role ?? '', roles) ?? 'user';
     const content = found.text(`${path}[${at}].content`, message.content);
