@@ -6,6 +6,7 @@
 import { headers as newHeaders, type Msg } from '@nats-io/transport-node';
 import { fault, FaultError } from '../fault.js';
 import { limits } from '../limits.js';
+import { subjectsOf } from './api.js';
 import type { Clock } from './clock.js';
 import type { OnQueueEvent } from './events.js';
 import type { Link } from './link.js';
@@ -45,7 +46,7 @@ export class JetStreamControlPlane implements ControlPlane {
 
   async leases() {
     const skewMs = await this.parts.clock.skewMs();
-    const held = await this.parts.requests.subjectsOf(bucket, filters.leases);
+    const held = await subjectsOf(this.parts.requests, bucket, filters.leases);
     const read = held.map(async ({ subject }) => {
       const msg = await this.parts.requests.call(`$JS.API.DIRECT.GET.${bucket}.${subject}`);
       const writtenAt = msg.headers?.get('Nats-Time-Stamp') ?? '';

@@ -3,16 +3,13 @@
 import { limits } from '../limits.js';
 import type { DeadLetter, Stage } from '../work/shard.js';
 import { fault, FaultError } from '../fault.js';
+import { purge, streamInfo } from './api.js';
 import { decodeDeadLetter, encodeDeadLetter } from './codec.js';
 import type { OnQueueEvent } from './events.js';
 import type { Publisher } from './publisher.js';
 import type { DeadLetters } from './queue.js';
 import type { Requests } from './requests.js';
 import { subjects } from './subjects.js';
-
-interface StreamState {
-  readonly state: { readonly messages: number; readonly first_seq: number; readonly last_seq: number };
-}
 
 const stream = 'GRM_DEAD';
 /** Sequences read at once, and the gaps (removed or renewed letters) walked over for one list. */
@@ -35,7 +32,7 @@ export class JetStreamDeadLetters implements DeadLetters {
 
   /** Newest first, by the server's order of storing; at most limits.deadListMax. */
   async list(limit: number): Promise<readonly DeadLetter[]> {
-    const { state } = await this.requests.api<StreamState>(`STREAM.INFO.${stream}`, {});
+    const { state } = await streamInfo(this.requests, stream);
     const wanted = Math.min(limit, limits.deadListMax);
     const letters: DeadLetter[] = [];
     const lowest = Math.max(state.first_seq, state.last_seq - walkMax + 1, 1);
@@ -47,11 +44,11 @@ export class JetStreamDeadLetters implements DeadLetters {
   }
 
   async count(): Promise<number> {
-    return (await this.requests.api<StreamState>(`STREAM.INFO.${stream}`, {})).state.messages;
+    return (await streamInfo(this.requests, stream)).state.messages;
   }
 
   async remove(requestId: string, stage: Stage, unit: number): Promise<void> {
-    await this.requests.api(`STREAM.PURGE.${stream}`, { filter: subjects.dead(requestId, stage, unit) });
+    await purge(this.requests, stream, { filter: subjects.dead(requestId, stage, unit) });
   }
 
   private async at(seq: number): Promise<DeadLetter | undefined> {

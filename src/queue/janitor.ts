@@ -9,6 +9,7 @@
 //   J3. Trimming never passes `oldestOpenAtMs`, and requests go before their verdicts, so that no finished request looks unfinished.
 
 import type { JetStreamManager } from '@nats-io/jetstream';
+import { consumersOf, purge, streamInfo, subjectsOf, type ConsumerState, type StreamState } from './api.js';
 import type { OnQueueEvent } from './events.js';
 import type { Link } from './link.js';
 import type { Swept } from './queue.js';
@@ -16,7 +17,6 @@ import type { Clock } from './clock.js';
 import type { Requests } from './requests.js';
 import type { ConsumerWanted } from './streams.js';
 import { parseWorkSubject, workStream } from './subjects.js';
-import { consumersOf, type ConsumerState } from './work.js';
 
 export interface JanitorParts {
   readonly link: Link;
@@ -32,16 +32,6 @@ export interface JanitorParts {
 export interface SweepState {
   readonly busy: ReadonlySet<string>;
   readonly oldestOpenAtMs: number;
-}
-
-interface StreamState {
-  readonly config: { readonly max_bytes: number };
-  readonly state: {
-    readonly messages: number;
-    readonly bytes: number;
-    readonly first_seq: number;
-    readonly last_seq: number;
-  };
 }
 
 /** What was seen of a suspicious consumer, and since when. */
@@ -84,7 +74,7 @@ export class Janitor {
     const ours = this.parts.consumers.filter((wanted) => wanted.stream === stream);
     if (ours.length === 0) return [];
     const consumers = new Map((await consumersOf(this.parts.requests, stream)).map((one) => [one.name, one]));
-    const { state } = await this.info(stream);
+    const { state } = await streamInfo(this.parts.requests, stream);
     const accounted = [...consumers.values()].reduce((sum, c) => sum + c.num_pending + c.num_ack_pending, 0);
     const swept: Swept[] = [];
     for (const wanted of ours) {
@@ -110,7 +100,7 @@ export class Janitor {
     key: string,
     busy: ReadonlySet<string>,
   ): Promise<Swept | undefined> {
-    const held = await this.parts.requests.subjectsOf(wanted.stream, wanted.config.filter_subject);
+    const held = await subjectsOf(this.parts.requests, wanted.stream, wanted.config.filter_subject);
     const messages = held.reduce((sum, row) => sum + row.messages, 0);
     const working = held.some(({ subject }) => busy.has(parseWorkSubject(subject)?.requestId ?? ''));
     if ((messages === 0 && consumer.num_ack_pending === 0) || working) {
@@ -146,7 +136,7 @@ export class Janitor {
     }
     if (!this.settled(key, 'surplus')) return undefined;
     this.suspicions.delete(key);
-    const { purged } = await this.parts.requests.api<{ purged: number }>(`STREAM.PURGE.${wanted.stream}`, {
+    const purged = await purge(this.parts.requests, wanted.stream, {
       filter: wanted.config.filter_subject,
       seq: consumer.ack_floor.stream_seq + 1,
     });
@@ -174,8 +164,10 @@ export class Janitor {
 
   /** J3. */
   private async trim(oldestOpenAtMs: number): Promise<void> {
-    const infos = await Promise.all(ledgerStreams.map(async (name) => [name, await this.info(name)] as const));
-    const pressed = infos.filter(([, { config, state }]) => state.bytes > config.max_bytes * pressure.above);
+    const infos = await Promise.all(
+      ledgerStreams.map(async (name) => [name, await streamInfo(this.parts.requests, name)] as const),
+    );
+    const pressed = infos.filter(([, { bytesMax, state }]) => state.bytes > bytesMax * pressure.above);
     if (pressed.length === 0) return;
     const skewMs = await this.parts.clock.skewMs();
     const keepFromMs = Math.min(oldestOpenAtMs, Date.now()) + skewMs - trimMarginMs;
@@ -187,14 +179,17 @@ export class Janitor {
   }
 
   /** Time of the message at which the stream is cut to reach its aim, if all messages were of one size. */
-  private async aimMs(stream: string, { config, state }: StreamState): Promise<number> {
-    const drop = 1 - (config.max_bytes * pressure.aim) / state.bytes;
+  private async aimMs(
+    stream: string,
+    { bytesMax, state }: { readonly bytesMax: number; readonly state: StreamState },
+  ): Promise<number> {
+    const drop = 1 - (bytesMax * pressure.aim) / state.bytes;
     const seq = state.first_seq + Math.floor((state.last_seq - state.first_seq) * drop);
     return (await this.messageAt(stream, seq))?.timeMs ?? 0;
   }
 
   private async trimStream(stream: string, upToMs: number): Promise<void> {
-    const { state } = await this.info(stream);
+    const { state } = await streamInfo(this.parts.requests, stream);
     // The first sequence that is younger than upToMs; last_seq + 1 when none is.
     let low = state.first_seq;
     let high = state.last_seq + 1;
@@ -206,7 +201,7 @@ export class Janitor {
       else low = message.seq + 1;
     }
     if (low <= state.first_seq) return;
-    const { purged } = await this.parts.requests.api<{ purged: number }>(`STREAM.PURGE.${stream}`, { seq: low });
+    const purged = await purge(this.parts.requests, stream, { seq: low });
     if (purged > 0) this.parts.onEvent({ kind: 'trimmed', stream, messages: purged });
   }
 
@@ -216,9 +211,5 @@ export class Janitor {
     const { headers } = await this.parts.requests.call(`$JS.API.DIRECT.GET.${stream}`, body);
     const time = headers?.get('Nats-Time-Stamp') ?? '';
     return time === '' ? undefined : { seq: Number(headers?.get('Nats-Sequence')), timeMs: Date.parse(time) };
-  }
-
-  private info(stream: string): Promise<StreamState> {
-    return this.parts.requests.api<StreamState>(`STREAM.INFO.${stream}`, {});
   }
 }

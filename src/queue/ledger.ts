@@ -10,6 +10,7 @@ import type { Verdict } from '../grm/verdict.js';
 import { fault, FaultError } from '../fault.js';
 import { limits } from '../limits.js';
 import type { MetaResult, RequestRecord } from '../work/shard.js';
+import { lastMessage, purge, subjectsOf } from './api.js';
 import type { Blobs } from './blobs.js';
 import {
   decodeContent,
@@ -213,14 +214,10 @@ export class JetStreamLedger implements Ledger {
     const msg: Msg = await this.parts.requests.call(`$JS.API.DIRECT.GET.${stream}.${subject}`);
     if (msg.data.length > 0) return { data: msg.data, blob: msg.headers?.get(blobHeader) ?? '' };
     if (miss === 'trust' || this.parts.replicas === 1) return undefined;
-    const answer = await this.parts.requests.tryApi<{ message: { data?: string; hdrs?: string } }>(
-      `STREAM.MSG.GET.${stream}`,
-      { last_by_subj: subject },
-    );
-    if (!answer.ok) return undefined;
-    const { data = '', hdrs = '' } = answer.value.message;
-    const found = new RegExp(`^${blobHeader}: *(.*?)\\r?$`, 'm').exec(Buffer.from(hdrs, 'base64').toString());
-    return { data: Buffer.from(data, 'base64'), blob: found?.[1] ?? '' };
+    const last = await lastMessage(this.parts.requests, stream, subject);
+    if (!last) return undefined;
+    const found = new RegExp(`^${blobHeader}: *(.*?)\\r?$`, 'm').exec(last.headers);
+    return { data: last.data, blob: found?.[1] ?? '' };
   }
 
   private async readMany<T>(
@@ -241,13 +238,13 @@ export class JetStreamLedger implements Ledger {
 
   /** Request ids that have a message in the stream: the last token of each subject. */
   private async list(stream: LedgerStream, filter: string): Promise<readonly string[]> {
-    return (await this.parts.requests.subjectsOf(stream, filter)).map(({ subject }) =>
+    return (await subjectsOf(this.parts.requests, stream, filter)).map(({ subject }) =>
       subject.slice(filter.length - 1),
     );
   }
 
   private async purge(stream: LedgerStream, filter: string): Promise<void> {
-    await this.parts.requests.api(`STREAM.PURGE.${stream}`, { filter });
+    await purge(this.parts.requests, stream, { filter });
   }
 
   private say(subject: string, bytes: Uint8Array): void {

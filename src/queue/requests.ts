@@ -26,7 +26,6 @@ const tickMs = 50;
 /** NATS counts headers into max_payload; ours hold one id, and the server's republishing adds four. */
 const headerBytesMax = 1_024;
 const empty = new Uint8Array(0);
-const text = new TextEncoder();
 
 export class Requests {
   private readonly waiting = new Map<string, Waiting>();
@@ -94,39 +93,6 @@ export class Requests {
     ]);
   }
 
-  /** JetStream API call with a JSON answer; throws ApiError when JetStream says no. */
-  async api<T>(subject: string, body: unknown): Promise<T> {
-    const answer = await this.tryApi<T>(subject, body);
-    if (!answer.ok) throw answer.error;
-    return answer.value;
-  }
-
-  async tryApi<T>(subject: string, body: unknown): Promise<{ ok: true; value: T } | { ok: false; error: ApiError }> {
-    for (let tries = 1; ; tries += 1) {
-      const msg = await this.call(`$JS.API.${subject}`, text.encode(JSON.stringify(body)));
-      const answer = msg.json<T & { error?: { code: number; err_code?: number; description?: string } }>();
-      if (!answer.error) return { ok: true, value: answer };
-      const { code, err_code: errCode = 0, description = 'no description' } = answer.error;
-      // 503: JetStream is there but has no leader yet.
-      if (code !== 503 || tries >= limits.queueCallTriesMax) {
-        return { ok: false, error: new ApiError(subject, errCode, description) };
-      }
-      await sleep(100 * 2 ** tries);
-    }
-  }
-
-  /** The subjects of a stream under `filter` with their number of messages; the server answers in pages. */
-  async subjectsOf(stream: string, filter: string): Promise<readonly { subject: string; messages: number }[]> {
-    const found: { subject: string; messages: number }[] = [];
-    for (let offset = 0; ;) {
-      const page = await this.api<StreamInfoPage>(`STREAM.INFO.${stream}`, { subjects_filter: filter, offset });
-      const rows = Object.entries(page.state.subjects ?? {});
-      for (const [subject, messages] of rows) found.push({ subject, messages });
-      offset += rows.length;
-      if (rows.length === 0 || offset >= (page.total ?? 0)) return found;
-    }
-  }
-
   private assertFits(subject: string, data: Uint8Array): void {
     const bytesMax = (this.link.nc.info?.max_payload ?? limits.natsPayloadBytesMax) - headerBytesMax;
     if (data.length <= bytesMax) return;
@@ -159,24 +125,6 @@ export class Requests {
     for (const id of [...this.waiting.keys()]) this.end(id, reply);
     clearInterval(this.timer);
     this.timer = undefined;
-  }
-}
-
-interface StreamInfoPage {
-  readonly total?: number;
-  readonly state: { readonly subjects?: Readonly<Record<string, number>> };
-}
-
-/** JetStream said no. */
-export class ApiError extends Error {
-  constructor(
-    readonly subject: string,
-    /** nats-server's err_code. */
-    readonly code: number,
-    readonly description: string,
-  ) {
-    super(`${subject}: ${description} (${code})`);
-    this.name = 'ApiError';
   }
 }
 

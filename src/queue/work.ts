@@ -4,6 +4,7 @@
 import type { MetaTask, Shard, Stage } from '../work/shard.js';
 import { classes } from '../grm/query.js';
 import { limits } from '../limits.js';
+import { consumersOf, purge } from './api.js';
 import { decodeMetaTask, decodeShard, encodeMetaTask, encodeShard } from './codec.js';
 import type { SendAck } from './delivery.js';
 import type { OnQueueEvent } from './events.js';
@@ -22,30 +23,6 @@ export interface WorkParts {
   readonly onEvent: OnQueueEvent;
   /** Default limits.pullExpiresMs. */
   readonly pullExpiresMs?: number;
-}
-
-/** What the server says of a consumer; the fields that are read here. */
-export interface ConsumerState {
-  readonly name: string;
-  readonly config: { readonly filter_subject?: string };
-  readonly num_pending: number;
-  readonly num_ack_pending: number;
-  readonly num_redelivered: number;
-  readonly ack_floor: { readonly stream_seq: number };
-  readonly delivered: { readonly consumer_seq: number; readonly stream_seq: number };
-}
-
-/** All consumers of a stream; the server answers in pages. */
-export async function consumersOf(requests: Requests, stream: string): Promise<readonly ConsumerState[]> {
-  const found: ConsumerState[] = [];
-  for (;;) {
-    const page = await requests.api<{ total: number; consumers?: ConsumerState[] }>(`CONSUMER.LIST.${stream}`, {
-      offset: found.length,
-    });
-    const rows = page.consumers ?? [];
-    found.push(...rows);
-    if (rows.length === 0 || found.length >= page.total) return found;
-  }
 }
 
 export class JetStreamWork implements WorkQueue {
@@ -73,7 +50,7 @@ export class JetStreamWork implements WorkQueue {
   async withdraw(requestId: string): Promise<void> {
     await Promise.all(
       (['sample', 'meta'] as const).map((stage) =>
-        this.parts.requests.api(`STREAM.PURGE.${workStream[stage]}`, { filter: filters.withdraw(stage, requestId) }),
+        purge(this.parts.requests, workStream[stage], { filter: filters.withdraw(stage, requestId) }),
       ),
     );
   }
