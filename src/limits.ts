@@ -112,6 +112,8 @@ export const limits = {
   actorsMax: 64,
   /** Why an actor is in its state, as told to others: a lease carries one per actor. */
   actorReasonCharsMax: 500,
+  /** An engine's model and description, as told to others. */
+  engineLabelCharsMax: 200,
   /** Request ids in a lease: with tokenCharsMax it bounds the lease; above it the lease says that the list is cut. */
   busyRequestsMax: 1_000,
   /** Nodes that a registry keeps; more are not seen. */
@@ -167,6 +169,8 @@ export const limits = {
   engineRetryAfterMsMax: 600_000,
   /** Embedded engine: opening fails when neither download nor load moves for this long. */
   llamaOpenStallMsMax: 180_000,
+  /** Embedded engine: a download that has not begun by then never will; the library goes on trying without a network. */
+  llamaConnectMsMax: 30_000,
   /** Embedded engine: its child answers a question within this, or it is not healthy. Its event loop never computes. */
   llamaAnswerMsMax: 5_000,
   /** Embedded engine: how long the child may take to leave after close; then it is killed. Longer than one batch. */
@@ -213,7 +217,8 @@ function holds(relation: boolean, words: string): void {
 holds(limits.workingEveryMs * 3 <= limits.ackWaitMs, 'two renewals may be lost before a delivery is given away');
 holds(limits.heartbeatMs * 3 <= limits.leaseMs, 'a lease outlives two lost heartbeats');
 holds(
-  limits.busyRequestsMax * (limits.tokenCharsMax + 2) + limits.actorsMax * (limits.actorReasonCharsMax * 3 + 500) <
+  limits.busyRequestsMax * (limits.tokenCharsMax + 2) +
+    limits.actorsMax * (limits.actorReasonCharsMax * 3 + limits.engineLabelCharsMax * 6 + 300) <
     limits.controlBytesMax,
   'the fullest lease fits a control message',
 );

@@ -37,6 +37,8 @@ export interface ActorSpec<R extends Running> {
   readonly concurrencyMax: number;
   /** Restarts after failures in a row; -1 for no end. */
   readonly restartsMax: number;
+  /** Overrides the timing's, for what is known to load longer. */
+  readonly startTimeoutMs?: number;
   /** Rejects with the reason when it cannot come up; frees what it took when `signal` aborts. */
   start(signal: AbortSignal): Promise<R>;
 }
@@ -120,7 +122,11 @@ class SupervisedActor<R extends Running> implements Actor<R> {
     this.id = `${node}.${spec.name}`;
     this.#clock = clock;
     this.#events = events;
-    this.#timing = { ...actorTimingDefaults, ...timing };
+    this.#timing = {
+      ...actorTimingDefaults,
+      ...timing,
+      ...(spec.startTimeoutMs === undefined ? {} : { startTimeoutMs: spec.startTimeoutMs }),
+    };
     this.#concurrencyMax = spec.concurrencyMax;
     this.#state = pending(clock.now());
     this.#done = this.#supervise().catch((error: unknown) => {

@@ -28,8 +28,8 @@ export function describeActor<R extends Running>(actor: Actor<R>): WireActor {
     concurrencyMax: actor.concurrencyMax(),
     running: held?.running() ?? 0,
     gpus: [...actor.spec.gpus],
-    model: held?.model ?? '',
-    engine: held?.description ?? '',
+    model: (held?.model ?? '').slice(0, limits.engineLabelCharsMax),
+    engine: (held?.description ?? '').slice(0, limits.engineLabelCharsMax),
     stateSinceMs: state.sinceMs,
   };
 }

@@ -122,10 +122,10 @@ class LiveNode implements Node {
   }
 
   spawn<R extends Running>(spec: ActorSpec<R>): Actor<R> {
+    if (this.#closed) throw new Error('node: closed');
     if (!isToken(spec.name)) throw new Error(`node: the actor name ${JSON.stringify(spec.name)} is no token`);
     if (this.#actors.has(spec.name)) throw new Error(`node: there is an actor ${spec.name} already`);
     if (this.#actors.size >= limits.actorsMax) throw new Error(`node: more than ${limits.actorsMax} actors`);
-    if (this.#closing.signal.aborted) throw new Error('node: closed');
     const { clock, events, actorTiming } = this.#options;
     const actor = openActor(spec, { node: this.id, clock, events, ...(actorTiming ? { timing: actorTiming } : {}) });
     if (this.draining()) actor.drain();

@@ -3,7 +3,7 @@ import type { DrawJob, DrawResult, Engine } from '../../../src/engine/engine.js'
 import { superviseEngine } from '../../../src/engine/supervised.js';
 
 /** An engine whose samples end when the test says so. */
-function handEngine(): { readonly engine: Engine; finish(index: number): void; fail(): void } {
+function handEngine(): { readonly engine: Engine; finish: (index: number) => void; fail: () => void } {
   let report: (result: DrawResult) => void = () => undefined;
   let leave: (error?: Error) => void = () => undefined;
   return {

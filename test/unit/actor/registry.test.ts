@@ -1,0 +1,200 @@
+import { describe, expect, it } from 'vitest';
+import { openRegistry, type Registry } from '../../../src/actor/registry.js';
+import { limits } from '../../../src/limits.js';
+import { Events } from '../../../src/observe/events.js';
+import { localControlPlane, type LocalControlPlane } from '../../support/control-plane.js';
+import { testSpec } from '../../support/fake-running.js';
+import { testNode } from '../../support/test-node.js';
+import { virtualClock, type VirtualClock } from '../../support/virtual-clock.js';
+
+interface Stage {
+  readonly clock: VirtualClock;
+  readonly control: LocalControlPlane;
+  readonly registry: Registry;
+  readonly troubles: string[];
+}
+
+async function stage(): Promise<Stage> {
+  const clock = virtualClock();
+  const control = localControlPlane(clock);
+  const events = new Events();
+  const troubles: string[] = [];
+  events.on('trouble', ({ where, error }) => void troubles.push(`${where}: ${(error as Error).message}`));
+  return { clock, control, troubles, registry: await openRegistry({ control, clock, events }) };
+}
+
+/** Long enough for a node's absence to be known (R2), whatever happened before. */
+const knownMs = 2 * limits.leaseMs + limits.heartbeatMs;
+
+describe('registry', () => {
+  it('R3: a node is alive from its first lease, and dead a lease or two after its last one', async () => {
+    const { registry, clock, control } = await stage();
+    const { node } = await testNode(control, clock);
+    await clock.advance(limits.heartbeatMs);
+    expect(registry.alive(node.id)).toBe(true);
+    await clock.advance(knownMs);
+    await node.close();
+    await clock.advance(limits.heartbeatMs);
+    expect(registry.nodes()).toEqual([]);
+    expect(registry.alive(node.id)).toBe('unknown');
+    await clock.advance(limits.leaseMs);
+    expect(registry.alive(node.id)).toBe(false);
+    await registry.close();
+  });
+
+  it('R2: a fresh registry does not take for dead whom it has not seen yet', async () => {
+    const { registry, clock } = await stage();
+    expect(registry.alive('grm-worker-0a1b2c3d4e')).toBe('unknown');
+    await clock.advance(2 * limits.leaseMs - 1);
+    expect(registry.alive('grm-worker-0a1b2c3d4e')).toBe('unknown');
+    await clock.advance(limits.heartbeatMs);
+    expect(registry.alive('grm-worker-0a1b2c3d4e')).toBe(false);
+    await registry.close();
+  });
+
+  it('R1, R2: while NATS is away, and until everybody had time to renew, nobody is dead', async () => {
+    const { registry, clock, control, troubles } = await stage();
+    const { node } = await testNode(control, clock);
+    await clock.advance(knownMs);
+    expect(registry.alive(node.id)).toBe(true);
+    expect(registry.alive('coordinator-dead')).toBe(false);
+
+    control.away(true);
+    await clock.advance(limits.heartbeatMs);
+    for (const id of [node.id, 'coordinator-dead']) expect(registry.alive(id)).toBe('unknown');
+    await clock.advance(10 * limits.leaseMs);
+    for (const id of [node.id, 'coordinator-dead']) expect(registry.alive(id)).toBe('unknown');
+    expect(registry.work().complete).toBe(false);
+
+    // The server comes back without a lease; this registry reads before the node renews.
+    control.away(false);
+    control.forgetLeases();
+    await registry.refresh();
+    expect(registry.nodes()).toEqual([]);
+    expect(registry.alive(node.id)).toBe('unknown');
+    await clock.advance(limits.heartbeatMs + limits.heartbeatMsMin);
+    await registry.refresh();
+    expect(registry.alive(node.id)).toBe(true);
+    expect(registry.alive('coordinator-dead')).toBe('unknown');
+    await clock.advance(knownMs);
+    expect(registry.alive('coordinator-dead')).toBe(false);
+    expect(troubles).toEqual(['registry: leases not read: NATS does not answer']);
+    await Promise.all([node.close(), registry.close()]);
+  });
+
+  it('R2: leases lost between two readings make nobody dead', async () => {
+    const { registry, clock, control } = await stage();
+    const { node } = await testNode(control, clock);
+    await clock.advance(knownMs);
+    control.forgetLeases();
+    await registry.refresh();
+    expect(registry.alive(node.id)).toBe('unknown');
+    await clock.advance(2 * limits.heartbeatMs);
+    expect(registry.alive(node.id)).toBe(true);
+    await Promise.all([node.close(), registry.close()]);
+  });
+
+  it('R1: a process that stood still knows nothing until it has read again for a while', async () => {
+    const { registry, clock } = await stage();
+    await clock.advance(knownMs);
+    expect(registry.alive('coordinator-dead')).toBe(false);
+    await registry.close();
+    await clock.advance(limits.leaseMs + 1);
+    expect(registry.alive('coordinator-dead')).toBe('unknown');
+    await registry.refresh();
+    expect(registry.alive('coordinator-dead')).toBe('unknown');
+  });
+
+  it('R4: a lease that cannot be read hides nobody, is told once, and its node is not dead', async () => {
+    const { registry, clock, control, troubles } = await stage();
+    const { node } = await testNode(control, clock);
+    for (let beat = 0; beat < 10; beat++) {
+      await control.renewLease('stranger', new Uint8Array([255, 255]));
+      await clock.advance(limits.heartbeatMs);
+    }
+    expect(registry.nodes().map((info) => info.node.id)).toEqual([node.id]);
+    expect(registry.alive('stranger')).toBe(true);
+    expect(registry.work().complete).toBe(false);
+    expect(troubles).toEqual(['registry: the lease stranger cannot be read']);
+    await Promise.all([node.close(), registry.close()]);
+  });
+
+  it('tells the age of heartbeats', async () => {
+    const { registry, clock, control } = await stage();
+    const { node } = await testNode(control, clock);
+    await clock.settle();
+    await registry.refresh();
+    control.away(true);
+    await clock.advance(1_700);
+    expect(registry.nodes()[0]?.node.heartbeatAgeMs).toBe(1_700);
+    await Promise.all([node.close(), registry.close()]);
+  });
+
+  it('counts who serves: of that role and pool, not draining, with an engine alive', async () => {
+    const { registry, clock, control } = await stage();
+    const serving = await testNode(control, clock, { role: 'meta-worker', pool: 'meta' });
+    const engine = testSpec({ restartsMax: -1 });
+    serving.node.spawn(engine);
+    const draining = await testNode(control, clock, { role: 'meta-worker', pool: 'meta' });
+    draining.node.spawn(testSpec());
+    const idle = await testNode(control, clock, { role: 'meta-worker', pool: 'meta' });
+    const starting = testSpec();
+    starting.next = ['stuck'];
+    idle.node.spawn(starting);
+    const other = await testNode(control, clock, { role: 'meta-worker', pool: 'other' });
+    other.node.spawn(testSpec());
+    await clock.advance(2 * limits.heartbeatMs);
+    expect(registry.serving('meta-worker', 'meta')).toBe(2);
+    void draining.node.drain();
+    await clock.advance(2 * limits.heartbeatMs);
+    expect(registry.serving('meta-worker', 'meta')).toBe(1);
+    engine.next = ['stuck'];
+    engine.made[0]!.die('crash');
+    await clock.advance(2 * limits.heartbeatMs);
+    expect(registry.serving('meta-worker', 'meta')).toBe(0);
+    expect(registry.serving('meta-worker', 'other')).toBe(1);
+    for (const { node } of [serving, draining, idle, other]) await node.close();
+    await registry.close();
+  });
+
+  it('gathers the work of all nodes', async () => {
+    const { registry, clock, control } = await stage();
+    expect(registry.work()).toEqual({ busy: new Set(), complete: false });
+    const [a, b, c] = [await testNode(control, clock), await testNode(control, clock), await testNode(control, clock)];
+    a.busy = ['r1', 'r2'];
+    b.busy = ['r2', 'r3'];
+    b.oldestOpenAtMs = 2_000;
+    c.oldestOpenAtMs = 1_000;
+    await clock.advance(knownMs);
+    expect(registry.work()).toEqual({ busy: new Set(['r1', 'r2', 'r3']), complete: true, oldestOpenAtMs: 1_000 });
+    c.busy = Array.from({ length: limits.busyRequestsMax + 1 }, (_, at) => `r${at}`);
+    await clock.advance(2 * limits.heartbeatMs);
+    expect(registry.work().complete).toBe(false);
+    for (const { node } of [a, b, c]) await node.close();
+    await registry.close();
+  });
+
+  it('tells changes, not heartbeats', async () => {
+    const { registry, clock, control, troubles } = await stage();
+    let changes = 0;
+    registry.onChange(() => {
+      throw new Error('bug of a listener');
+    });
+    const end = registry.onChange(() => void (changes += 1));
+    const { node } = await testNode(control, clock);
+    await clock.advance(limits.heartbeatMs);
+    expect(changes).toBe(1);
+    await clock.advance(10 * limits.heartbeatMs);
+    expect(changes).toBe(1);
+    void node.drain();
+    await clock.advance(2 * limits.heartbeatMs);
+    expect(changes).toBe(2);
+    end();
+    await node.close();
+    await clock.advance(limits.heartbeatMs);
+    expect(changes).toBe(2);
+    expect(new Set(troubles)).toEqual(new Set(['listener of the registry: bug of a listener']));
+    expect(registry.alive('nobody')).toBe(false);
+    await registry.close();
+  });
+});
