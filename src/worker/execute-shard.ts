@@ -95,6 +95,7 @@ export async function executeShard(
     deadlineAtMs: shard.deadlineAtMs,
     priority: classes.indexOf(shard.class),
     requestId,
+    scoreCount: shard.permutation.length,
   };
   try {
     await engine.draw(job, onResult, AbortSignal.any([watch.signal, hurry]));

@@ -8,6 +8,8 @@ export interface VirtualClock extends Clock {
   advance(byMs: number): Promise<void>;
   /** Lets promises settle without moving the time. */
   settle(): Promise<void>;
+  /** Moves the time forward, timer by timer, only until `promise` settles; throws when it has not within `withinMs`. */
+  until<T>(promise: Promise<T>, withinMs: number): Promise<T>;
   /** Timers that wait. */
   waiting(): number;
 }
@@ -23,6 +25,26 @@ export function virtualClock(startMs = 1_700_000_000_000): VirtualClock {
     await setImmediate();
   }
 
+  /** Runs the next timer that is due by `endMs`; false when there is none. */
+  async function step(endMs: number): Promise<boolean> {
+    let first: number | undefined;
+    let firstAtMs = endMs;
+    for (const [id, { atMs }] of timers) {
+      // Ids grow, so that of two timers of one time the older one is found first.
+      if (atMs < firstAtMs || (atMs === firstAtMs && first === undefined)) {
+        first = id;
+        firstAtMs = atMs;
+      }
+    }
+    const timer = first === undefined ? undefined : timers.get(first);
+    if (first === undefined || timer === undefined) return false;
+    timers.delete(first);
+    now = Math.max(now, timer.atMs);
+    timer.run();
+    await settle();
+    return true;
+  }
+
   return {
     now: () => now,
     after(delayMs, run) {
@@ -33,18 +55,19 @@ export function virtualClock(startMs = 1_700_000_000_000): VirtualClock {
     async advance(byMs) {
       const endMs = now + byMs;
       await settle();
-      for (;;) {
-        const due = [...timers]
-          .filter(([, timer]) => timer.atMs <= endMs)
-          .sort(([idA, a], [idB, b]) => a.atMs - b.atMs || idA - idB)[0];
-        if (due === undefined) break;
-        const [id, timer] = due;
-        timers.delete(id);
-        now = Math.max(now, timer.atMs);
-        timer.run();
-        await settle();
-      }
+      while (await step(endMs));
       now = endMs;
+    },
+    async until(promise, withinMs) {
+      const endMs = now + withinMs;
+      let settled = false;
+      const end = (): void => void (settled = true);
+      promise.then(end, end);
+      await settle();
+      while (!settled) {
+        if (!(await step(endMs))) throw new Error(`virtual clock: not settled within ${withinMs} ms`);
+      }
+      return promise;
     },
     settle,
     waiting: () => timers.size,

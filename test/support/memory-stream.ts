@@ -1,0 +1,66 @@
+// A stream of the queue model: the newest message of every subject, its age, and the refusal of a second one where it is write-once.
+
+import type { Clock } from '../../src/process/clock.js';
+
+export interface StreamRules {
+  /** A second message on a subject is refused. */
+  readonly writeOnce: boolean;
+  /** Life of a message. */
+  readonly ageMs: number;
+  /** More subjects are refused. */
+  readonly messagesMax: number;
+}
+
+interface Message {
+  readonly bytes: Uint8Array;
+  readonly atMs: number;
+}
+
+export class MemoryStream {
+  /** In the order of storing. */
+  readonly #messages = new Map<string, Message>();
+
+  constructor(
+    private readonly clock: Clock,
+    private readonly rules: StreamRules,
+  ) {}
+
+  put(subject: string, bytes: Uint8Array): 'stored' | 'exists' | 'full' {
+    this.#expire();
+    const there = this.#messages.has(subject);
+    if (there && this.rules.writeOnce) return 'exists';
+    if (!there && this.#messages.size >= this.rules.messagesMax) return 'full';
+    this.#messages.delete(subject);
+    this.#messages.set(subject, { bytes: bytes.slice(), atMs: this.clock.now() });
+    return 'stored';
+  }
+
+  get(subject: string): Uint8Array | undefined {
+    this.#expire();
+    return this.#messages.get(subject)?.bytes.slice();
+  }
+
+  ageMs(subject: string): number {
+    const message = this.#messages.get(subject);
+    return message ? this.clock.now() - message.atMs : 0;
+  }
+
+  purge(subject: string): void {
+    this.#messages.delete(subject);
+  }
+
+  /** Oldest first. */
+  subjects(): readonly string[] {
+    this.#expire();
+    return [...this.#messages.keys()];
+  }
+
+  /** Order of storing is order of age. */
+  #expire(): void {
+    const oldestMs = this.clock.now() - this.rules.ageMs;
+    for (const [subject, { atMs }] of this.#messages) {
+      if (atMs > oldestMs) return;
+      this.#messages.delete(subject);
+    }
+  }
+}
