@@ -12,6 +12,8 @@ export interface OpenedService {
   /** Facts for the parent and the first line of the log: addresses, node id. */
   readonly ready: Readonly<Record<string, string>>;
   readonly log: Log;
+  /** Tells how many nodes serve, now and at every change; for `grm up`, which waits for them. */
+  onServing?(tell: (serving: { readonly workers: number; readonly metaWorkers: number }) => void): void;
   /** Longest that `close` may take. */
   readonly closeMs: number;
   close(): Promise<void>;
@@ -28,7 +30,7 @@ export async function runService(name: string, open: (config: Config) => Promise
     exit,
     open: async () => {
       const opened = await open(config);
-      tellParent(opened.ready);
+      tellParent(opened);
       return opened;
     },
   });
@@ -53,8 +55,12 @@ function readConfig(name: string, exit: (code: number) => never): Config {
 }
 
 /** `grm up` starts services with an IPC channel: it hears when they are ready, and they end when it is gone. */
-function tellParent(ready: Readonly<Record<string, string>>): void {
+function tellParent(opened: OpenedService): void {
   if (!process.send) return;
-  process.send({ kind: 'ready', ...ready });
+  const send = (message: object): void => {
+    if (process.connected) process.send?.(message);
+  };
+  send({ kind: 'ready', ...opened.ready });
+  opened.onServing?.((serving) => send({ kind: 'serving', ...serving }));
   process.once('disconnect', () => process.kill(process.pid, 'SIGTERM'));
 }

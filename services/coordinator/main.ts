@@ -124,6 +124,14 @@ async function openCoordinatorProcess(config: Config) {
   return {
     ready: { grpc: rpc.address, http: host.httpAddress, node: node.id },
     log: host.log,
+    onServing(tell: (serving: { workers: number; metaWorkers: number }) => void) {
+      const now = () => ({
+        workers: registry.serving('grm-worker', settings.pool),
+        metaWorkers: registry.serving('meta-worker', settings.metaPool),
+      });
+      tell(now());
+      registry.onChange(() => tell(now()));
+    },
     closeMs: settings.drainGraceMs + 10_000,
     async close() {
       rpc.setNotServing('draining', true);

@@ -113,6 +113,10 @@ async function start(): Promise<FakeEngine> {
 const engine = await start();
 process.stdout.write('FAKE ENGINE: the judgements of this process are invented. For tests and load only.\n');
 process.stdout.write(`listening on ${engine.url}\n`);
+if (process.send) {
+  process.send({ kind: 'ready', url: engine.url });
+  process.once('disconnect', () => process.kill(process.pid, 'SIGTERM'));
+}
 
 let stopping: Promise<void> | undefined;
 for (const signal of ['SIGINT', 'SIGTERM'] as const) {

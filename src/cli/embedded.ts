@@ -24,6 +24,8 @@ export interface EmbeddedOptions {
   readonly metaWorkers: number;
   /** No engine is configured: start the fake one, loudly. */
   readonly fake: boolean;
+  /** Aborts when the start is not wanted any more. */
+  readonly stopping: AbortSignal;
   /** Tells people what happens, a line at a time. */
   readonly tell: (line: string) => void;
   /** A service's own log lines, when wanted on the terminal. */
@@ -41,6 +43,8 @@ export interface Embedded {
 }
 
 const readyMs = 90_000;
+/** Models of tens of gigabytes load for minutes. */
+const servingMs = 45 * 60_000;
 const restartPausesMs = [250, 1_000, 4_000, 15_000];
 const stopGraceMs = 70_000;
 
@@ -71,6 +75,9 @@ export async function startEmbedded(options: EmbeddedOptions): Promise<Embedded>
     return (closing ??= stopAll());
   };
 
+  // A Ctrl-C during the start ends what was started so far; waiting for its readiness then fails.
+  options.stopping.addEventListener('abort', () => starting && void close());
+  let starting = true;
   try {
     let natsUrl: string;
     if (config.nats.servers.length > 0) {
@@ -103,7 +110,7 @@ export async function startEmbedded(options: EmbeddedOptions): Promise<Embedded>
 
     const engineEnv: Record<string, string> = {};
     if (options.fake) {
-      const { url } = await start('fake-engine', 'fake-engine', ['--port', '0'], {});
+      const { url } = await start('fake-engine', 'fake-engine', ['--port', '0', '--instant'], {});
       if (!url) throw new Error('the fake engine told no address');
       engineEnv.GRM_WORKER__ENGINES = JSON.stringify([{ kind: 'openai', base_url: url, slots: 64 }]);
       engineEnv.GRM_META__ENGINES = JSON.stringify([{ kind: 'vllm_classify', base_url: url, slots: 64 }]);
@@ -144,6 +151,38 @@ export async function startEmbedded(options: EmbeddedOptions): Promise<Embedded>
   }
 }
 
+/** Waits until the coordinator sees every worker with an engine that serves: models take their time to load. */
+async function untilServing(
+  services: readonly Service[],
+  { workers, metaWorkers, tell, stopping }: EmbeddedOptions,
+): Promise<void> {
+  const coordinator = services.find((each) => each.kind === 'coordinator');
+  const startedAtMs = Date.now();
+  let toldAtMs = startedAtMs;
+  for (;;) {
+    const serving = coordinator?.serving ?? { workers: 0, metaWorkers: 0 };
+    if (serving.workers >= workers && serving.metaWorkers >= metaWorkers) return;
+    if (stopping.aborted) throw new Error('interrupted');
+    const now = Date.now();
+    if (now - startedAtMs > servingMs)
+      throw new Error(`the engines did not serve within ${servingMs / 60_000} minutes; see the logs`);
+    if (now - toldAtMs > 5_000) {
+      toldAtMs = now;
+      tell(
+        `waiting for engines: ${serving.workers} of ${workers} workers, ${serving.metaWorkers} of ${metaWorkers} meta workers serve`,
+      );
+    }
+    await new Promise((resolve) => setTimeout(resolve, 50));
+  }
+}
+
+interface Serving {
+  readonly workers: number;
+  readonly metaWorkers: number;
+}
+
+type Message = ({ readonly kind: 'ready' } & Ready) | ({ readonly kind: 'serving' } & Serving);
+
 interface Ready {
   readonly grpc?: string;
   readonly http?: string;
@@ -153,6 +192,8 @@ interface Ready {
 
 /** One supervised service process. */
 class Service {
+  /** What the coordinator last told. */
+  serving: Serving | undefined;
   #child: ChildProcess | undefined;
   #stopping = false;
   #restarts = 0;
@@ -221,14 +262,18 @@ class Service {
         () => reject(new Error(`${this.name} was not ready within ${readyMs / 1_000} s:\n${lastLines.join('\n')}`)),
         readyMs,
       );
-      child.once('message', (message) => {
-        clearTimeout(timer);
-        resolve(message as Ready);
+      child.on('message', (message) => {
+        const told = message as Message;
+        if (told.kind === 'serving') this.serving = told;
+        else {
+          clearTimeout(timer);
+          resolve(told);
+        }
       });
+      child.once('close', () => log.end());
       child.once('error', (error) => reject(error));
       child.once('exit', (code, signal) => {
         clearTimeout(timer);
-        log.end();
         resolveGone();
         const how = signal ? `signal ${signal}` : `exit code ${code}`;
         reject(new Error(`${this.name} ended at its start (${how}):\n${lastLines.join('\n')}`));

@@ -180,7 +180,8 @@ async function conclude(
   }
 
   const { samples, metas, k } = collected.gather;
-  const ranked = [...metas.values()].filter((result) => result.kind === 'ranked');
+  // By index, so that nothing depends on the order of arrival (promise P3).
+  const ranked = [...metas.values()].filter((result) => result.kind === 'ranked').sort((a, b) => a.index - b.index);
   const cut = samples.size < k;
   const finishedAtMs = clock.now();
   const verdict = vote({
