@@ -197,7 +197,7 @@ export const limits = {
   loggedDepthMax: 8,
   /** The observability door: header bytes, time for the headers, time for a request, open connections. Slow or greedy peers cost no more than this. */
   httpHeaderBytesMax: 8 * KiB,
-  httpHeadersMs: 5_000,
+  httpHeadersMs: 2_000,
   httpRequestMs: 15_000,
   httpConnectionsMax: 64,
   /** How long that door waits for answers under way when it closes. */
