@@ -134,6 +134,7 @@ export async function startEmbedded(options: EmbeddedOptions): Promise<Embedded>
       tell(
         `${(each.node ?? '').replace(/-[0-9a-f]+$/, '').padEnd(13)} ${each.node ?? ''}, metrics http://${each.http ?? ''}/metrics`,
       );
+    await untilServing(services, options);
     await writeFile(
       join(dataDir, 'cluster.json'),
       JSON.stringify({ grpc: grpcAddress, nats: natsUrl, pid: process.pid }),

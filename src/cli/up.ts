@@ -1,5 +1,8 @@
 // grm up: a whole cluster on this machine until Ctrl-C. grm demo: the same, for as long as it takes to score a file and show the verdicts.
 
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import pc from 'picocolors';
 import { intake } from '../coordinator/intake.js';
 import { environment } from '../process/environment.js';
@@ -37,7 +40,9 @@ export async function up(global: GlobalOptions, options: UpOptions): Promise<Exi
 
 export async function demo(global: GlobalOptions, options: UpOptions, input: string): Promise<ExitCode> {
   const stop = stopSignal();
-  const cluster = await start(global, options, stop.signal);
+  // Its own empty folder: with an old ledger the verdicts of an earlier run would be shown, and nothing drawn.
+  const folder = options.dataDir === undefined ? await mkdtemp(join(tmpdir(), 'grm-demo-')) : undefined;
+  const cluster = await start(global, { ...options, ...(folder !== undefined && { dataDir: folder }) }, stop.signal);
   void stop.second.then(() => cluster.close());
   const abort = new AbortController();
   void stop.first.then(() => abort.abort());
@@ -78,6 +83,7 @@ export async function demo(global: GlobalOptions, options: UpOptions, input: str
   } finally {
     client.close();
     await cluster.close();
+    if (folder !== undefined) await rm(folder, { recursive: true, force: true });
   }
 }
 
