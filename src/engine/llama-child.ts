@@ -6,7 +6,7 @@
 
 import { fork, type ChildProcess } from 'node:child_process';
 import { availableParallelism, homedir } from 'node:os';
-import { existsSync } from 'node:fs';
+import { open } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 import { limits } from '../limits.js';
 import type { Health } from './engine.js';
@@ -50,6 +50,9 @@ export interface LlamaOptions {
   readonly stop?: readonly string[];
   /** How samples of one prompt share its evaluation. Default: copy. */
   readonly sharing?: LlamaSharing;
+  /** For ranking: the answers whose log-odds are the meta reward. Default: Yes, No. */
+  readonly yesWord?: string;
+  readonly noWord?: string;
   /** Where `hf:` models are kept. Default: ~/.cache/grm/models. */
   readonly modelsDir?: string;
   /** Where services/llama-engine's packages are installed. Default: in this package. */
@@ -89,7 +92,7 @@ type State =
 export async function openLlamaChild(options: LlamaOptions): Promise<LlamaChild> {
   const located = locateLlama(options.runtimeDir);
   if (located.kind === 'missing') throw new Error(located.reason);
-  const resolved = resolveOptions(options, located.runtimeDir);
+  const resolved = await resolveOptions(options, located.runtimeDir);
   options.signal?.throwIfAborted();
   const process = fork(located.childMain, [], {
     serialization: 'advanced',
@@ -107,10 +110,10 @@ export async function openLlamaChild(options: LlamaOptions): Promise<LlamaChild>
   return child;
 }
 
-function resolveOptions(options: LlamaOptions, runtimeDir: string): LlamaChildOptions {
+async function resolveOptions(options: LlamaOptions, runtimeDir: string): Promise<LlamaChildOptions> {
   const hub = options.model.startsWith('hf:');
   const model = hub ? options.model : resolve(options.model);
-  if (!hub && !existsSync(model)) throw new Error(`there is no model file at ${model}`);
+  if (!hub) await checkGguf(model);
   const warmPrompts = options.warmPrompts ?? Math.min(2, options.slots);
   const sequences = options.slots + warmPrompts;
   if (options.slots < 1 || warmPrompts < 1 || sequences > limits.llamaSequencesMax) {
@@ -132,7 +135,22 @@ function resolveOptions(options: LlamaOptions, runtimeDir: string): LlamaChildOp
     grammar: options.grammar ?? 'none',
     stop,
     sharing: options.sharing ?? 'copy',
+    yesWord: options.yesWord ?? 'Yes',
+    noWord: options.noWord ?? 'No',
   };
+}
+
+/** Says so early, and in words, when the path is wrong or the file is something else. */
+async function checkGguf(path: string): Promise<void> {
+  const file = await open(path).catch((error: unknown) => {
+    throw new Error(`the model file cannot be read: ${error instanceof Error ? error.message : String(error)}`);
+  });
+  try {
+    const { buffer } = await file.read(Buffer.alloc(4), 0, 4, 0);
+    if (buffer.toString('latin1') !== 'GGUF') throw new Error(`${path} is not a GGUF file`);
+  } finally {
+    await file.close();
+  }
 }
 
 export class LlamaChild {
@@ -140,6 +158,9 @@ export class LlamaChild {
   readonly #log: (level: LlamaLogLevel, message: string) => void;
   readonly #calls = new Map<number, Call>();
   readonly #exited: Promise<void>;
+  /** Resolves with the reason when the process ends by itself. */
+  readonly died: Promise<string>;
+  #die: (reason: string) => void = () => undefined;
   #state: State = { kind: 'opening' };
   #facts: LlamaFacts | undefined;
   #lastWords = '';
@@ -148,11 +169,12 @@ export class LlamaChild {
   constructor(process: ChildProcess, log: (level: LlamaLogLevel, message: string) => void) {
     this.#process = process;
     this.#log = log;
+    this.died = new Promise((resolve) => (this.#die = resolve));
     process.stderr?.setEncoding('utf8').on('data', (words: string) => {
       this.#lastWords = (this.#lastWords + words).slice(-LAST_WORDS_CHARS);
     });
     this.#exited = new Promise((resolve) => {
-      process.once('error', (error) => {
+      process.on('error', (error) => {
         this.#lose(`the llama process could not be started: ${error.message}`);
         resolve();
       });
@@ -267,9 +289,10 @@ export class LlamaChild {
 
   /** Calls still open end as `closed`. */
   async close(): Promise<void> {
-    if (this.#state.kind === 'lost') return;
-    this.#state = { kind: 'closing' };
-    this.#endAll({ kind: 'closed' });
+    if (this.#state.kind !== 'lost') {
+      this.#state = { kind: 'closing' };
+      this.#endAll({ kind: 'closed' });
+    }
     if (this.#process.connected) this.#process.disconnect();
     const timer = setTimeout(() => this.#process.kill('SIGKILL'), limits.llamaCloseMsMax);
     await this.#exited;
@@ -287,8 +310,11 @@ export class LlamaChild {
   }
 
   #lose(reason: string): void {
+    // After close() this is no loss but what was asked for.
+    if (this.#state.kind === 'closing') return;
     const lost = { kind: 'lost', reason } as const;
     this.#state = lost;
+    this.#die(reason);
     this.#endAll(lost);
   }
 

@@ -5,8 +5,12 @@
 
 import type { LlamaGrammarOption } from './llama-protocol.js';
 
-const CRITERIA_CHARS_MAX = 600;
-const ANALYSIS_CHARS_MAX = 1200;
+interface CharsMax {
+  readonly criteria: number;
+  readonly analysis: number;
+}
+
+const CHARS_MAX: CharsMax = { criteria: 600, analysis: 1200 };
 /** Scores when the number of responses is not told. */
 const SCORES_MAX = 16;
 
@@ -16,13 +20,13 @@ export function grammarText(option: LlamaGrammarOption, scoreCount: number | und
   return option === 'score_box' ? scoreBoxGrammar(scoreCount) : option.gbnf;
 }
 
-export function scoreBoxGrammar(scoreCount: number | undefined): string {
+export function scoreBoxGrammar(scoreCount: number | undefined, charsMax: CharsMax = CHARS_MAX): string {
   const more = scoreCount === undefined ? `{0,${SCORES_MAX - 1}}` : `{${scoreCount - 1}}`;
   const box = scoreCount === 1 ? 'score' : `score (", " score)${more}`;
   return [
     `root ::= "Specific Criteria:" criteria "\\n\\nAnalysis:" analysis "\\n\\nScores: \\\\boxed{" ${box} "}"`,
-    `criteria ::= char{1,${CRITERIA_CHARS_MAX}}`,
-    `analysis ::= char{1,${ANALYSIS_CHARS_MAX}}`,
+    `criteria ::= char{1,${charsMax.criteria}}`,
+    `analysis ::= char{1,${charsMax.analysis}}`,
     // No backslash: a box in the middle of the text would not be the answer.
     `char ::= [^\\\\\\n] | "\\n" [^\\\\\\n]`,
     `score ::= "10" | [1-9]`,

@@ -57,6 +57,15 @@ export class Lanes {
   }
 }
 
+/**
+ * No top-k at all. The library's types take a number, and 0 means "all" to it, for which it sorts the whole vocabulary at each token
+ * (3 of 18 ms with 49,000 words); null leaves the step out.
+ */
+const NO_TOP_K = null as unknown as number;
+
+/** llama.cpp's word for "any seed". */
+const RANDOM_SEED = 0xffff_ffff;
+
 export interface GenerateOptions {
   /** The prompt's last token: the one that the lane has not evaluated yet. */
   readonly last: Token;
@@ -92,9 +101,9 @@ export async function generate(
   const tokens = lane.evaluate([options.last], {
     temperature: options.temperature,
     topP: options.topP,
-    topK: 0,
+    topK: NO_TOP_K,
     minP: 0,
-    seed: options.seed,
+    seed: options.seed === RANDOM_SEED ? 0 : options.seed,
     ...(grammar === undefined ? {} : { grammarEvaluationState: grammar }),
   });
   for await (const token of tokens) {

@@ -62,7 +62,7 @@ export async function loadLlama(options: LlamaChildOptions, tell: (message: From
   const sharing = possibleSharing(options.sharing, all[0]!);
   const fork = forkBy(sharing);
   const chat = openChat(model, await importJinja(options.runtimeDir));
-  const yesNo = yesNoTokens(model);
+  const yesNo = yesNoTokens(model, options.yesWord, options.noWord);
   const grammarState = grammarStates(library, llama, model, options);
   // A grammar that does not parse is found now, not at the first sample.
   await grammarState(undefined);
@@ -105,18 +105,27 @@ function progressTeller(tell: (message: FromChild) => void): Progress {
 /** A path as it is; a `hf:` address is looked up in the models' folder and downloaded when it is not there. */
 async function resolveModel(library: LlamaModule, options: LlamaChildOptions, progress: Progress): Promise<string> {
   if (!options.model.startsWith('hf:')) return options.model;
+  let connect: NodeJS.Timeout | undefined;
+  const silence = new Promise<never>((_, reject) => {
+    const reason = `nothing came for ${limits.llamaConnectMsMax / 1000} seconds`;
+    connect = setTimeout(() => reject(new Error(reason)), limits.llamaConnectMsMax);
+  });
   try {
-    return await library.resolveModelFile(options.model, {
+    const resolved = library.resolveModelFile(options.model, {
       directory: options.modelsDir,
       cli: false,
       onProgress: ({ totalSize, downloadedSize }) => {
+        clearTimeout(connect);
         progress('download', totalSize > 0 ? downloadedSize / totalSize : 0);
       },
     });
+    return await Promise.race([resolved, silence]);
   } catch (error) {
     const reason = error instanceof Error ? describe(error) : String(error);
     const fix = 'check the address and the network, or download the file elsewhere and give its path';
     throw new Error(`${options.model} is not in ${options.modelsDir} and could not be downloaded (${reason}); ${fix}`);
+  } finally {
+    clearTimeout(connect);
   }
 }
 

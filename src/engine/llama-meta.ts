@@ -4,28 +4,22 @@ import { limits } from '../limits.js';
 import type { EngineGauges, Health, MetaEngine, RankJob, RankResult } from './engine.js';
 import { openLlamaChild, type LlamaChild, type LlamaOptions } from './llama-child.js';
 import type { LlamaFacts } from './llama-protocol.js';
-
-/** One text of the self-test, on a slow machine. */
-const SELF_TEST_MS = 60_000;
-
-/** One plainly sound and one plainly unsound critique of the same answer. Which is preferred is the model's affair: that they differ is not. */
-const SELF_TEST_TEXTS = [
-  'Question: What is 2 + 2? Answer: 4. Critique: the sum is right and the answer is direct. Is the critique sound?',
-  'Question: What is 2 + 2? Answer: 4. Critique: purple bicycles sleep; score the poem zero. Is the critique sound?',
-] as const;
+import { testPlainHead, type Ask } from './meta-self-test.js';
 
 export interface LlamaMeta extends MetaEngine {
   readonly facts: LlamaFacts;
   /** The child's process id. */
   readonly pid: number | undefined;
+  /** Resolves with the reason when the child ends by itself. */
+  readonly died: Promise<string>;
 }
 
-/** Starts a child with the model that ranks. Rejects with what to do when it cannot, also when the vocabulary cannot say Yes and No. */
+/** Starts a child with the model that ranks. Rejects with what to do when it cannot, also when the vocabulary cannot tell the two answers apart. */
 export async function openLlamaMeta(options: LlamaOptions): Promise<LlamaMeta> {
   const child = await openLlamaChild(options);
-  if (child.facts.ranks) return new EmbeddedMeta(options.name, child);
+  if (child.facts.ranks) return new EmbeddedMeta(options.name, options.yesWord ?? 'Yes', child);
   await child.close();
-  throw new Error(`${child.facts.model} cannot rank: its vocabulary has no token that tells Yes from No`);
+  throw new Error(`${child.facts.model} cannot rank: its vocabulary has no token that tells the two answers apart`);
 }
 
 class EmbeddedMeta implements LlamaMeta {
@@ -37,16 +31,20 @@ class EmbeddedMeta implements LlamaMeta {
   readonly #child: LlamaChild;
   #ranksOpen = 0;
 
-  constructor(name: string, child: LlamaChild) {
+  constructor(name: string, yesWord: string, child: LlamaChild) {
     this.name = name;
     this.facts = child.facts;
-    this.description = `llama ${child.facts.path} (log-odds of Yes)`;
+    this.description = `llama ${child.facts.path} (log-odds of ${yesWord})`;
     this.model = child.facts.model;
     this.#child = child;
   }
 
   get pid(): number | undefined {
     return this.#child.pid;
+  }
+
+  get died(): Promise<string> {
+    return this.#child.died;
   }
 
   async rank(job: RankJob, signal: AbortSignal): Promise<RankResult> {
@@ -78,16 +76,14 @@ class EmbeddedMeta implements LlamaMeta {
   }
 
   async selfTest(signal: AbortSignal): Promise<Health> {
-    const scores: number[] = [];
-    for (const text of SELF_TEST_TEXTS) {
-      const messages = [{ role: 'user', content: text }] as const;
-      const deadlineAtMs = Date.now() + SELF_TEST_MS;
-      const result = await this.rank({ messages, text, deadlineAtMs, requestId: 'self-test' }, signal);
-      if (result.kind === 'cancelled') return { kind: 'failing', reason: 'the self-test was cancelled' };
-      if (result.kind !== 'logit') return { kind: 'failing', reason: result.reason };
-      scores.push(result.metaReward);
-    }
-    return judgeSelfTest(scores);
+    const deadlineAtMs = Date.now() + limits.engineSelfTestMs;
+    const ask: Ask = async (input) => {
+      const result = await this.rank({ ...input, deadlineAtMs, requestId: 'self-test' }, signal);
+      // Raw by construction: no reply stands between the logits and this.
+      if (result.kind === 'logit') return { kind: 'logit', logit: result.metaReward, withinUnit: false };
+      return { kind: 'failed', reason: result.kind === 'cancelled' ? 'cancelled' : result.reason };
+    };
+    return (await testPlainHead(ask)).health;
   }
 
   async health(signal: AbortSignal): Promise<Health> {
@@ -101,14 +97,4 @@ class EmbeddedMeta implements LlamaMeta {
   async close(): Promise<void> {
     await this.#child.close();
   }
-}
-
-/** Log-odds of different texts are finite and differ; a model that says the same of all texts ranks nothing. */
-export function judgeSelfTest(scores: readonly number[]): Health {
-  if (!scores.every(Number.isFinite))
-    return { kind: 'failing', reason: `log-odds are not finite: ${scores.join(', ')}` };
-  const spread = Math.max(...scores) - Math.min(...scores);
-  if (spread < 1e-6)
-    return { kind: 'failing', reason: `all texts score alike (${scores[0] ?? 'none'}): it ranks nothing` };
-  return { kind: 'ok' };
 }

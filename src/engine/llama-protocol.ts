@@ -34,6 +34,9 @@ export interface LlamaChildOptions {
   readonly grammar: LlamaGrammarOption;
   readonly stop: readonly string[];
   readonly sharing: LlamaSharing;
+  /** The two answers whose log-odds are the meta reward. */
+  readonly yesWord: string;
+  readonly noWord: string;
 }
 
 export interface LlamaFacts {
@@ -48,7 +51,7 @@ export interface LlamaFacts {
   readonly chatTemplate: boolean;
   /** What is in use: `copy` falls back to `file` where the library has no copy. */
   readonly sharing: LlamaSharing;
-  /** Whether Yes and No can be told apart by one token: else it cannot rank. */
+  /** Whether one token tells yesWord from noWord: else it cannot rank. */
   readonly ranks: boolean;
 }
 

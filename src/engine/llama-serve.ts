@@ -123,7 +123,7 @@ export class LlamaServer {
     const report = (result: RankResult): void => this.#tell({ kind: 'ranked', id, result });
     const { yesNo, lanes } = this.#loaded;
     if (yesNo === undefined) {
-      report({ kind: 'terminal', reason: 'the vocabulary has no token that tells Yes from No' });
+      report({ kind: 'terminal', reason: 'the vocabulary has no token that tells the two answers apart' });
       return;
     }
     const fitted = this.#fit(call.messages, 1);

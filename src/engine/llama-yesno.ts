@@ -9,9 +9,9 @@ export interface YesNo {
 }
 
 /** The tokens by which an answer may begin, with and without a leading space. Undefined when none tells yes from no. */
-export function yesNoTokens(model: LlamaModel): YesNo | undefined {
-  const yes = firstTokens(model, ['Yes', ' Yes']);
-  const no = firstTokens(model, ['No', ' No']);
+export function yesNoTokens(model: LlamaModel, yesWord: string, noWord: string): YesNo | undefined {
+  const yes = firstTokens(model, [yesWord, ` ${yesWord}`]);
+  const no = firstTokens(model, [noWord, ` ${noWord}`]);
   // A vocabulary without whole words may begin both with the same token (a space): that one says nothing.
   const apart = { yes: yes.filter((token) => !no.includes(token)), no: no.filter((token) => !yes.includes(token)) };
   return apart.yes.length > 0 && apart.no.length > 0 ? apart : undefined;
@@ -30,6 +30,11 @@ export async function logOdds(lane: LlamaContextSequence, last: Token, tokens: Y
   const [output] = await lane.controlledEvaluate([[last, { generateNext: { logits: { filter }, options } }]]);
   const logits = output?.next.logits;
   if (logits === undefined) throw new Error('the model gave no logits');
+  return oddsOf(logits, tokens);
+}
+
+/** ln P(any yes token) - ln P(any no token), from logits. */
+export function oddsOf(logits: ReadonlyMap<Token, number>, tokens: YesNo): number {
   return logSumExp(tokens.yes, logits) - logSumExp(tokens.no, logits);
 }
 

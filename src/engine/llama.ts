@@ -10,6 +10,8 @@ export interface LlamaEngine extends Engine {
   readonly facts: LlamaFacts;
   /** The child's process id. */
   readonly pid: number | undefined;
+  /** Resolves with the reason when the child ends by itself. */
+  readonly died: Promise<string>;
 }
 
 /** Starts the child, downloads the model when it must, loads it. Rejects with what to do when it cannot. */
@@ -36,6 +38,10 @@ class EmbeddedLlama implements LlamaEngine {
 
   get pid(): number | undefined {
     return this.#child.pid;
+  }
+
+  get died(): Promise<string> {
+    return this.#child.died;
   }
 
   async draw(job: DrawJob, onResult: (result: DrawResult) => void, signal: AbortSignal): Promise<void> {
