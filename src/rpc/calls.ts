@@ -21,36 +21,53 @@ export type Answer<T> = { readonly kind: 'ok'; readonly value: T } | { readonly 
 
 /** Something that is open and can be told to come to its end. */
 export interface OpenCall {
+  /** Take nothing new; end when what is open is answered. */
   drain(): void;
+  /** End now, with UNAVAILABLE. */
+  cut(): void;
 }
+
+export const shuttingDown = fault(
+  'draining',
+  'this coordinator is shutting down: send what was not answered elsewhere',
+);
 
 export class OpenCalls {
   readonly #calls = new Set<OpenCall>();
-  readonly #idle: (() => void)[] = [];
-  #draining = false;
+  #idle: (() => void)[] = [];
+  #phase: 'open' | 'draining' | 'cut' = 'open';
 
   get size(): number {
     return this.#calls.size;
   }
 
-  get draining(): boolean {
-    return this.#draining;
+  /** After the cut it is the server that went away, not the caller: nothing is cancelled any more, another coordinator has the requests. */
+  get isCut(): boolean {
+    return this.#phase === 'cut';
   }
 
   begin(call: OpenCall): void {
     this.#calls.add(call);
-    if (this.#draining) call.drain();
+    if (this.#phase === 'draining') call.drain();
+    if (this.#phase === 'cut') call.cut();
   }
 
   end(call: OpenCall): void {
-    if (this.#calls.delete(call) && this.#calls.size === 0) for (const resume of this.#idle.splice(0)) resume();
+    if (!this.#calls.delete(call) || this.#calls.size > 0) return;
+    for (const resume of this.#idle) resume();
+    this.#idle = [];
   }
 
   /** Tells all open calls, and resolves when none is left. */
   async drain(): Promise<void> {
-    this.#draining = true;
+    this.#phase = 'draining';
     for (const call of [...this.#calls]) call.drain();
     while (this.#calls.size > 0) await new Promise<void>((resolve) => this.#idle.push(resolve));
+  }
+
+  cut(): void {
+    this.#phase = 'cut';
+    for (const call of [...this.#calls]) call.cut();
   }
 }
 
@@ -68,10 +85,14 @@ export function deadlineOf(call: CallBase): number {
 }
 
 /** Aborts when the caller goes away or its deadline passes. */
-export function signalOf(call: CallBase): AbortSignal {
+export function signalOf(call: CallBase, open: OpenCalls): AbortSignal {
   const controller = new AbortController();
   if (call.cancelled) controller.abort();
-  else call.once('cancelled', () => controller.abort());
+  else {
+    call.once('cancelled', () => {
+      if (!open.isCut) controller.abort();
+    });
+  }
   return controller.signal;
 }
 
@@ -82,12 +103,17 @@ export function unary<Q, T>(
   handle: (call: ServerUnaryCall<Q, T>) => Promise<Answer<T>>,
 ): (call: ServerUnaryCall<Q, T>, reply: sendUnaryData<T>) => void {
   return (call, reply) => {
-    const open: OpenCall = { drain: () => undefined };
+    let answered = false;
+    const answer = (it: Answer<T>): void => {
+      if (answered) return;
+      answered = true;
+      if (it.kind === 'ok') reply(null, it.value);
+      else reply(statusOf(it.fault));
+      context.open.end(open);
+    };
+    const open: OpenCall = { drain: () => undefined, cut: () => answer({ kind: 'fault', fault: shuttingDown }) };
     context.open.begin(open);
-    void handle(call)
-      .catch((error: unknown): Answer<T> => ({ kind: 'fault', fault: unexpected(context, where, error) }))
-      .then((answer) => (answer.kind === 'ok' ? reply(null, answer.value) : reply(statusOf(answer.fault))))
-      .finally(() => context.open.end(open));
+    handle(call).then(answer, (error: unknown) => answer({ kind: 'fault', fault: unexpected(context, where, error) }));
   };
 }
 

@@ -7,6 +7,7 @@ import {
   type ClientUnaryCall,
   type ServiceError,
 } from '@grpc/grpc-js';
+import { fault } from '../fault.js';
 import { limits } from '../limits.js';
 import { ClusterServiceClient } from '../wire/gen/grm/v1/cluster.js';
 import { RewardServiceClient } from '../wire/gen/grm/v1/reward.js';
@@ -18,6 +19,8 @@ export interface Channel {
   readonly reward: RewardServiceClient;
   readonly cluster: ClusterServiceClient;
   readonly metadata: Metadata;
+  /** Throws GrmError once the channel is closed: grpc-js would throw an error without a code. */
+  checkOpen(): void;
   close(): void;
 }
 
@@ -43,7 +46,19 @@ export function openChannel(address: string, tls: ClientTls | undefined, token: 
   const cluster = new ClusterServiceClient(address, credentials, { ...options, channelOverride: reward.getChannel() });
   const metadata = new Metadata();
   if (token !== undefined) metadata.set('authorization', `Bearer ${token}`);
-  return { reward, cluster, metadata, close: () => reward.close() };
+  let closed = false;
+  return {
+    reward,
+    cluster,
+    metadata,
+    checkOpen: () => {
+      if (closed) throw new GrmError(fault('failed_precondition', 'this client is closed'));
+    },
+    close: () => {
+      closed = true;
+      reward.close();
+    },
+  };
 }
 
 type Unary<Q, T> = (

@@ -92,7 +92,10 @@ export class GrmClient {
   ): AsyncGenerator<ManyResult<R>, void, undefined> {
     return scoreMany(
       {
-        open: () => this.#channel.reward.scoreStream(this.#channel.metadata),
+        open: () => {
+          this.#channel.checkOpen();
+          return this.#channel.reward.scoreStream(this.#channel.metadata);
+        },
         policy: this.#policy,
         tenant: this.#tenant,
         deadlineMs: options.deadlineMs ?? deadlineMsDefault,
@@ -204,6 +207,7 @@ export class GrmClient {
     const tries = this.#tries(limits);
     for (;;) {
       try {
+        this.#channel.checkOpen();
         return await callOnce(call, request, this.#channel.metadata, tries.deadlineAtMs, limits.signal);
       } catch (error) {
         await tries.failed(faultOfError(error));
@@ -233,6 +237,7 @@ export class GrmClient {
     deadlineAtMs: number,
     signal: AbortSignal | undefined,
   ): AsyncGenerator<WatchScoreResponse, void, undefined> {
+    this.#channel.checkOpen();
     const call = this.#channel.reward.watchScore({ request }, this.#channel.metadata, { deadline: deadlineAtMs });
     const cancel = () => call.cancel();
     signal?.addEventListener('abort', cancel, { once: true });

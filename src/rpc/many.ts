@@ -167,6 +167,7 @@ class Many<R extends ScoreRequest> {
   #send(): void {
     if (this.#over() || this.#reconnect) return;
     const stream = (this.#stream ??= this.#openStream());
+    if (!stream) return;
     let sent = 0;
     while (!this.#streamFull && sent < this.#unsent.length) {
       const { index, message } = this.#unsent[sent++]!;
@@ -176,8 +177,15 @@ class Many<R extends ScoreRequest> {
     if (sent > 0) this.#unsent.splice(0, sent);
   }
 
-  #openStream(): Stream {
-    const stream = this.settings.open();
+  /** undefined when the client is closed: then the whole has failed. */
+  #openStream(): Stream | undefined {
+    let stream: Stream;
+    try {
+      stream = this.settings.open();
+    } catch (error) {
+      this.#fail(new GrmError(faultOfError(error)));
+      return undefined;
+    }
     this.#streamFull = false;
     stream.on('data', (response: ScoreStreamResponse) => this.#hear(response));
     stream.on('drain', () => {

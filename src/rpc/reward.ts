@@ -17,7 +17,7 @@ import {
 import { defaultTenant } from '../coordinator/intake.js';
 import type { Content } from '../grm/query.js';
 import { mayActFor, tenantFor } from './auth.js';
-import { deadlineOf, signalOf, unary, unexpected, type OpenCall, type RpcContext } from './calls.js';
+import { deadlineOf, shuttingDown, signalOf, unary, unexpected, type OpenCall, type RpcContext } from './calls.js';
 import { sampleAt, verdictAt } from './detail.js';
 import { invalid, readRequest } from './request.js';
 import { statusOf } from './status.js';
@@ -28,7 +28,7 @@ export function rewardHandlers(context: RpcContext): RewardServiceServer {
     score: unary<ScoreRequest, ScoreResponse>(context, 'rpc Score', async (call) => {
       const asked = readRequest(call.request, context.auth.grant(call.metadata));
       if (asked.kind === 'fault') return asked;
-      const caller = { deadlineAtMs: deadlineOf(call), signal: signalOf(call) };
+      const caller = { deadlineAtMs: deadlineOf(call), signal: signalOf(call, context.open) };
       const outcome = await context.coordinator.score(asked.input, caller);
       if (outcome.kind === 'fault') return outcome;
       const { value, detail } = verdictAt(outcome.verdict, asked.detail);
@@ -38,7 +38,13 @@ export function rewardHandlers(context: RpcContext): RewardServiceServer {
     scoreStream: (call) => new ScoreStreamSession(call, context).begin(),
 
     watchScore: (call) => {
-      const open: OpenCall = { drain: () => undefined };
+      const open: OpenCall = {
+        drain: () => undefined,
+        cut: () => {
+          if (!gone(call)) call.emit('error', statusOf(shuttingDown));
+          context.open.end(open);
+        },
+      };
       context.open.begin(open);
       watch(call, context)
         .catch((error: unknown) => call.emit('error', statusOf(unexpected(context, 'rpc WatchScore', error))))
@@ -77,21 +83,24 @@ async function watch(
 ): Promise<void> {
   const asked = readRequest(call.request.request, context.auth.grant(call.metadata));
   if (asked.kind === 'fault') return void call.emit('error', statusOf(asked.fault));
-  const gone = () => call.cancelled || call.destroyed;
   const samplesWanted = asked.detail !== Detail.REWARDS;
   const outcome = await context.coordinator.score(asked.input, {
     deadlineAtMs: deadlineOf(call),
-    signal: signalOf(call),
+    signal: signalOf(call, context.open),
     onSample: (judged) => {
-      if (gone() || !samplesWanted) return;
+      if (gone(call) || !samplesWanted) return;
       call.write({ event: { $case: 'sample', value: sampleAt(judged, asked.detail) }, detail: asked.detail });
     },
   });
-  if (gone()) return;
+  if (gone(call)) return;
   if (outcome.kind === 'fault') return void call.emit('error', statusOf(outcome.fault));
   const { value, detail } = verdictAt(outcome.verdict, asked.detail);
   call.write({ event: { $case: 'verdict', value }, detail });
   call.end();
+}
+
+function gone(call: ServerWritableStream<unknown, unknown>): boolean {
+  return call.cancelled || call.destroyed || call.writableEnded;
 }
 
 function bytesOf(content: Content): number {

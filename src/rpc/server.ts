@@ -1,7 +1,8 @@
 // Server: the gRPC door of a coordinator, from listening to its last answer.
 //
 //   V1. It serves from the moment serveRpc() resolves. close() turns health to NOT_SERVING, stops listening (new calls are
-//       UNAVAILABLE), lets open calls finish for `graceMs`, and cuts what is left.
+//       UNAVAILABLE), lets open calls finish for `graceMs`, and answers the rest with UNAVAILABLE, without cancelling its requests:
+//       they are accepted, and another coordinator goes on with them.
 //   V2. Messages, calls per connection and silent connections are bounded (limits.ts, keep-alive).
 //   V3. Connections are asked to reconnect after `maxConnectionAgeMs`, so that clients find new coordinators; their open calls go on.
 
@@ -71,8 +72,8 @@ export async function serveRpc(options: RpcOptions): Promise<RpcServer> {
     'grpc.max_connection_age_ms': options.maxConnectionAgeMs ?? defaults.maxConnectionAgeMs,
     'grpc.keepalive_time_ms': options.keepaliveMs ?? defaults.keepaliveMs,
     'grpc.keepalive_timeout_ms': options.keepaliveTimeoutMs ?? defaults.keepaliveTimeoutMs,
+    // Channelz stays on: without it grpc-js 1.14 keeps no list of sessions, and forceShutdown() would cut none.
     'grpc.so_reuseport': 0,
-    'grpc.enable_channelz': 0,
     interceptors: auth.interceptors(),
   });
   const health = new Health();
@@ -112,6 +113,7 @@ async function shutDown(server: Server, open: OpenCalls, graceMs: number): Promi
   const connectionsGone = new Promise<void>((resolve) => server.tryShutdown(() => resolve()));
   await Promise.race([open.drain(), after(graceMs)]);
   clearTimeout(timer);
+  open.cut();
   await Promise.race([connectionsGone, after(flushMs)]);
   clearTimeout(timer);
   server.forceShutdown();

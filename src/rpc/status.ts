@@ -105,7 +105,8 @@ const strangers = new Map<number, FaultKind>([
   [codes.NOT_FOUND, 'not_found'],
   [codes.UNAVAILABLE, 'unreachable'],
   [codes.DEADLINE_EXCEEDED, 'deadline_exceeded'],
-  [codes.CANCELLED, 'cancelled'],
+  // A cut connection; the client knows its own cancelling by its signal.
+  [codes.CANCELLED, 'unreachable'],
   [codes.UNAUTHENTICATED, 'unauthenticated'],
   [codes.PERMISSION_DENIED, 'permission_denied'],
   [codes.FAILED_PRECONDITION, 'failed_precondition'],

@@ -11,11 +11,11 @@
 //        the caller sends elsewhere what was never answered.
 
 import type { ServerDuplexStream } from '@grpc/grpc-js';
-import { fault, type Fault } from '../fault.js';
+import type { Fault } from '../fault.js';
 import { limits } from '../limits.js';
 import type { Detail, ScoreStreamRequest, ScoreStreamResponse } from '../wire/gen/grm/v1/reward.js';
 import type { Grant } from './auth.js';
-import { deadlineOf, unexpected, type OpenCall, type RpcContext } from './calls.js';
+import { deadlineOf, shuttingDown, unexpected, type OpenCall, type RpcContext } from './calls.js';
 import { verdictAt } from './detail.js';
 import { invalid, readRequest } from './request.js';
 import { statusMessageOf, statusOf } from './status.js';
@@ -72,6 +72,10 @@ export class ScoreStreamSession implements OpenCall {
     this.#phase = 'draining';
     this.call.pause();
     this.#flush();
+  }
+
+  cut(): void {
+    if (this.#phase !== 'closed') this.#end(shuttingDown);
   }
 
   #read(message: ScoreStreamRequest): void {
@@ -139,7 +143,7 @@ export class ScoreStreamSession implements OpenCall {
       if (this.#full()) this.call.pause();
       else if (this.call.isPaused()) this.call.resume();
     } else if (this.#open === 0) {
-      this.#end();
+      this.#end(this.#phase === 'draining' ? shuttingDown : undefined);
     }
   }
 
@@ -147,21 +151,16 @@ export class ScoreStreamSession implements OpenCall {
     return this.#open >= limits.streamOpenMax || this.#openBytes >= limits.streamOpenBytesMax;
   }
 
-  #end(): void {
-    const draining = this.#phase === 'draining';
+  #end(why: Fault | undefined): void {
     this.#phase = 'closed';
-    if (draining) {
-      const words = 'this coordinator is shutting down; send what was not answered elsewhere';
-      this.call.emit('error', statusOf(fault('draining', words)));
-    } else {
-      this.call.end();
-    }
+    if (why) this.call.emit('error', statusOf(why));
+    else this.call.end();
     this.context.open.end(this);
   }
 
   #close(): void {
     this.#phase = 'closed';
-    for (const { controller } of this.#items.values()) controller?.abort();
+    if (!this.context.open.isCut) for (const { controller } of this.#items.values()) controller?.abort();
     this.#items.clear();
     this.#answers.length = 0;
     this.context.open.end(this);

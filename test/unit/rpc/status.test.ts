@@ -63,7 +63,7 @@ describe('status', () => {
     ['a message above the size limit', codes.RESOURCE_EXHAUSTED, 'invalid_request'],
     ['a server without this call', codes.UNIMPLEMENTED, 'failed_precondition'],
     ['the local deadline', codes.DEADLINE_EXCEEDED, 'deadline_exceeded'],
-    ['a local cancel', codes.CANCELLED, 'cancelled'],
+    ['a connection that was cut', codes.CANCELLED, 'unreachable'],
     ['a code from the future', 77, 'internal'],
   ])('S3: takes a stranger at the code: %s', (words, code, kind) => {
     expect(faultOfError(thrown(code, words))).toEqual({ kind, message: words });

@@ -1,0 +1,221 @@
+// scoreMany: any number of requests through the typed client, with streams that break.
+
+import { afterEach, describe, expect, it } from 'vitest';
+import { fault } from '../../../src/fault.js';
+import { GrmError, type ManyResult, type ScoreRequest } from '../../../src/rpc/client.js';
+import { aRequest, RpcPeer, until } from '../../support/rpc-peer.js';
+import { scoreOf, ScriptedCoordinator, verdictFor } from '../../support/scripted-coordinator.js';
+
+const open: RpcPeer[] = [];
+afterEach(async () => {
+  for (const peer of open.splice(0)) await peer[Symbol.asyncDispose]();
+});
+
+async function peerOf(...more: Parameters<typeof RpcPeer.open>): Promise<RpcPeer> {
+  const peer = await RpcPeer.open(...more);
+  open.push(peer);
+  return peer;
+}
+
+interface Row extends ScoreRequest {
+  readonly row: number;
+}
+
+function* rows(count: number): Generator<Row> {
+  for (let row = 0; row < count; row++)
+    yield { ...aRequest({ responses: ['x'.repeat(row % 10), ''] }), seed: row, row };
+}
+
+async function collect<R extends ScoreRequest>(results: AsyncIterable<ManyResult<R>>): Promise<ManyResult<R>[]> {
+  const all: ManyResult<R>[] = [];
+  for await (const result of results) all.push(result);
+  return all;
+}
+
+async function failure(promise: Promise<unknown>): Promise<GrmError> {
+  const error = await promise.then(
+    () => new Error('it succeeded'),
+    (reason: unknown) => reason,
+  );
+  if (!(error instanceof GrmError)) throw error as Error;
+  return error;
+}
+
+function expectEachOnce(results: readonly ManyResult<Row>[], count: number): void {
+  expect(results.map((result) => result.index).sort((a, b) => a - b)).toEqual(
+    Array.from({ length: count }, (_, at) => at),
+  );
+  for (const result of results) {
+    expect(result.request.row).toBe(result.index);
+    if (result.kind !== 'verdict' || result.verdict.kind !== 'valid') throw new Error(JSON.stringify(result));
+    expect(result.verdict.rewards[0]!.value).toBe(scoreOf(result.request.responses[0]!));
+  }
+}
+
+describe('scoreMany', () => {
+  it('M1: answers each of 2000 requests once, with its own verdict', async () => {
+    const peer = await peerOf();
+    expectEachOnce(await collect(peer.client().scoreMany(rows(2_000))), 2_000);
+    expect(peer.coordinator.calls).toHaveLength(2_000);
+  });
+
+  it('answers nothing for nothing', async () => {
+    const peer = await peerOf();
+    expect(await collect(peer.client().scoreMany([]))).toEqual([]);
+  });
+
+  it('M1: yields a wrong request as a fault and goes on', async () => {
+    const peer = await peerOf();
+    const requests = [aRequest(), aRequest({ responses: [] }), aRequest({ k: 0.5 }), aRequest({ seed: 2 })];
+    const results = await collect(peer.client().scoreMany(requests));
+    const kinds = results.sort((a, b) => a.index - b.index).map((result) => result.kind);
+    expect(kinds).toEqual(['verdict', 'fault', 'fault', 'verdict']);
+    const [, second, third] = results;
+    expect(second).toMatchObject({ fault: { violations: [{ field: 'content.responses' }] } });
+    expect(third).toMatchObject({ fault: { violations: [{ field: 'options.k' }] } });
+  });
+
+  it('M2: opens no more than `concurrency`, and reads no further ahead of its taker', async () => {
+    const peer = await peerOf();
+    let pulled = 0;
+    async function* source() {
+      for (const row of rows(100)) {
+        pulled++;
+        yield await Promise.resolve(row);
+      }
+    }
+    const results = peer.client().scoreMany(source(), { concurrency: 7 });
+    await results.next();
+    await until(() => peer.coordinator.calls.length >= 7);
+    await new Promise((resolve) => setTimeout(resolve, 100));
+    expect(pulled).toBeLessThanOrEqual(9);
+    const rest = await collect(results);
+    expect(rest).toHaveLength(99);
+    expect(peer.coordinator.openMax).toBeLessThanOrEqual(7);
+  });
+
+  it('M3: a server that dies and comes back gets what is unanswered again, as the same requests (P2)', async () => {
+    const first = await peerOf();
+    const port = Number(first.server.address.split(':')[1]);
+    const answered = new Set<string>();
+    first.coordinator.script = (input, call) => {
+      if (answered.size >= 100) return undefined;
+      answered.add(call.requestId);
+      return { kind: 'verdict', verdict: verdictFor(input) };
+    };
+    const client = first.client({ retries: { backoffMs: 20 } });
+    const all = collect(client.scoreMany(rows(500), { concurrency: 50 }));
+    await until(() => first.coordinator.open >= 50);
+    const firstIds = first.coordinator.calls.map((call) => call.requestId);
+    await first.server.close(0);
+    const second = await peerOf({ listen: `127.0.0.1:${port}` });
+    expectEachOnce(await all, 500);
+    const secondIds = second.coordinator.calls.map((call) => call.requestId);
+    const unanswered = firstIds.filter((id) => !answered.has(id));
+    expect(secondIds).toEqual(expect.arrayContaining(unanswered));
+    expect(new Set(secondIds).size).toBe(secondIds.length);
+  });
+
+  it('M3: a draining server ends the stream when its open items are answered, and the rest goes elsewhere (P6)', async () => {
+    const first = await peerOf();
+    const port = Number(first.server.address.split(':')[1]);
+    first.coordinator.hold();
+    const client = first.client({ retries: { backoffMs: 20 } });
+    const all = collect(client.scoreMany(rows(40), { concurrency: 20 }));
+    await until(() => first.coordinator.open === 20);
+    const closed = first.server.close(10_000);
+    for (const call of first.coordinator.calls) call.verdict();
+    await closed;
+    expect(first.coordinator.gone).toBe(0);
+    const second = await peerOf({ listen: `127.0.0.1:${port}` });
+    expectEachOnce(await all, 40);
+    const answeredByFirst = first.coordinator.calls.map((call) => call.requestId);
+    expect(second.coordinator.calls.some((call) => answeredByFirst.includes(call.requestId))).toBe(false);
+  });
+
+  it('M4: sends shed requests again after their delay', async () => {
+    const peer = await peerOf();
+    const tries = new Map<string, number>();
+    peer.coordinator.script = (input, call) => {
+      const tried = tries.get(call.requestId) ?? 0;
+      tries.set(call.requestId, tried + 1);
+      return tried < 3
+        ? { kind: 'fault', fault: fault('overloaded', 'full', { retryAfterMs: 5 }) }
+        : { kind: 'verdict', verdict: verdictFor(input) };
+    };
+    const client = peer.client({ retries: { triesMax: 2, backoffMs: 2 } });
+    expectEachOnce(await collect(client.scoreMany(rows(300))), 300);
+    expect([...tries.values()]).toEqual(Array(300).fill(4));
+  });
+
+  it('M4: a request has its own deadline', async () => {
+    const peer = await peerOf();
+    peer.coordinator.script = (input) =>
+      input.content.responses[0] === '' ? undefined : { kind: 'verdict', verdict: verdictFor(input) };
+    const results = await collect(peer.client().scoreMany(rows(20), { deadlineMs: 300 }));
+    const late = results.filter((result) => result.kind === 'fault');
+    expect(late.map((result) => [result.index, result.fault.kind])).toEqual([
+      [0, 'deadline_exceeded'],
+      [10, 'deadline_exceeded'],
+    ]);
+    expect(results).toHaveLength(20);
+  });
+
+  it('M5: throws when nobody is there after all tries', async () => {
+    const peer = await peerOf();
+    const client = peer.client({ address: '127.0.0.1:1', retries: { triesMax: 2, backoffMs: 5 } });
+    expect((await failure(collect(client.scoreMany(rows(3))))).kind).toBe('unreachable');
+  });
+
+  it('M5: throws when the caller is refused', async () => {
+    const peer = await peerOf({ tokens: [{ name: 't', token: 'secret' }] });
+    const error = await failure(collect(peer.client({ token: 'wrong' }).scoreMany(rows(3))));
+    expect(error.kind).toBe('unauthenticated');
+  });
+
+  it("M5: throws the source's own error, and cancels what is open", async () => {
+    const peer = await peerOf();
+    peer.coordinator.hold();
+    const broken = new Error('file not readable');
+    async function* source() {
+      yield* rows(5);
+      await until(() => peer.coordinator.open === 5);
+      throw broken;
+    }
+    await expect(collect(peer.client().scoreMany(source()))).rejects.toBe(broken);
+    await until(() => peer.coordinator.gone === 5);
+  });
+
+  it('leaving the loop closes the source and cancels what is open', async () => {
+    const peer = await peerOf();
+    const { script } = new ScriptedCoordinator();
+    peer.coordinator.script = (input, call) => (input.options.seed === 0 ? script(input, call) : undefined);
+    let closed = false;
+    function* source() {
+      try {
+        yield* rows(100);
+      } finally {
+        closed = true;
+      }
+    }
+    for await (const result of peer.client().scoreMany(source(), { concurrency: 10 })) {
+      expect(result.index).toBe(0);
+      await until(() => peer.coordinator.open >= 9);
+      break;
+    }
+    expect(closed).toBe(true);
+    await until(() => peer.coordinator.open === 0);
+    expect(peer.coordinator.gone).toBeGreaterThanOrEqual(9);
+  });
+
+  it('an abort throws and cancels what is open', async () => {
+    const peer = await peerOf();
+    peer.coordinator.hold();
+    const controller = new AbortController();
+    const all = failure(collect(peer.client().scoreMany(rows(10), { signal: controller.signal })));
+    await until(() => peer.coordinator.open === 10);
+    controller.abort();
+    expect((await all).kind).toBe('cancelled');
+    await until(() => peer.coordinator.gone === 10);
+  });
+});
