@@ -1,14 +1,11 @@
 // Lifecycle: where an actor is in its life. Pure: the supervisor (actor.ts) turns what happens into events, this file alone changes the state.
 //
-//                  start                started                 failed
-//     pending ───────────► starting ───────────► alive ───────────────────► restarting
-//        ▲                  ▲  │ drain, failed    │ ▲                          │ │ drain
-//        │      start       │  │            drain │ │ resume                   │ │
-//        │  ┌───────────────┼──┼──────────────────┼─┼──────────────────────────┘ │
-//        │  └──────────────►┘  │                  ▼ │                            │
-//        ├─────────────────────┴── failed ──── draining                          │
-//        └───────────────────────────────────────────────────────────────────────┘
-//     every state but dead ── ended ──► dead
+//   pending     start -> starting     drain, resume -> pending (held, not held)
+//   starting    started -> alive      failed -> restarting, or dead when given up     drain -> pending (held)
+//   alive       drain -> draining     failed -> restarting, or dead when given up
+//   draining    resume -> alive       failed -> pending (held)
+//   restarting  start -> starting     drain -> pending (held)
+//   all but dead: ended -> dead
 //
 //   L1. A resource exists only in `alive` and `draining`: whoever holds a dead actor cannot reach its engine.
 //   L2. `dead` is final.
