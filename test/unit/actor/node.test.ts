@@ -102,6 +102,24 @@ describe('node', () => {
     await node.close();
   });
 
+  it('D3: a renewal that is on its way when the node closes does not outlive the drop', async () => {
+    const clock = virtualClock();
+    const control = localControlPlane(clock);
+    let arrive: () => void = () => undefined;
+    const slow = new Promise<void>((resolve) => (arrive = resolve));
+    const { node } = await testNode(
+      { ...control, renewLease: (name, body) => slow.then(() => control.renewLease(name, body)) },
+      clock,
+    );
+    const closed = node.close();
+    await clock.settle();
+    arrive();
+    await closed;
+    await clock.settle();
+    expect(control.renewals(node.id)).toBe(1);
+    expect(await control.leases()).toEqual([]);
+  });
+
   it('D3: closes while NATS is away; the lease runs out by itself', async () => {
     const { node, clock, control, troubles } = await stage();
     await clock.settle();
