@@ -80,10 +80,12 @@ export const limits = {
   queueReadsMax: 256,
   /** Answer to "is anything there now": then NATS is taken to be away. */
   pullProbeMs: 2_000,
-  /** A parked pull is given up this long after it should have expired. */
+  /** A claim on one task of an empty class: short, because a worker that became busy meanwhile still has it. */
+  pullClaimMs: 1_500,
+  /** A claim is given up this long after it should have expired. */
   pullGraceMs: 1_000,
-  /** A delivery that came after its pull had returned waits this long for the next pull, then goes to somebody else. */
-  pullHeldMs: 250,
+  /** A task that came for a claim waits this long for a free slot, then goes to somebody else. */
+  pullHeldMs: 5_000,
   /** Longest pause of a pull loop while NATS or the consumer is away. */
   pullBackoffMsMax: 2_000,
   /** Acks kept while NATS is away; those above it are lost, and their deliveries come again. */
@@ -234,7 +236,11 @@ holds(
   'a repeated publish is known for what it is',
 );
 holds(limits.timeBudgetMsMax < limits.workKeepMs, 'a task outlives the time budget of its request');
-holds(limits.pullHeldMs < limits.ackWaitMs, 'a held delivery is handed back before it would be given away');
+holds(
+  limits.pullHeldMs + 2 * limits.workingEveryMs <= limits.ackWaitMs,
+  'a task that waited for a slot may still lose one renewal',
+);
+holds(limits.pullClaimMs <= limits.pullExpiresMs, 'a claim does not outlive the pull that made it by much');
 holds(limits.streamOpenBytesMax >= limits.contentBytesMax, 'a stream takes any single content');
 holds(limits.pullsWaitingMax >= 2 * limits.slotsMax, 'every slot of the largest worker may park a pull');
 holds(limits.httpHeadersMs < limits.httpRequestMs, 'headers arrive within a request');

@@ -4,6 +4,7 @@ import type { Msg } from '@nats-io/transport-node';
 import { classes, type Class } from '../grm/query.js';
 import type { OnQueueEvent } from './events.js';
 import type { Delivery } from './queue.js';
+import { nanos } from './streams.js';
 import { parseWorkSubject } from './subjects.js';
 
 /** Sends an ack; kept and sent again when NATS is away for a moment. */
@@ -12,6 +13,7 @@ export type SendAck = (reply: string, body: Uint8Array) => void;
 const encoder = new TextEncoder();
 const bodies = {
   ack: encoder.encode('+ACK'),
+  nak: encoder.encode('-NAK'),
   working: encoder.encode('+WPI'),
   /** Bare: before 2.10.10 a reason makes the server ignore it (platform.md 1.3.2). */
   term: encoder.encode('+TERM'),
@@ -52,8 +54,8 @@ export class JetStreamDelivery<T> implements Delivery<T> {
   }
 
   nak(delayMs: number): void {
-    const nanos = Math.round(Math.max(0, delayMs) * 1_000_000);
-    this.settle(encoder.encode(`-NAK {"delay": ${nanos}}`));
+    if (delayMs <= 0) this.settle(bodies.nak);
+    else this.settle(encoder.encode(`-NAK {"delay": ${Math.round(nanos(delayMs))}}`));
   }
 
   term(): void {

@@ -13,6 +13,7 @@ import { Janitor } from './janitor.js';
 import { JetStreamLedger } from './ledger.js';
 import { openLink, type Link, type LinkOptions } from './link.js';
 import { Publisher } from './publisher.js';
+import { pullTimes, type PullTimes } from './puller.js';
 import type { QueueSystem } from './queue.js';
 import { Requests } from './requests.js';
 import { wantedConsumers, wantedStreams, type Pools, type Retention } from './streams.js';
@@ -31,8 +32,8 @@ export interface QueueOptions extends LinkOptions {
   readonly own: boolean;
   /** Default limits.ackWaitMs: a delivery not renewed for this long goes to somebody else. */
   readonly ackWaitMs?: number;
-  /** Default limits.pullExpiresMs. */
-  readonly pullExpiresMs?: number;
+  /** Default: the bounds of limits.ts. */
+  readonly pullTimes?: PullTimes;
   /** How long the janitor looks at a suspicious queue before it acts; default a little more than twice ackWaitMs. */
   readonly settleMs?: number;
   /** Default limits.topologyWaitMs. */
@@ -88,7 +89,7 @@ async function assemble(link: Link, options: QueueOptions, onEvent: OnQueueEvent
     publisher,
     sendAck: ackSender(link),
     onEvent,
-    ...(options.pullExpiresMs !== undefined && { pullExpiresMs: options.pullExpiresMs }),
+    pullTimes: options.pullTimes ?? pullTimes,
   });
   const janitor = new Janitor({
     link,

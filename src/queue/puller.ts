@@ -1,11 +1,12 @@
-// Puller: takes tasks from one pool's three classes, urgent ones first, never more than its owner has room for.
+// Puller: takes tasks from one pool's three classes, urgent ones first.
 //
-// A pull first looks what is there now, class by class in order of urgency (one round trip each). Only when nothing is there it parks a
-// pull on every class, under a subscription of its own, and takes it back when the first task came: the subscription is drained, and
-// the server forgets pulls whose inbox is gone. So no claim outlives the call that made it, but for what was on its way.
+// A pull looks what is there now, class by class (one round trip each). Where nothing is, it leaves a claim: a parked request for one
+// task. It returns when the first claim is served. The other classes' claims live on for a moment, and their tasks belong to the next
+// pull: NATS has no way to take a claim back safely (when its inbox goes away, a task that is on its way is lost until ack_wait).
 //
-//   L1. What arrives after its pull had returned is given out first by the next pull, or to somebody else after limits.pullHeldMs.
-//   L2. A pull ends: parked no longer than limits.pullExpiresMs plus a grace, whatever the server does or does not answer.
+//   L1. Beyond what it returned a puller holds at most one task per class, and only of a class that was empty less than limits.pullClaimMs
+//       ago. The next pull gives it out first; after limits.pullHeldMs without one it goes to somebody else, and after an abort at once.
+//   L2. A pull ends within limits.pullExpiresMs and a few probes, whatever the server does or does not answer.
 //   L3. No busy loop: while NATS or the consumer is away a pull takes at least a growing pause.
 
 import type { Msg, Subscription } from '@nats-io/transport-node';
@@ -26,9 +27,21 @@ export interface PullerParts<T> {
   readonly stream: string;
   readonly pool: string;
   readonly decode: (bytes: Uint8Array) => T;
-  /** A parked pull's life. */
-  readonly expiresMs: number;
+  readonly times: PullTimes;
 }
+
+export interface PullTimes {
+  /** How long a pull waits for its first task. */
+  readonly expiresMs: number;
+  readonly claimMs: number;
+  readonly heldMs: number;
+}
+
+export const pullTimes: PullTimes = {
+  expiresMs: limits.pullExpiresMs,
+  claimMs: limits.pullClaimMs,
+  heldMs: limits.pullHeldMs,
+};
 
 /**
  * One "what is there now" on one class; there is one at a time, because a task comes under its own subject and does not say which
@@ -41,29 +54,47 @@ interface Look<T> {
   end(how: 'served' | 'empty' | 'trouble', reason?: string): void;
 }
 
+interface Claim {
+  readonly inbox: string;
+  readonly timer: NodeJS.Timeout;
+}
+
 const encoder = new TextEncoder();
 let pullers = 0;
 
 export class JetStreamPuller<T> implements Puller<T> {
-  private looking: Look<T> | undefined;
   private readonly inbox: string;
-  private readonly lookSubscription: Subscription;
+  private readonly subscriptions: readonly Subscription[];
+  private readonly unwatch: () => void;
+  private looking: Look<T> | undefined;
+  private readonly claims = new Map<Class, Claim>();
   /** L1. */
-  private held: { readonly delivery: Delivery<T>; readonly timer: NodeJS.Timeout }[] = [];
-  /** The last parked pull being taken back. */
-  private takenBack: Promise<void> = Promise.resolve();
+  private readonly held = new Map<Delivery<T>, NodeJS.Timeout>();
   private last: Promise<unknown> = Promise.resolve();
   private next = 0;
   private pauseMs = 0;
   private closed = false;
+  /** Nobody is going to pull soon: what comes is handed on at once. */
+  private resting = false;
   private abortCurrent: () => void = () => undefined;
+  /** Called when a claim was served or ended. */
+  private stir: () => void = () => undefined;
 
   constructor(private readonly parts: PullerParts<T>) {
-    this.inbox = `${parts.link.inbox}.p${(pullers++).toString(36)}`;
-    this.lookSubscription = parts.link.nc.subscribe(`${this.inbox}.l.*`, {
-      callback: (error, msg) => {
-        if (!error) this.hearLook(msg);
-      },
+    const { link } = parts;
+    this.inbox = `${link.inbox}.p${(pullers++).toString(36)}`;
+    const listen = (kind: 'look' | 'claim', hear: (msg: Msg) => void): Subscription =>
+      link.nc.subscribe(`${this.inbox}.${kind}.*`, {
+        callback: (error, msg) => {
+          if (!error) hear(msg);
+        },
+      });
+    this.subscriptions = [listen('look', (msg) => this.hearLook(msg)), listen('claim', (msg) => this.hearClaim(msg))];
+    // A lost connection has lost what was asked on it.
+    this.unwatch = link.onChange((state) => {
+      if (state === 'connected') return;
+      this.looking?.end('trouble', 'the connection is lost');
+      for (const cls of [...this.claims.keys()]) this.endClaim(cls);
     });
   }
 
@@ -88,40 +119,45 @@ export class JetStreamPuller<T> implements Puller<T> {
     return run;
   }
 
+  /** Waits for its last claims to end (limits.pullClaimMs), so that none of their tasks is lost, and hands back what comes. */
   async close(): Promise<void> {
     if (this.closed) return;
     this.closed = true;
+    this.resting = true;
     this.abortCurrent();
     await this.last;
-    await this.takenBack;
-    await within(this.lookSubscription.drain());
     this.handBack();
+    while (this.claims.size > 0) await new Promise<void>((stir) => (this.stir = stir));
+    this.unwatch();
+    await Promise.all(this.subscriptions.map((subscription) => within(subscription.drain())));
   }
 
   private async pullNow(max: number, signal: AbortSignal): Promise<readonly Delivery<T>[]> {
     if (max < 1) return [];
     if (this.pauseMs > 0) await sleep(this.pauseMs, undefined, { signal }).catch(() => undefined);
-    if (!this.parts.link.connected()) {
-      const there = await this.parts.link.whenConnected(this.parts.expiresMs, signal);
-      if (!there) return [];
-    }
-    await this.takenBack;
+    const { link, times } = this.parts;
+    if (!link.connected() && !(await link.whenConnected(times.expiresMs, signal))) return [];
+    this.resting = false;
     const got = this.takeHeld(max);
     for (const cls of classes) {
-      if (got.length >= max || signal.aborted) break;
-      const came = await this.look(cls, max - got.length);
-      if (came === 'trouble') break;
-      got.push(...came);
+      // With a claim out there is nothing to look for: a task would have come for it.
+      if (this.claims.has(cls) || signal.aborted) continue;
+      const room = max - got.length - this.claims.size;
+      const wanted = got.length === 0 ? Math.max(1, room) : room;
+      if (wanted < 1) break;
+      if (!(await this.look(cls, wanted, got))) break;
     }
-    if (got.length === 0 && this.pauseMs === 0 && !signal.aborted) got.push(...(await this.park(max, signal)));
+    if (got.length === 0 && this.pauseMs === 0 && !signal.aborted) got.push(...(await this.wait(max, signal)));
     if (!signal.aborted) return got;
+    this.resting = true;
     for (const delivery of got) delivery.nak(0);
     this.handBack();
     return [];
   }
 
-  private async look(cls: Class, max: number): Promise<readonly Delivery<T>[] | 'trouble'> {
-    const inbox = `${this.inbox}.l.${(this.next++).toString(36)}`;
+  /** Adds to `got` what is there now, up to `max`; false when the server did not answer as it should. */
+  private async look(cls: Class, max: number, got: Delivery<T>[]): Promise<boolean> {
+    const inbox = `${this.inbox}.look.${(this.next++).toString(36)}`;
     const came: Delivery<T>[] = [];
     const outcome = await new Promise<{ how: 'served' | 'empty' | 'trouble'; reason: string }>((resolve) => {
       const end = (how: 'served' | 'empty' | 'trouble', reason = ''): void => {
@@ -133,14 +169,15 @@ export class JetStreamPuller<T> implements Puller<T> {
       this.looking = { inbox, max, came, end };
       this.request(cls, { batch: max, no_wait: true }, inbox);
     });
+    got.push(...came);
     if (outcome.how !== 'trouble') {
       this.pauseMs = 0;
-      return came;
+      return true;
     }
     // When the server answers again, what it had been asked for comes first: then nothing of this look is under way any more.
     await within(this.parts.link.nc.flush());
     this.trouble(`${consumerName(this.parts.pool, cls)}: ${outcome.reason}`);
-    return came.length > 0 ? came : 'trouble';
+    return false;
   }
 
   private hearLook(msg: Msg): void {
@@ -149,7 +186,7 @@ export class JetStreamPuller<T> implements Puller<T> {
     if (ended === undefined) {
       const delivery = this.deliver(msg);
       if (!look) {
-        this.hold(delivery);
+        this.hold(delivery); // of a look whose time was over
         return;
       }
       look.came.push(delivery);
@@ -163,48 +200,56 @@ export class JetStreamPuller<T> implements Puller<T> {
     }
   }
 
-  /** Waits on all classes at once; resolves with what came in the turn of the first task. */
-  private async park(max: number, signal: AbortSignal): Promise<readonly Delivery<T>[]> {
-    const { link, expiresMs } = this.parts;
-    const inbox = `${this.inbox}.k${(this.next++).toString(36)}`;
-    const came: Delivery<T>[] = [];
-    let open: number = classes.length;
-    let returned = false;
-    let refused = '';
-    let wake: () => void = () => undefined;
-    const woken = new Promise<void>((resolve) => {
-      wake = resolve;
-    });
-    const subscription = link.nc.subscribe(`${inbox}.*`, {
-      callback: (error, msg) => {
-        if (error) return;
-        const ended = statusOf(msg);
-        if (ended === undefined) {
-          const delivery = this.deliver(msg);
-          if (returned || came.length >= max) this.hold(delivery);
-          else came.push(delivery);
-          wake();
-          return;
-        }
-        open -= 1;
-        if (ended.code !== 408 && ended.code !== 404) refused = `${ended.code} ${ended.words}`;
-        if (open === 0) wake();
-      },
-    });
-    const batch = Math.max(1, Math.floor(max / classes.length));
-    for (const cls of classes) this.request(cls, { batch, expires: nanos(expiresMs) }, `${inbox}.${cls}`);
-    const timer = setTimeout(wake, expiresMs + limits.pullGraceMs);
-    signal.addEventListener('abort', wake);
-    const unwatch = link.onChange(wake); // L2: a lost connection has lost the parked pulls
-    await woken;
-    returned = true;
+  /** Keeps a claim on every class until one is served; resolves with what came in that turn. */
+  private async wait(max: number, signal: AbortSignal): Promise<readonly Delivery<T>[]> {
+    const giveUpAt = Date.now() + this.parts.times.expiresMs;
+    const stir = (): void => {
+      this.stir();
+    };
+    signal.addEventListener('abort', stir);
+    const timer = setTimeout(stir, this.parts.times.expiresMs);
+    while (this.held.size === 0 && this.pauseMs === 0 && !signal.aborted && Date.now() < giveUpAt) {
+      const stirred = new Promise<void>((resolve) => (this.stir = resolve));
+      for (const cls of classes) if (!this.claims.has(cls)) this.claim(cls);
+      await stirred;
+      if (!this.parts.link.connected()) break;
+    }
     clearTimeout(timer);
-    signal.removeEventListener('abort', wake);
-    unwatch();
-    this.takenBack = within(subscription.drain());
-    if (came.length === 0 && refused !== '') this.trouble(refused);
-    if (signal.aborted) await this.takenBack;
-    return came;
+    signal.removeEventListener('abort', stir);
+    return this.takeHeld(max);
+  }
+
+  private claim(cls: Class): void {
+    const { claimMs } = this.parts.times;
+    const inbox = `${this.inbox}.claim.${(this.next++).toString(36)}`;
+    const timer = setTimeout(() => {
+      this.endClaim(cls);
+      this.trouble(`${consumerName(this.parts.pool, cls)}: a claim was never answered`);
+    }, claimMs + limits.pullGraceMs);
+    this.claims.set(cls, { inbox, timer });
+    this.request(cls, { batch: 1, expires: nanos(claimMs) }, inbox);
+  }
+
+  private hearClaim(msg: Msg): void {
+    const ended = statusOf(msg);
+    if (ended === undefined) {
+      const delivery = this.deliver(msg);
+      this.hold(delivery);
+      this.endClaim(delivery.class);
+      return;
+    }
+    const cls = classes.find((one) => this.claims.get(one)?.inbox === msg.subject);
+    if (cls === undefined) return; // served, or given up
+    if (ended.code !== 408 && ended.code !== 404) {
+      this.trouble(`${consumerName(this.parts.pool, cls)}: ${ended.code} ${ended.words}`);
+    }
+    this.endClaim(cls);
+  }
+
+  private endClaim(cls: Class): void {
+    clearTimeout(this.claims.get(cls)?.timer);
+    this.claims.delete(cls);
+    this.stir();
   }
 
   private request(cls: Class, body: object, reply: string): void {
@@ -222,24 +267,29 @@ export class JetStreamPuller<T> implements Puller<T> {
   }
 
   private hold(delivery: Delivery<T>): void {
-    const timer = setTimeout(() => {
-      this.held = this.held.filter((one) => one.delivery !== delivery);
+    if (this.resting) {
       delivery.nak(0);
-    }, limits.pullHeldMs);
-    this.held.push({ delivery, timer });
+      return;
+    }
+    const timer = setTimeout(() => {
+      this.held.delete(delivery);
+      delivery.nak(0);
+    }, this.parts.times.heldMs);
+    this.held.set(delivery, timer);
   }
 
   private takeHeld(max: number): Delivery<T>[] {
-    const order = (cls: Class): number => classes.indexOf(cls);
-    this.held.sort((a, b) => order(a.delivery.class) - order(b.delivery.class));
-    return this.held.splice(0, max).map(({ delivery, timer }) => {
-      clearTimeout(timer);
-      return delivery;
-    });
+    const urgency = (delivery: Delivery<T>): number => classes.indexOf(delivery.class);
+    const taken = [...this.held.keys()].sort((a, b) => urgency(a) - urgency(b)).slice(0, max);
+    for (const delivery of taken) {
+      clearTimeout(this.held.get(delivery));
+      this.held.delete(delivery);
+    }
+    return taken;
   }
 
   private handBack(): void {
-    for (const delivery of this.takeHeld(this.held.length)) delivery.nak(0);
+    for (const delivery of this.takeHeld(this.held.size)) delivery.nak(0);
   }
 
   private trouble(reason: string): void {
@@ -248,7 +298,7 @@ export class JetStreamPuller<T> implements Puller<T> {
   }
 }
 
-/** A message without payload is the server speaking of the pull: a task is never empty. */
+/** A message without payload is the server speaking of the request: a task is never empty. */
 function statusOf(msg: Msg): { code: number; words: string } | undefined {
   if (msg.data.length > 0) return undefined;
   const { headers } = msg;

@@ -65,6 +65,8 @@ export function wantedStreams(sizing: Sizing): readonly StreamWanted[] {
     num_replicas: sizing.replicas,
     max_bytes: Math.floor(sizing.storageBytesMax * shares[name]),
   });
+  /** Not above max_age: the server refuses that. */
+  const duplicates = (maxAgeMs: number): number => nanos(Math.min(limits.duplicateWindowMs, maxAgeMs));
   const writeOnce = {
     retention: RetentionPolicy.Limits,
     max_msgs_per_subject: 1,
@@ -72,13 +74,14 @@ export function wantedStreams(sizing: Sizing): readonly StreamWanted[] {
     discard_new_per_subject: true,
     allow_direct: true,
     max_age: nanos(retention.ledgerMs),
+    duplicate_window: duplicates(retention.ledgerMs),
   };
   const workQueue = {
     retention: RetentionPolicy.Workqueue,
     discard: DiscardPolicy.New,
     max_msgs: limits.workMessagesMax,
     max_age: nanos(retention.workMs),
-    duplicate_window: nanos(limits.duplicateWindowMs),
+    duplicate_window: duplicates(retention.workMs),
   };
   /** The settings that @nats-io/kv gives a bucket with history 1. */
   const bucket = {
@@ -113,6 +116,7 @@ export function wantedStreams(sizing: Sizing): readonly StreamWanted[] {
       discard: DiscardPolicy.Old,
       allow_direct: true,
       max_age: nanos(retention.deadMs),
+      duplicate_window: duplicates(retention.deadMs),
     },
     {
       ...base('OBJ_GRM_BLOBS'),
@@ -123,6 +127,7 @@ export function wantedStreams(sizing: Sizing): readonly StreamWanted[] {
       allow_direct: true,
       // Twice the ledger's: a blob is shared by requests of the same content and renewed after one ledger life.
       max_age: nanos(retention.ledgerMs * 2),
+      duplicate_window: duplicates(retention.ledgerMs * 2),
     },
     { ...base('KV_GRM_TEMPLATES'), subjects: ['$KV.GRM_TEMPLATES.>'], ...bucket },
     {
@@ -130,8 +135,7 @@ export function wantedStreams(sizing: Sizing): readonly StreamWanted[] {
       subjects: ['$KV.GRM_CLUSTER.>'],
       ...bucket,
       max_age: nanos(retention.leaseMs),
-      // Not above max_age: the server refuses that.
-      duplicate_window: nanos(Math.min(retention.leaseMs, limits.duplicateWindowMs)),
+      duplicate_window: duplicates(retention.leaseMs),
     },
   ];
 }

@@ -3,14 +3,13 @@
 
 import type { MetaTask, Shard, Stage } from '../work/shard.js';
 import { classes } from '../grm/query.js';
-import { limits } from '../limits.js';
 import { consumersOf, purge } from './api.js';
 import { decodeMetaTask, decodeShard, encodeMetaTask, encodeShard } from './codec.js';
 import type { SendAck } from './delivery.js';
 import type { OnQueueEvent } from './events.js';
 import type { Link } from './link.js';
 import type { Publisher } from './publisher.js';
-import { JetStreamPuller } from './puller.js';
+import { JetStreamPuller, type PullTimes } from './puller.js';
 import type { Published, Puller, QueueDepth, WorkQueue } from './queue.js';
 import { messageIdHeader, type Requests } from './requests.js';
 import { filters, subjects, token, workStream } from './subjects.js';
@@ -21,8 +20,7 @@ export interface WorkParts {
   readonly publisher: Publisher;
   readonly sendAck: SendAck;
   readonly onEvent: OnQueueEvent;
-  /** Default limits.pullExpiresMs. */
-  readonly pullExpiresMs?: number;
+  readonly pullTimes: PullTimes;
 }
 
 export class JetStreamWork implements WorkQueue {
@@ -89,16 +87,8 @@ export class JetStreamWork implements WorkQueue {
   }
 
   private puller<T>(stage: Stage, pool: string, decode: (bytes: Uint8Array) => T): Puller<T> {
-    const { link, sendAck, onEvent, pullExpiresMs: expiresMs = limits.pullExpiresMs } = this.parts;
-    const puller = new JetStreamPuller<T>({
-      link,
-      sendAck,
-      onEvent,
-      stream: workStream[stage],
-      pool,
-      decode,
-      expiresMs,
-    });
+    const { link, sendAck, onEvent, pullTimes: times } = this.parts;
+    const puller = new JetStreamPuller<T>({ link, sendAck, onEvent, stream: workStream[stage], pool, decode, times });
     const tracked: Puller<T> = {
       pull: (max, signal) => puller.pull(max, signal),
       close: async () => {

@@ -26,7 +26,7 @@ queueContract('JetStream on a real nats-server', async () => {
         retention: { leaseMs },
         own: name === 'a',
         ackWaitMs,
-        pullExpiresMs: 300,
+        pullTimes: { expiresMs: 300, claimMs: 100, heldMs: 200 },
         settleMs: 0,
       }),
     async [Symbol.asyncDispose]() {

@@ -344,7 +344,7 @@ export function queueContract(what: string, makeWorld: () => Promise<QueueWorld>
         await a.work.putShards(pool, 'e1', [aShard(id, 0)]);
         const other = await b.work.pullShards(pool);
         const [delivery] = await pullAll(other, 1);
-        expect(delivery).toMatchObject({ requestId: id, deliveries: 1 });
+        expect(delivery?.requestId).toBe(id);
         delivery?.ack();
         await puller.close();
         await other.close();
