@@ -83,17 +83,20 @@ function plain(value: unknown, options: RedactOptions, depth: number, above: Rea
   if (ArrayBuffer.isView(value)) return `[${value.byteLength} bytes]`;
   if (value instanceof Set) return list([...value], options, depth, inside);
   if (Array.isArray(value)) return list(value, options, depth, inside);
-  if (value instanceof Map)
-    return fields(
-      [...value].map(([k, v]) => [String(k), v]),
-      options,
-      depth,
-      inside,
-    );
-  if ('toJSON' in value && typeof value.toJSON === 'function') {
-    return plain((value as { toJSON(): unknown }).toJSON(), options, depth + 1, inside);
+  if (value instanceof Map) return fields([...value].map(named), options, depth, inside);
+  try {
+    if ('toJSON' in value && typeof value.toJSON === 'function') {
+      return plain((value as { toJSON(): unknown }).toJSON(), options, depth + 1, inside);
+    }
+    return fields(Object.entries(value), options, depth, inside);
+  } catch {
+    // A getter or a toJSON of somebody else's: a log line must not fail for it.
+    return '[unreadable]';
   }
-  return fields(Object.entries(value), options, depth, inside);
+}
+
+function named([key, value]: [unknown, unknown]): [string, unknown] {
+  return [typeof key === 'object' && key !== null ? '[object]' : String(key), value];
 }
 
 function list(values: readonly unknown[], options: RedactOptions, depth: number, above: ReadonlySet<object>): unknown {
