@@ -26,6 +26,8 @@ export interface JanitorParts {
   readonly consumers: readonly ConsumerWanted[];
   /** J1: more than twice the consumers' ack_wait. */
   readonly settleMs: number;
+  /** J3: kept besides what is open. */
+  readonly trimMarginMs: number;
   readonly onEvent: OnQueueEvent;
 }
 
@@ -43,8 +45,6 @@ interface Suspicion {
 const ledgerStreams = ['GRM_REQ', 'GRM_RES', 'GRM_FIN'] as const;
 /** Trimming starts above the first share of max_bytes and aims at the second. */
 const pressure = { above: 0.7, aim: 0.5 } as const;
-/** Kept besides what is open, against clocks and what is being stored now. */
-const trimMarginMs = 10_000;
 const encoder = new TextEncoder();
 
 export class Janitor {
@@ -170,7 +170,7 @@ export class Janitor {
     const pressed = infos.filter(([, { bytesMax, state }]) => state.bytes > bytesMax * pressure.above);
     if (pressed.length === 0) return;
     const skewMs = await this.parts.clock.skewMs();
-    const keepFromMs = Math.min(oldestOpenAtMs, Date.now()) + skewMs - trimMarginMs;
+    const keepFromMs = Math.min(oldestOpenAtMs, Date.now()) + skewMs - this.parts.trimMarginMs;
     for (const [name, info] of pressed) {
       const upToMs = Math.min(keepFromMs, await this.aimMs(name, info));
       const streams = name === 'GRM_FIN' ? (['GRM_REQ', 'GRM_FIN'] as const) : ([name] as const);

@@ -36,6 +36,8 @@ export interface QueueOptions extends LinkOptions {
   readonly pullTimes?: PullTimes;
   /** How long the janitor looks at a suspicious queue before it acts; default a little more than twice ackWaitMs. */
   readonly settleMs?: number;
+  /** Kept by the janitor's trimming besides what is open; default 10 s, against clocks and what is being stored now. */
+  readonly trimMarginMs?: number;
   /** Default limits.topologyWaitMs. */
   readonly topologyWaitMs?: number;
   readonly onEvent?: OnQueueEvent;
@@ -98,6 +100,7 @@ async function assemble(link: Link, options: QueueOptions, onEvent: OnQueueEvent
     clock,
     consumers,
     settleMs: options.settleMs ?? ackWaitMs * 2 + limits.workingEveryMs,
+    trimMarginMs: options.trimMarginMs ?? 10_000,
     onEvent,
   });
 

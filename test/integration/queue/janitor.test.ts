@@ -1,0 +1,198 @@
+// The janitor: what a killed server leaves behind goes away, and nothing else does.
+
+import { jetstreamManager, type JetStreamManager } from '@nats-io/jetstream';
+import { connect } from '@nats-io/transport-node';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { expect, test } from 'vitest';
+import type { QueueEvent } from '../../../src/queue/events.js';
+import { openQueue } from '../../../src/queue/jetstream.js';
+import type { QueueSystem, Swept } from '../../../src/queue/queue.js';
+import { startNats, type NatsServer } from '../../support/nats.js';
+import { queueOptions } from '../../support/queue-options.js';
+import { aRecord, aSample, aShard, aVerdict, freshId } from '../../support/work-values.js';
+
+const nobody: ReadonlySet<string> = new Set();
+
+/** The server's own view, over a connection of its own. */
+async function view(nats: NatsServer): Promise<{ jsm: JetStreamManager } & AsyncDisposable> {
+  const nc = await connect({ servers: nats.url, maxReconnectAttempts: -1, reconnectTimeWait: 50 });
+  return { jsm: await jetstreamManager(nc), [Symbol.asyncDispose]: () => nc.close() };
+}
+
+async function emptied(jsm: JetStreamManager): Promise<boolean> {
+  const { state } = await jsm.streams.info('GRM_WORK');
+  const { num_pending: waiting, num_ack_pending: pending } = await jsm.consumers.info('GRM_WORK', 'grm-rl');
+  return state.messages === 0 && waiting === 0 && pending === 0;
+}
+
+/** A worker as the real ones are: looks into the ledger first, stores once, acks. */
+function work(queue: QueueSystem): { drawn(): number; stop(): Promise<void> } {
+  const stop = new AbortController();
+  let drawn = 0;
+  const running = (async () => {
+    const puller = await queue.work.pullShards('grm');
+    const inHand = new Set<Promise<void>>();
+    while (!stop.signal.aborted) {
+      for (const delivery of await puller.pull(64, stop.signal)) {
+        const done = (async () => {
+          const { requestId, shard } = delivery.task!;
+          if (!(await queue.ledger.samples(requestId, [shard])).has(shard)) {
+            drawn += 1;
+            await queue.ledger.putSample(requestId, aSample(shard));
+          }
+          delivery.ack();
+        })().finally(() => inHand.delete(done));
+        inHand.add(done);
+      }
+    }
+    await Promise.all(inHand);
+    await puller.close();
+  })();
+  return {
+    drawn: () => drawn,
+    async stop() {
+      stop.abort();
+      await running;
+    },
+  };
+}
+
+/** Shards put and done while the server is killed again and again; resolves to how many there were, all of them in the ledger. */
+async function loadUnderKills(nats: NatsServer, queue: QueueSystem, id: string, kills: number): Promise<number> {
+  let put = 0;
+  let loading = true;
+  const load = (async () => {
+    while (loading) {
+      const shards = Array.from({ length: 20 }, (_, i) => aShard(id, put + i));
+      put += shards.length;
+      expect(await queue.work.putShards('grm', 'e', shards)).toEqual({ kind: 'stored' });
+    }
+  })();
+  for (let kill = 0; kill < kills; kill += 1) {
+    await sleep(250);
+    await nats.kill();
+    await nats.restart();
+    while (!queue.connected()) await sleep(5);
+  }
+  loading = false;
+  await load;
+  const indexes = Array.from({ length: put }, (_, i) => i);
+  for (let i = 0; i < 500 && (await queue.ledger.samples(id, indexes)).size < put; i += 1) await sleep(20);
+  expect((await queue.ledger.samples(id, indexes)).size).toBe(put); // nothing is lost
+  return put;
+}
+
+test('J1 (P1): after three kill -9 under load the work queue ends empty, and nothing was drawn for an orphan', async () => {
+  await using nats = await startNats();
+  await using server = await view(nats);
+  const queue = await openQueue(queueOptions(nats, { settleMs: 300 }));
+  const worker = await openQueue(queueOptions(nats, { own: false }));
+  const working = work(worker);
+  await loadUnderKills(nats, queue, freshId(), 3);
+  const drawn = working.drawn();
+  const left = (await server.jsm.streams.info('GRM_WORK')).state.messages;
+  const swept: Swept[] = [];
+  for (let i = 0; i < 200 && !(await emptied(server.jsm)); i += 1) {
+    swept.push(...(await queue.sweep({ busy: nobody, oldestOpenAtMs: Date.now() })));
+    await sleep(50);
+  }
+  expect(await emptied(server.jsm)).toBe(true);
+  expect(working.drawn()).toBe(drawn);
+  if (left > 0) expect(swept.length).toBeGreaterThan(0);
+  expect(await queue.sweep({ busy: nobody, oldestOpenAtMs: Date.now() })).toEqual([]);
+  await working.stop();
+  await queue.close();
+  await worker.close();
+});
+
+test('J2: while other tasks wait, orphans at or below the ack floor go and the waiting ones stay', async () => {
+  await using nats = await startNats();
+  await using server = await view(nats);
+  const queue = await openQueue(queueOptions(nats));
+  const worker = await openQueue(queueOptions(nats, { own: false }));
+  const working = work(worker);
+  await loadUnderKills(nats, queue, freshId(), 2);
+  await working.stop();
+  await sleep(100);
+  const waiting = freshId();
+  await queue.work.putShards(
+    'grm',
+    'e',
+    Array.from({ length: 30 }, (_, i) => aShard(waiting, i)),
+  );
+  const held = async () => (await server.jsm.streams.info('GRM_WORK')).state.messages;
+  const before = await held();
+  const swept: Swept[] = [];
+  for (let i = 0; i < 3; i += 1) swept.push(...(await queue.sweep({ busy: nobody, oldestOpenAtMs: Date.now() })));
+  const gone = swept.reduce((sum, row) => sum + row.orphans, 0);
+  expect(await held()).toBe(30);
+  expect(gone).toBe(before - 30); // a couple of hundred on nats-server 2.9.10, in every run so far
+  const puller = await queue.work.pullShards('grm');
+  const units = new Set<number>();
+  for (let i = 0; i < 20 && units.size < 30; i += 1) {
+    for (const delivery of await puller.pull(30, new AbortController().signal)) {
+      if (delivery.requestId === waiting) units.add(delivery.task!.shard);
+      delivery.ack();
+    }
+  }
+  expect(units.size).toBe(30);
+  await puller.close();
+  await queue.close();
+  await worker.close();
+});
+
+test('J1: while a live node works on a request, or tasks wait, the consumer is left alone', async () => {
+  await using nats = await startNats();
+  await using server = await view(nats);
+  const queue = await openQueue(queueOptions(nats, { ackWaitMs: 30_000, settleMs: 0 }));
+  const created = async () => (await server.jsm.consumers.info('GRM_WORK', 'grm-rl')).created;
+  const before = await created();
+  const id = freshId();
+  await queue.work.putShards('grm', 'e', [aShard(id, 0)]);
+  await queue.sweep({ busy: nobody, oldestOpenAtMs: Date.now() }); // it waits: not an orphan
+  const puller = await queue.work.pullShards('grm');
+  const [delivery] = await puller.pull(1, new AbortController().signal);
+  await queue.sweep({ busy: new Set([id]), oldestOpenAtMs: Date.now() });
+  expect(await created()).toBe(before);
+  delivery?.ack();
+  await puller.close();
+  await queue.close();
+});
+
+test('J3 (P4): under storage pressure old finished requests go, open ones and their neighbours in time stay', async () => {
+  await using nats = await startNats();
+  const events: QueueEvent[] = [];
+  const queue = await openQueue(
+    queueOptions(nats, {
+      storageBytesMax: 4 * 1024 * 1024,
+      onEvent: (event) => void events.push(event),
+      trimMarginMs: 0,
+    }),
+  );
+  const filler = 'x'.repeat(20_000);
+  const done: string[] = [];
+  const finish = async (): Promise<void> => {
+    const id = freshId('done');
+    await queue.ledger.accept(aRecord(id));
+    await queue.ledger.putSample(id, aSample(0, { text: filler }));
+    await queue.ledger.putVerdict(aVerdict(id, { samples: [{ sample: aSample(0, { text: filler }), kept: 'kept' }] }));
+    done.push(id);
+  };
+  for (let i = 0; i < 20; i += 1) await finish();
+  await sleep(20);
+  const openedAtMs = Date.now();
+  const open = freshId('open');
+  await queue.ledger.accept(aRecord(open, { acceptedAtMs: openedAtMs }));
+  await queue.ledger.putSample(open, aSample(0));
+  for (let i = 0; i < 18; i += 1) await finish();
+  await queue.sweep({ busy: new Set([open]), oldestOpenAtMs: openedAtMs });
+  expect(events.filter(({ kind }) => kind === 'trimmed').length).toBeGreaterThan(0);
+  expect((await queue.ledger.record(open))?.requestId).toBe(open);
+  expect((await queue.ledger.samples(open, [0])).size).toBe(1);
+  expect(await queue.ledger.verdict(done[0]!)).toBeUndefined();
+  expect(await queue.ledger.verdict(done.at(-1)!)).toBeDefined();
+  const unfinished: string[] = [];
+  for await (const record of queue.ledger.unfinished()) unfinished.push(record.requestId);
+  expect(unfinished).toEqual([open]); // a trimmed verdict does not make its request look unfinished
+  await queue.close();
+});
