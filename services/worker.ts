@@ -148,9 +148,10 @@ export async function openWorker<T, R extends Running>(host: Host, parts: Worker
     log: host.log,
     closeMs: parts.drainGraceMs + 15_000,
     async close() {
-      events.emit('node.drain', { node: node.id, phase: 'started', running: credit.taken });
+      // The lease says so first, so that coordinators stop counting on this worker.
+      const drained = node.drain();
       await running.drain(parts.drainGraceMs);
-      events.emit('node.drain', { node: node.id, phase: 'finished', running: credit.taken });
+      await drained;
       unhear();
       unlisten();
       await node.close();

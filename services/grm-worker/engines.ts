@@ -111,7 +111,9 @@ function managedSpec(
     env,
     events,
   };
-  return { ...base, name, gpus, start: (signal) => openManagedEngine(options, signal) };
+  // The engine's own limit tells what was waited for; the actor's only catches an engine that ignores it.
+  const startTimeoutMs = readyTimeoutMs + 60_000;
+  return { ...base, name, gpus, startTimeoutMs, start: (signal) => openManagedEngine(options, signal) };
 }
 
 async function startLlama(
