@@ -181,7 +181,13 @@ export function fromText(shape: Shape, text: string): unknown {
       const candidates = [text, json, parts(text).map((part) => parsed(part) ?? part)];
       const fits = candidates.find((candidate) => shape.schema.safeParse(candidate).success);
       if (fits !== undefined) return fits;
-      const wrongType = shape.schema.safeParse(text).error?.issues.some((issue) => issue.code === 'invalid_type');
+      const wrongType = shape.schema
+        .safeParse(text)
+        .error?.issues.some(
+          (issue) =>
+            issue.code === 'invalid_type' ||
+            (issue.code === 'invalid_value' && issue.values.some((value) => typeof value !== 'string')),
+        );
       return wrongType && json !== undefined ? json : text;
     }
   }

@@ -138,11 +138,12 @@ export function readEnvironment(env: Readonly<Record<string, string | undefined>
 export function readFlags(flags: Flags): Read {
   const assignments: Assignment[] = [];
   const problems: Problem[] = [];
-  for (const set of flags.set ?? []) {
+  for (const [index, set] of (flags.set ?? []).entries()) {
     const at = set.indexOf('=');
     if (at <= 0) {
-      const source: Source = { kind: 'flag', flag: '--set' };
-      problems.push({ key: '', source, message: `"${at < 0 ? set.slice(0, 80) : ''}" must be section.key=value` });
+      // Not repeated: it may be a misspelt secret.
+      const source: Source = { kind: 'flag', flag: `--set (number ${index + 1})` };
+      problems.push({ key: '', source, message: 'must be section.key=value' });
       continue;
     }
     const key = set.slice(0, at).trim();
