@@ -3,8 +3,9 @@
 //   node dist/bench/llama-sharing.js MODEL.gguf [tokens per sample]
 //
 // One request of 8 samples at a time, a prompt of about 400 tokens that the engine has not seen, then the same prompt again (warm).
-// It does not measure: several requests at once, long contexts, GPUs, or the worker around the engine.
+// On a busy machine trust the child's CPU seconds (Linux), not the rates. It does not measure: several requests at once, long contexts, GPUs, or the worker around the engine.
 
+import { readFileSync } from 'node:fs';
 import { openLlamaEngine, type LlamaEngine } from '../src/engine/llama.js';
 import type { LlamaSharing } from '../src/engine/llama-protocol.js';
 
@@ -12,6 +13,8 @@ const SAMPLES = 8;
 
 interface Run {
   readonly seconds: number;
+  /** Of the child; NaN where there is no /proc. */
+  readonly cpuSeconds: number;
   readonly promptTokens: number;
   readonly cachedTokens: number;
   readonly completionTokens: number;
@@ -19,6 +22,7 @@ interface Run {
 
 async function draw(engine: LlamaEngine, prompt: string, maxTokens: number): Promise<Run> {
   const startMs = performance.now();
+  const startCpu = cpuSeconds(engine.pid);
   const sum = { promptTokens: 0, cachedTokens: 0, completionTokens: 0 };
   await engine.draw(
     {
@@ -39,7 +43,19 @@ async function draw(engine: LlamaEngine, prompt: string, maxTokens: number): Pro
     },
     new AbortController().signal,
   );
-  return { seconds: (performance.now() - startMs) / 1000, ...sum };
+  return { seconds: (performance.now() - startMs) / 1000, cpuSeconds: cpuSeconds(engine.pid) - startCpu, ...sum };
+}
+
+/** User and system time, in clock ticks of 10 ms: fields 14 and 15 of /proc/PID/stat, counted after the name in brackets. */
+function cpuSeconds(pid: number | undefined): number {
+  try {
+    const fields = readFileSync(`/proc/${pid ?? 0}/stat`, 'utf8')
+      .split(') ')[1]!
+      .split(' ');
+    return (Number(fields[11]) + Number(fields[12])) / 100;
+  } catch {
+    return Number.NaN;
+  }
 }
 
 function promptOf(nonce: number): string {
@@ -56,13 +72,13 @@ function line(sharing: LlamaSharing, slots: number, state: string, run: Run): st
     rate(SAMPLES),
     rate(run.completionTokens),
   ];
-  return `${cells.join('  ')}  ${String(run.promptTokens / SAMPLES).padStart(6)}  ${String(run.cachedTokens).padStart(7)}  ${run.seconds.toFixed(1)}`;
+  return `${cells.join('  ')}  ${String(run.promptTokens / SAMPLES).padStart(6)}  ${String(run.cachedTokens).padStart(7)}  ${run.seconds.toFixed(1).padStart(7)}  ${run.cpuSeconds.toFixed(1)}`;
 }
 
 const [model, tokens] = process.argv.slice(2);
 if (model === undefined) throw new Error('usage: node dist/bench/llama-sharing.js MODEL.gguf [tokens per sample]');
 const maxTokens = Number(tokens ?? 64);
-console.log('share  sequences  state  samples/s  tokens/s  prompt  cached  seconds');
+console.log('share  sequences  state  samples/s  tokens/s  prompt  cached  seconds  CPU s');
 for (const slots of [1, 4, 8]) {
   for (const sharing of ['none', 'copy', 'file'] as const) {
     const engine = await openLlamaEngine({ name: 'bench', model, slots, contextTokens: 1024, sharing });

@@ -1,7 +1,7 @@
 // Fork: give one sequence the evaluated state of another, so that a prompt is evaluated once for all its samples.
 //
 // The library copies states inside one context for its own use, by a method that its types do not show (the version is pinned, its
-// presence is checked). Without it the public way is taken: the state goes through a file. Measured in docs and by bench/llama-sharing.
+// presence is checked). Without it the public way is taken: the state goes through a file. What it gives: bench/llama-sharing.
 
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';

@@ -1,7 +1,7 @@
 // Grammars that hold an answer to the project's format (method.md section 2): criteria, analysis, scores, and a box with them.
 //
 // An aid for small models that would never reach a box. Characters are bounded so that the box is reached in time: with about four
-// characters a token the whole takes some 500 tokens. What is inside the box stays the model's own choice.
+// characters a token the whole takes some 350 tokens, the length of a real critique; digits and symbols take more. What is inside the box stays the model's own choice.
 
 import type { LlamaGrammarOption } from './llama-protocol.js';
 
@@ -10,7 +10,7 @@ interface CharsMax {
   readonly analysis: number;
 }
 
-const CHARS_MAX: CharsMax = { criteria: 600, analysis: 1200 };
+const CHARS_MAX: CharsMax = { criteria: 400, analysis: 1000 };
 /** Scores when the number of responses is not told. */
 const SCORES_MAX = 16;
 
