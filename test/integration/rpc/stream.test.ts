@@ -177,14 +177,14 @@ describe('ScoreStream', () => {
     coordinator.hold();
     const talk = Talk.listening();
     const big = 'x'.repeat(8_000_000);
-    for (let at = 0; at < 12; at++) talk.say(`${at}`, requestFor([big]));
+    for (let at = 0; at < 10; at++) talk.say(`${at}`, requestFor([big]));
     await until(() => coordinator.calls.length === 9);
-    await new Promise((resolve) => setTimeout(resolve, 100));
+    await new Promise((resolve) => setTimeout(resolve, 200));
     expect(coordinator.calls).toHaveLength(9);
     for (const call of coordinator.calls) call.verdict();
-    await until(() => coordinator.calls.length === 12);
+    await until(() => coordinator.calls.length === 10);
     for (const call of coordinator.calls) call.verdict();
-    await until(() => talk.answers.length === 12);
+    await until(() => talk.answers.length === 10);
     talk.stream.cancel();
   });
 
@@ -192,7 +192,7 @@ describe('ScoreStream', () => {
     const critique = 'x'.repeat(20_000);
     coordinator.script = (input) => ({ kind: 'verdict', verdict: verdictFor(input, critique) });
     const talk = Talk.deaf();
-    const asked = 3_000;
+    const asked = 900;
     for (let at = 0; at < asked; at++) talk.say(`${at}`, requestFor([`${at}`]));
     talk.stream.end();
     let before = -1;

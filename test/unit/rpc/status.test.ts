@@ -1,11 +1,11 @@
-import { Metadata, status as codes, type ServiceError } from '@grpc/grpc-js';
+import { Metadata, status as codes } from '@grpc/grpc-js';
 import { describe, expect, it } from 'vitest';
 import { fault, faults, FaultError, type Fault, type FaultKind } from '../../../src/fault.js';
 import { limits } from '../../../src/limits.js';
 import { faultOf, faultOfError, statusMessageOf, statusOf } from '../../../src/rpc/status.js';
 
 /** What a client is given when a call ends with this status. */
-function thrown(code: number, details: string, metadata = new Metadata()): ServiceError {
+function thrown(code: number, details: string, metadata = new Metadata()): Error {
   return Object.assign(new Error(`${code} ${details}`), { code, details, metadata });
 }
 
