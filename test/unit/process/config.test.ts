@@ -390,7 +390,7 @@ describe('hostile input', () => {
         writeFileSync(path, text);
         expect(['ok', 'problems']).toContain(resolveConfig({ file: path, env: {} }).kind);
       }),
-      { numRuns: 300 },
+      { numRuns: 150 },
     );
   });
 
