@@ -13,7 +13,7 @@ import { Janitor } from './janitor.js';
 import { JetStreamLedger } from './ledger.js';
 import { openLink, type Link, type LinkOptions } from './link.js';
 import { Publisher } from './publisher.js';
-import { pullTimes, type PullTimes } from './puller.js';
+import { pullTimesFor, type PullTimes } from './puller.js';
 import type { QueueSystem } from './queue.js';
 import { Requests } from './requests.js';
 import { wantedConsumers, wantedStreams, type Pools, type Retention } from './streams.js';
@@ -91,7 +91,7 @@ async function assemble(link: Link, options: QueueOptions, onEvent: OnQueueEvent
     publisher,
     sendAck: ackSender(link),
     onEvent,
-    pullTimes: options.pullTimes ?? pullTimes,
+    pullTimes: options.pullTimes ?? pullTimesFor(ackWaitMs),
   });
   const janitor = new Janitor({
     link,
@@ -99,7 +99,7 @@ async function assemble(link: Link, options: QueueOptions, onEvent: OnQueueEvent
     jsm,
     clock,
     consumers,
-    settleMs: options.settleMs ?? ackWaitMs * 2 + limits.workingEveryMs,
+    settleMs: options.settleMs ?? (ackWaitMs * 7) / 3,
     trimMarginMs: options.trimMarginMs ?? 10_000,
     onEvent,
   });

@@ -37,11 +37,14 @@ export interface PullTimes {
   readonly heldMs: number;
 }
 
-export const pullTimes: PullTimes = {
-  expiresMs: limits.pullExpiresMs,
-  claimMs: limits.pullClaimMs,
-  heldMs: limits.pullHeldMs,
-};
+/** A task that is held is not renewed: it may wait a sixth of the ack wait, so that whoever takes it can still lose a renewal. */
+export function pullTimesFor(ackWaitMs: number): PullTimes {
+  return {
+    expiresMs: limits.pullExpiresMs,
+    claimMs: limits.pullClaimMs,
+    heldMs: Math.min(limits.pullHeldMs, ackWaitMs / 6),
+  };
+}
 
 /**
  * One "what is there now" on one class; there is one at a time, because a task comes under its own subject and does not say which

@@ -3,7 +3,7 @@
 //
 //   Q1. The ledger is write-once: a sample, a meta reward or a verdict that is stored never changes, and the second writer is told `exists` (promise P2).
 //   Q2. A follower hears of a sample only after it is stored. It may miss one (then it reads the ledger) and may hear one twice.
-//   Q3. A delivery is given to somebody else when it is neither renewed nor settled for limits.ackWaitMs. An ack is not ownership: the ledger is.
+//   Q3. A delivery is given to somebody else when it is neither renewed nor settled for the ack wait (nats.ack_wait_ms). An ack is not ownership: the ledger is.
 //   Q4. Every method ends within a bound of limits.ts; when NATS does not answer in that time it throws FaultError(queue_unavailable).
 
 import type { Class } from '../grm/query.js';
@@ -79,7 +79,7 @@ export interface Delivery<T> {
   nak(delayMs: number): void;
   /** Removes it for good (after it was quarantined). */
   term(): void;
-  /** Renews it: call every limits.workingEveryMs. */
+  /** Renews it: call every third of the ack wait. */
   working(): void;
 }
 

@@ -1,0 +1,129 @@
+import fc from 'fast-check';
+import { describe, expect, test } from 'vitest';
+import type { Content } from '../../../src/grm/query.js';
+import {
+  decodeContent,
+  decodeDeadLetter,
+  decodeMetaResult,
+  decodeMetaTask,
+  decodeRecord,
+  decodeSample,
+  decodeShard,
+  decodeVerdict,
+  encodeContent,
+  encodeDeadLetter,
+  encodeMetaResult,
+  encodeMetaTask,
+  encodeRecord,
+  encodeSample,
+  encodeShard,
+  encodeVerdict,
+} from '../../../src/queue/codec.js';
+import {
+  aDeadLetter,
+  aMetaResult,
+  aMetaTask,
+  anInvalidSample,
+  aRecord,
+  aSample,
+  aShard,
+  aVerdict,
+  somePlan,
+} from '../../support/work-values.js';
+
+const text = fc.string({ unit: 'grapheme', maxLength: 300 });
+const contents: fc.Arbitrary<Content> = fc
+  .record({
+    messages: fc.array(fc.record({ role: fc.constantFrom('system', 'user', 'assistant', 'tool'), content: text }), {
+      minLength: 1,
+      maxLength: 4,
+    }),
+    responses: fc.array(text, { minLength: 1, maxLength: 16 }),
+    reference: fc.option(text, { nil: undefined }),
+    principles: fc.array(
+      fc
+        .record({ text, weightPercent: fc.option(fc.integer({ min: 1, max: 100 }), { nil: undefined }) })
+        .map(({ text: words, weightPercent }) => ({
+          text: words,
+          ...(weightPercent !== undefined && { weightPercent }),
+        })),
+      { maxLength: 3 },
+    ),
+  })
+  .map(({ reference, ...rest }) => ({ ...rest, ...(reference !== undefined && { reference }) }));
+
+describe('what is written reads back exactly', () => {
+  test('records, shards and meta tasks with any content, of any size of length prefix', () => {
+    fc.assert(
+      fc.property(contents, fc.nat(20_000), (content, padding) => {
+        const padded = { ...content, responses: [...content.responses, 'x'.repeat(padding)] };
+        const record = aRecord('r1', { content: padded });
+        const stored = decodeRecord(encodeRecord(record, { bytes: encodeContent(padded) }));
+        expect(stored.kind === 'whole' && stored.record).toEqual(record);
+        const shard = aShard('r1', 3, { content: padded });
+        expect(decodeShard(encodeShard(shard))).toEqual(shard);
+        const task = aMetaTask('r1', 3, { content: padded });
+        expect(decodeMetaTask(encodeMetaTask(task))).toEqual(task);
+        expect(decodeContent(encodeContent(padded))).toEqual(padded);
+      }),
+      { numRuns: 60 },
+    );
+  });
+
+  test('a record whose content stands in a blob, and one without kMeta', () => {
+    const { kMeta: _, ...plan } = somePlan;
+    const record = aRecord('r1', { plan });
+    const stored = decodeRecord(encodeRecord(record, { blob: 'b10b' }));
+    if (stored.kind !== 'blob') throw new Error('the content is elsewhere');
+    expect(stored.blob).toBe('b10b');
+    expect(stored.complete(record.content)).toEqual(record);
+  });
+
+  test('samples, meta results, verdicts, dead letters', () => {
+    for (const sample of [aSample(0), anInvalidSample(127)]) expect(decodeSample(encodeSample(sample))).toEqual(sample);
+    for (const reward of [0, -0.5, 1e-300, 12.25]) {
+      expect(decodeMetaResult(encodeMetaResult(aMetaResult('r', 1, reward)))).toEqual(aMetaResult('r', 1, reward));
+    }
+    const failed = { kind: 'failed', requestId: 'r', index: 1, failure: '', model: 'm', worker: 'w' } as const;
+    expect(decodeMetaResult(encodeMetaResult(failed))).toEqual(failed);
+    expect(decodeVerdict(encodeVerdict(aVerdict('r')))).toEqual(aVerdict('r'));
+    for (const stage of ['sample', 'meta'] as const) {
+      const letter = aDeadLetter('r', 7, { stage });
+      expect(decodeDeadLetter(encodeDeadLetter(letter))).toEqual(letter);
+    }
+  });
+
+  test('a shard and a meta task without content or sample', () => {
+    const { content: _, ...shard } = aShard('r1', 0);
+    expect(decodeShard(encodeShard(shard))).toEqual(shard);
+    const { content: __, sample: ___, ...task } = aMetaTask('r1', 0);
+    expect(decodeMetaTask(encodeMetaTask(task))).toEqual(task);
+  });
+});
+
+describe('what cannot be read is refused', () => {
+  const decoders = [decodeRecord, decodeShard, decodeMetaTask, decodeSample, decodeMetaResult, decodeDeadLetter];
+
+  test('any bytes either decode or throw; nothing hangs and nothing but an Error comes', () => {
+    fc.assert(
+      fc.property(fc.uint8Array({ maxLength: 200 }), fc.constantFrom(...decoders), (bytes, decode) => {
+        try {
+          decode(bytes);
+        } catch (error) {
+          expect(error).toBeInstanceOf(Error);
+        }
+      }),
+      { numRuns: 500 },
+    );
+  });
+
+  test('an empty shard, an empty record, an unknown class, an unknown stage', () => {
+    expect(() => decodeShard(new Uint8Array(0))).toThrow(RangeError);
+    expect(() => decodeMetaTask(new Uint8Array(0))).toThrow(RangeError);
+    expect(() => decodeRecord(new Uint8Array(0))).toThrow(RangeError);
+    expect(() => decodeDeadLetter(new Uint8Array(0))).toThrow(/stage/);
+    const shard = encodeShard(aShard('r', 0));
+    const unknownClass = new Uint8Array([...shard, (13 << 3) | 0, 99]);
+    expect(() => decodeShard(unknownClass)).toThrow(/class/);
+  });
+});

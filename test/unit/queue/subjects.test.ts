@@ -1,0 +1,44 @@
+import fc from 'fast-check';
+import { expect, test } from 'vitest';
+import { consumerName, filters, parseWorkSubject, subjects, token } from '../../../src/queue/subjects.js';
+
+test('subjects are spelled as the streams expect them', () => {
+  expect(subjects.request('r1')).toBe('grm.req.r1');
+  expect(subjects.sample('r1', 0)).toBe('grm.res.r1.0');
+  expect(subjects.meta('r1', 7)).toBe('grm.mres.r1.7');
+  expect(subjects.verdict('r1')).toBe('grm.fin.r1');
+  expect(subjects.shard('grm', 'rl', 'r1', 2)).toBe('grm.work.grm.rl.r1.2');
+  expect(subjects.metaTask('meta', 'batch', 'r1', 2)).toBe('grm.meta.meta.batch.r1.2');
+  expect(subjects.dead('r1', 'meta', 3)).toBe('grm.dead.r1.meta.3');
+  expect(subjects.out('r1')).toBe('grm.out.*.r1.*');
+  expect(filters.work('sample', 'grm', 'interactive')).toBe('grm.work.grm.interactive.*.*');
+  expect(filters.withdraw('meta', 'r1')).toBe('grm.meta.*.*.r1.*');
+  expect(consumerName('grm', 'rl')).toBe('grm-rl');
+});
+
+test('what was spelled is read back', () => {
+  expect(parseWorkSubject(subjects.shard('pool_1', 'batch', 'Re-q', 9))).toEqual({
+    pool: 'pool_1',
+    class: 'batch',
+    requestId: 'Re-q',
+  });
+  expect(parseWorkSubject('grm.work.x')).toBeUndefined();
+});
+
+test('no id can widen a subject: whatever passes is one token without wildcards', () => {
+  fc.assert(
+    fc.property(fc.string({ unit: 'binary', maxLength: 140 }), (id) => {
+      const safe = /^[A-Za-z0-9_-]+$/.test(id) && id.length <= 128;
+      try {
+        return token(id, 'id') === id && safe;
+      } catch (error) {
+        return error instanceof RangeError && !safe;
+      }
+    }),
+    { numRuns: 300 },
+  );
+  for (const id of ['', '.', '*', '>', 'a.b', 'a b', 'a\n', '$', 'x'.repeat(129)]) {
+    expect(() => subjects.request(id)).toThrow(RangeError);
+  }
+  for (const index of [-1, 0.5, NaN, Infinity]) expect(() => subjects.sample('r', index)).toThrow(RangeError);
+});
