@@ -1,4 +1,5 @@
 // How fast the queue alone goes: task -> work queue -> worker -> ledger -> follower, with an instant engine, k = 8 as 2 shards of 4.
+// `bare` is the yardstick in the same moment: one work-queue task per sample, the result over core NATS, no record, no ledger, no verdict.
 // Not measured: gRPC, prompts, parsing, votes, real engines. platform.md 8 (form B) holds the prototype's figures for the same path.
 //
 //   node dist/bench/queue-path.js [nats url] [seconds per round] [storage]
@@ -34,6 +35,7 @@ const content: Content = {
   principles: [],
 };
 const critique = 'c'.repeat(500);
+const bareResult = new Uint8Array(1_200);
 
 function record(requestId: string): RequestRecord {
   return {
@@ -109,6 +111,13 @@ async function worker(): Promise<void> {
   let wake: () => void = () => undefined;
   const one = async (delivery: Delivery<Shard>): Promise<void> => {
     const { requestId, samples } = delivery.task!;
+    if (requestId.startsWith('bare')) {
+      queue.control.broadcast(requestId, bareResult);
+      delivery.ack();
+      inHand -= 1;
+      wake();
+      return;
+    }
     const indexes = samples.map(({ index }) => index);
     const there = look ? await queue.ledger.samples(requestId, indexes) : new Map();
     await Promise.all(indexes.filter((i) => !there.has(i)).map((i) => queue.ledger.putSample(requestId, sampleOf(i))));
@@ -134,13 +143,32 @@ async function coordinator(): Promise<void> {
   const queue = await openQueue(options('coordinator'));
   const child = fork(process.argv[1]!, [url, secondsText, storage, 'worker']);
   await new Promise((ready) => child.once('message', ready));
-  for (const inFlight of [1, 64, 256]) {
+  for (const [kind, inFlight] of [1, 64, 256].flatMap((n) => [['bare', n] as const, ['ledger', n] as const])) {
     const latencies: number[] = [];
     let samples = 0;
     let missed = 0;
     const endAt = Date.now() + seconds * 1_000;
     const cpuBefore = process.cpuUsage();
     const startedAt = performance.now();
+    const bare = async (): Promise<void> => {
+      while (Date.now() < endAt) {
+        const id = `bare${randomBytes(9).toString('hex')}`;
+        const began = performance.now();
+        let heard = 0;
+        let finished: () => void = () => undefined;
+        const all = new Promise<void>((resolve) => (finished = resolve));
+        const stop = await queue.control.listen(id, () => {
+          heard += 1;
+          if (heard === 8) finished();
+        });
+        const tasks = Array.from({ length: 8 }, (_, i) => ({ ...shardOf(id, i), samples: [{ index: i, seed: i }] }));
+        await queue.work.putShards('bench', 'e', tasks);
+        await all;
+        stop();
+        latencies.push(performance.now() - began);
+        samples += heard;
+      }
+    };
     const score = async (): Promise<void> => {
       while (Date.now() < endAt) {
         const id = `b${randomBytes(9).toString('hex')}`;
@@ -191,7 +219,7 @@ async function coordinator(): Promise<void> {
         samples += heard.size;
       }
     };
-    await Promise.all(Array.from({ length: inFlight }, score));
+    await Promise.all(Array.from({ length: inFlight }, kind === 'bare' ? bare : score));
     const tookS = (performance.now() - startedAt) / 1_000;
     const cpu = process.cpuUsage(cpuBefore);
     latencies.sort((x, y) => x - y);
@@ -203,7 +231,7 @@ async function coordinator(): Promise<void> {
       child.send('pulls');
     });
     console.log(
-      `${storage} ${inFlight} in flight: ${Math.round(samples / tookS)} samples/s, ` +
+      `${storage} ${kind} ${inFlight} in flight: ${Math.round(samples / tookS)} samples/s, ` +
         `${at(0.5)} / ${at(0.99)} ms p50/p99, coordinator cpu ${((cpu.user + cpu.system) / 1e6 / tookS).toFixed(2)}, ` +
         `missed ${missed}, pulls so far ${pulls}`,
     );
