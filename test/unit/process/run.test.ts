@@ -2,7 +2,7 @@ import { EventEmitter, once } from 'node:events';
 import { describe, expect, it } from 'vitest';
 import { fault, FaultError } from '../../../src/fault.js';
 import { openLog } from '../../../src/observe/log.js';
-import { exitCodes, runProcess, type ProcessEvents, type Running, type RunOptions } from '../../../src/process/run.js';
+import { exitCodes, runProcess, type Running, type RunOptions } from '../../../src/process/run.js';
 
 function setUp(open: RunOptions['open']) {
   const lines: string[] = [];
