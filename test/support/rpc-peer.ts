@@ -6,7 +6,7 @@ import { join } from 'node:path';
 import { generate } from 'selfsigned';
 import { Events } from '../../src/observe/events.js';
 import { serveRpc, type RpcOptions, type RpcServer } from '../../src/rpc/server.js';
-import { GrmClient, type ConnectOptions, type ScoreRequest } from '../../src/rpc/client.js';
+import { GrmClient, GrmError, type ConnectOptions, type ScoreRequest } from '../../src/rpc/client.js';
 import type { ClusterStatus } from '../../src/rpc/cluster.js';
 import { ActorState } from '../../src/wire/gen/grm/v1/cluster.js';
 import { ScriptedCluster, ScriptedCoordinator } from './scripted-coordinator.js';
@@ -46,6 +46,16 @@ export class RpcPeer implements AsyncDisposable {
 
 export function aRequest(more: Partial<ScoreRequest> = {}): ScoreRequest {
   return { query: 'Why is the sky blue?', responses: ['Rayleigh scattering.', 'Paint.'], ...more };
+}
+
+/** The GrmError that a call must fail with. */
+export async function failure(promise: Promise<unknown>): Promise<GrmError> {
+  const error = await promise.then(
+    () => new Error('it succeeded'),
+    (reason: unknown) => reason,
+  );
+  if (!(error instanceof GrmError)) throw error as Error;
+  return error;
 }
 
 /** Resolves when `holds` does; the test's own time limit is the deadline. */

@@ -9,21 +9,12 @@ import { dirname, join } from 'node:path';
 import { createRequire } from 'node:module';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { fault, FaultError } from '../../../src/fault.js';
-import { GrmError, type GrmClient } from '../../../src/rpc/client.js';
+import type { GrmClient } from '../../../src/rpc/client.js';
 import { serveRpc } from '../../../src/rpc/server.js';
 import type { DeadLetter } from '../../../src/work/shard.js';
 import { RewardServiceClient, type ScoreRequest } from '../../../src/wire/gen/grm/v1/reward.js';
-import { aRequest, RpcPeer, someStatus, until } from '../../support/rpc-peer.js';
+import { failure, aRequest, RpcPeer, someStatus, until } from '../../support/rpc-peer.js';
 import { ScriptedCoordinator, verdictFor } from '../../support/scripted-coordinator.js';
-
-async function failure(promise: Promise<unknown>): Promise<GrmError> {
-  const error = await promise.then(
-    () => new Error('it succeeded'),
-    (reason: unknown) => reason,
-  );
-  if (!(error instanceof GrmError)) throw error as Error;
-  return error;
-}
 
 const letter: DeadLetter = {
   requestId: 'r1',

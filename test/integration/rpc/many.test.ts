@@ -2,8 +2,8 @@
 
 import { afterEach, describe, expect, it } from 'vitest';
 import { fault } from '../../../src/fault.js';
-import { GrmError, type ManyResult, type ScoreRequest } from '../../../src/rpc/client.js';
-import { aRequest, RpcPeer, until } from '../../support/rpc-peer.js';
+import type { ManyResult, ScoreRequest } from '../../../src/rpc/client.js';
+import { failure, aRequest, RpcPeer, until } from '../../support/rpc-peer.js';
 import { scoreOf, ScriptedCoordinator, verdictFor } from '../../support/scripted-coordinator.js';
 
 const open: RpcPeer[] = [];
@@ -30,15 +30,6 @@ async function collect<R extends ScoreRequest>(results: AsyncIterable<ManyResult
   const all: ManyResult<R>[] = [];
   for await (const result of results) all.push(result);
   return all;
-}
-
-async function failure(promise: Promise<unknown>): Promise<GrmError> {
-  const error = await promise.then(
-    () => new Error('it succeeded'),
-    (reason: unknown) => reason,
-  );
-  if (!(error instanceof GrmError)) throw error as Error;
-  return error;
 }
 
 function expectEachOnce(results: readonly ManyResult<Row>[], count: number): void {

@@ -3,18 +3,9 @@
 import { copyFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { GrmError, type GrmClient } from '../../../src/rpc/client.js';
+import type { GrmClient } from '../../../src/rpc/client.js';
 import { Auth } from '../../../src/rpc/auth.js';
-import { aRequest, makeCertificates, RpcPeer, until, type Certificates } from '../../support/rpc-peer.js';
-
-async function failure(promise: Promise<unknown>): Promise<GrmError> {
-  const error = await promise.then(
-    () => new Error('it succeeded'),
-    (reason: unknown) => reason,
-  );
-  if (!(error instanceof GrmError)) throw error as Error;
-  return error;
-}
+import { failure, aRequest, makeCertificates, RpcPeer, until, type Certificates } from '../../support/rpc-peer.js';
 
 const once = { retries: { triesMax: 1 } };
 
