@@ -121,6 +121,7 @@ export function natsOptions(config: Config) {
     replicas: nats.replicas,
     storageBytesMax: nats.storageBytesMax,
     retention: { ledgerMs: nats.retentionMs },
+    ackWaitMs: nats.ackWaitMs,
   };
 }
 

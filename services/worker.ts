@@ -110,6 +110,7 @@ export async function openWorker<T, R extends Running>(host: Host, parts: Worker
     clock,
     events,
     cost: parts.cost,
+    renewEveryMs: host.config.nats.ackWaitMs / 3,
     execute: (delivery, hurry) => parts.execute(delivery, pool, context, hurry),
   }));
   const unhear = events.on('actor.changed', refreshCredit);

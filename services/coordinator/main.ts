@@ -47,9 +47,10 @@ async function openCoordinatorProcess(config: Config) {
       const { requestIds, oldestOpenAtMs } = coordinator?.busy() ?? { requestIds: [], oldestOpenAtMs: clock.now() };
       return { requests: requestIds, ...(requestIds.length > 0 && { oldestOpenAtMs }) };
     },
+    refusesDrain: 'a coordinator is drained by stopping its process (SIGTERM)',
     handlers: {
-      drain: () => Promise.reject(new Error('a coordinator is drained by stopping its process (SIGTERM)')),
-      resume: () => Promise.reject(new Error('a coordinator does not drain')),
+      drain: () => Promise.resolve(),
+      resume: () => Promise.resolve(),
       cancel: (requestId) => coordinator?.cancel(requestId) ?? Promise.resolve(false),
       setSlots: () => Promise.resolve({ kind: 'refused', reason: 'a coordinator has no engine slots' }),
     },
@@ -105,7 +106,7 @@ async function openCoordinatorProcess(config: Config) {
       queueDepths: () => queue.work.depths(),
       deadShards: () => queue.dead.count(),
     },
-    ready: () => (queue.connected() ? [] : ['NATS does not answer']),
+    ready: () => [...(queue.connected() ? [] : ['NATS does not answer']), ...(node.draining() ? ['draining'] : [])],
     debugState: () => ({
       node: node.describe(),
       load: running.load(),
@@ -135,6 +136,8 @@ async function openCoordinatorProcess(config: Config) {
     closeMs: settings.drainGraceMs + 10_000,
     async close() {
       rpc.setNotServing('draining', true);
+      // The lease says so: no other coordinator leaves a dead one's requests to this one.
+      await node.drain();
       const doorClosed = rpc.close(settings.drainGraceMs);
       await running.drain(settings.drainGraceMs);
       await doorClosed;

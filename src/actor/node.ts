@@ -62,6 +62,8 @@ export interface NodeOptions {
   /** Absent: it holds no requests. */
   busy?(): Busy;
   readonly handlers: NodeHandlers;
+  /** Given: orders to drain and to resume are refused with this reason. The node's owner may still drain it. */
+  readonly refusesDrain?: string;
   /** Default limits.heartbeatMs. */
   readonly heartbeatMs?: number;
   readonly actorTiming?: Partial<ActorTiming>;
@@ -252,6 +254,10 @@ class LiveNode implements Node {
   }
 
   async #obey(message: Message): Promise<Reply> {
+    const { refusesDrain } = this.#options;
+    if (refusesDrain !== undefined && (message.kind === 'drain' || message.kind === 'resume')) {
+      return { kind: 'refused', reason: refusesDrain };
+    }
     switch (message.kind) {
       case 'status':
         return { kind: 'status', node: this.describe() };

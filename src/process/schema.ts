@@ -66,6 +66,12 @@ const nats = z.strictObject({
     limits.ledgerKeepMs,
     'How long requests, samples and verdicts are kept: within it a retry pays for nothing again.',
   ),
+  ackWaitMs: whole(
+    second,
+    10 * minute,
+    limits.ackWaitMs,
+    'Work of a worker that died goes to another after this; living workers renew what they hold every third of it. The same in every process.',
+  ),
   serverBinary: told(text.default('nats-server'), 'Program that `grm up` starts when no server is given.'),
 });
 

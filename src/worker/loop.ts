@@ -1,7 +1,7 @@
 // Loop: pulls work while there is room and keeps what it holds alive. GRM workers and meta workers share it.
 //
 //   L1. Pull only while credit is free (K1); one pull at a time, for no more tasks than would fit if each cost `costMax`.
-//   L2. A held delivery is renewed every limits.workingEveryMs until it is settled.
+//   L2. A held delivery is renewed every `renewEveryMs` until it is settled.
 //   L3. Drain: stop pulling, let what runs finish within the grace, then hand the rest back at once (promise P6).
 
 import { limits } from '../limits.js';
@@ -19,6 +19,8 @@ export interface LoopOptions<T> {
   /** Slots that a task will use, and the most that one may use (default limits.shardSamplesMax). */
   readonly cost: (task: T) => number;
   readonly costMax?: number;
+  /** A third of the ack wait, so that two renewals may be lost. Default limits.workingEveryMs. */
+  readonly renewEveryMs?: number;
   /** Does one delivery from look-up to settlement. Never rejects. `signal` aborts when the drain's grace is over. */
   readonly execute: (delivery: Delivery<T>, signal: AbortSignal) => Promise<void>;
 }
@@ -39,7 +41,7 @@ const retryPullMs = 500;
 
 export function startLoop<T>(options: LoopOptions<T>): Loop {
   const { puller, credit, clock, events } = options;
-  const { costMax = limits.shardSamplesMax } = options;
+  const { costMax = limits.shardSamplesMax, renewEveryMs = limits.workingEveryMs } = options;
   const stop = new AbortController();
   const inHand = new Set<Promise<void>>();
   /** One signal per delivery: a shared one would gather listeners and dependent signals for as long as the process lives. */
@@ -53,9 +55,9 @@ export function startLoop<T>(options: LoopOptions<T>): Loop {
     credit.take(cost);
     const hurry = new AbortController();
     hurries.add(hurry);
-    let cancelRenewal = clock.after(limits.workingEveryMs, function renew() {
+    let cancelRenewal = clock.after(renewEveryMs, function renew() {
       delivery.working();
-      cancelRenewal = clock.after(limits.workingEveryMs, renew);
+      cancelRenewal = clock.after(renewEveryMs, renew);
     });
     const work = options
       .execute(delivery, hurry.signal)
