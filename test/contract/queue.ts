@@ -172,6 +172,7 @@ export function queueContract(what: string, makeWorld: () => Promise<QueueWorld>
         expect(seen).not.toContain(gone);
         expect(new Set(seen).size).toBe(seen.length);
         for await (const record of b.ledger.unfinished((id) => id === open)) expect(record.requestId).not.toBe(open);
+        for await (const record of b.ledger.unfinished((id) => id === open)) expect(record.requestId).not.toBe(open);
       });
 
       test('Q2: a follower hears of each stored thing of its request, and of nothing that was refused', async () => {
@@ -230,6 +231,18 @@ export function queueContract(what: string, makeWorld: () => Promise<QueueWorld>
         expect([...(await a.ledger.samples(id, [0, 1, 2])).keys()]).toEqual([1]);
         expect([...(await a.ledger.metas(id, [0, 1, 2])).keys()]).toEqual([1]);
         expect(await a.ledger.putSample(id, aSample(0, { seed: 9 }))).toBe('stored');
+      });
+
+      test('discard removes samples and their meta rewards, good or bad, and nothing else', async () => {
+        const id = freshId();
+        for (const index of [0, 1]) {
+          await a.ledger.putSample(id, aSample(index));
+          await a.ledger.putMeta(aMetaResult(id, index));
+        }
+        await b.ledger.discard(id, [1, 5]);
+        expect([...(await a.ledger.samples(id, [0, 1])).keys()]).toEqual([0]);
+        expect([...(await a.ledger.metas(id, [0, 1])).keys()]).toEqual([0]);
+        expect(await a.ledger.putSample(id, aSample(1))).toBe('stored');
       });
 
       test('templates are kept by hash', async () => {

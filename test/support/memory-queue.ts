@@ -202,7 +202,8 @@ class Wire {
 
   async #whenUp(what: string): Promise<void> {
     const { clock, hearers } = this.server;
-    if (this.server.up) return;
+    const isUp = (): boolean => this.server.up;
+    if (isUp()) return;
     const boundMs = what.startsWith('put') || what === 'accept' ? patienceMs.write : patienceMs.read;
     await new Promise<void>((resolve) => {
       const end = (): void => {
@@ -213,7 +214,7 @@ class Wire {
       const cancel = clock.after(boundMs, end);
       hearers.add(end);
     });
-    if (!this.server.up) throw unavailable(what);
+    if (!isUp()) throw unavailable(what);
   }
 
   /** A dead process never sees the other end. */
@@ -440,9 +441,11 @@ function pullerOf<T>(stage: Stage, pool: string, decode: (bytes: Uint8Array) => 
   const deliver = (handed: Handed): Delivery<T> => deliveryOf(handed, decode, wire);
   return {
     async pull(max, signal) {
-      if (signal.aborted || closing.signal.aborted || max < 1) return [];
-      const now = await wire.call('pull', () => (signal.aborted ? [] : work.take(stage, pool, max)));
-      if (now.length > 0 && !signal.aborted) return now.map(deliver);
+      if (wire.dead) return never;
+      const isOver = (): boolean => signal.aborted || closing.signal.aborted;
+      if (isOver() || max < 1) return [];
+      const now = await wire.call('pull', () => (isOver() ? [] : work.take(stage, pool, max)));
+      if (now.length > 0 && !isOver()) return now.map(deliver);
       for (const handed of now) deliver(handed).nak(0);
       if (now.length > 0) return [];
       return new Promise((resolve) => {
@@ -451,6 +454,7 @@ function pullerOf<T>(stage: Stage, pool: string, decode: (bytes: Uint8Array) => 
           cancel();
           signal.removeEventListener('abort', abort);
           closing.signal.removeEventListener('abort', abort);
+          if (wire.dead) return;
           resolve(handed.map(deliver));
         };
         const abort = (): void => end();
@@ -458,7 +462,7 @@ function pullerOf<T>(stage: Stage, pool: string, decode: (bytes: Uint8Array) => 
         signal.addEventListener('abort', abort);
         closing.signal.addEventListener('abort', abort);
         let unpark = (): void => undefined;
-        if (signal.aborted || closing.signal.aborted) end();
+        if (isOver()) end();
         else unpark = work.park(stage, pool, max, end);
       });
     },

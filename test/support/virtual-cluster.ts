@@ -15,7 +15,7 @@ import { Dispatcher } from '../../src/coordinator/dispatch.js';
 import { openCoordinator, type RunningCoordinator } from '../../src/coordinator/service.js';
 import type { Engine, MetaEngine } from '../../src/engine/engine.js';
 import { parseMetaTemplate } from '../../src/grm/prompt.js';
-import { uint32Stream } from '../../src/grm/seed.js';
+import { deriveSeed, uint32Stream } from '../../src/grm/seed.js';
 import type { Verdict } from '../../src/grm/verdict.js';
 import { limits } from '../../src/limits.js';
 import { Events, type EventMap, type EventName } from '../../src/observe/events.js';
@@ -120,7 +120,7 @@ export async function virtualCluster(options: ClusterOptions = {}): Promise<Virt
   if (metaTemplate.kind !== 'ok') throw new Error('templates/meta-default.txt does not parse');
   const templateHash = createHash('sha256').update(template).digest('hex');
   const publisher = nats.open('publisher');
-  await publisher.ledger.putTemplate(templateHash, template);
+  await clock.until(publisher.ledger.putTemplate(templateHash, template), limits.pubAckMs);
   return new VirtualCluster(clock, nats, options, templateHash, metaTemplate.template);
 }
 
@@ -245,7 +245,7 @@ export class VirtualCluster {
     const { clock } = this;
     const events = this.#events(id);
     const cancellations = openCancellations(clock);
-    const draw = uint32Stream([...id].reduce((sum, letter) => sum + letter.charCodeAt(0), 0));
+    const draw = uint32Stream(deriveSeed('random of', id));
     const context: WorkerContext = {
       nodeId: id,
       ledger: queue.ledger,

@@ -1,0 +1,207 @@
+import fc from 'fast-check';
+import { describe, expect, test } from 'vitest';
+import {
+  isOfPlan,
+  planShards,
+  resolvePlan,
+  shardSamples,
+  votesByMeta,
+  type PlanDefaults,
+} from '../../../src/work/plan.js';
+import type { RequestRecord } from '../../../src/work/shard.js';
+import { limits } from '../../../src/limits.js';
+import { voteMethods } from '../../../src/grm/query.js';
+import { plan, scored } from '../../support/judgement.js';
+import { aRecord } from '../../support/work-values.js';
+
+const defaults: PlanDefaults = {
+  k: 8,
+  temperature: 0.5,
+  topP: 1,
+  maxTokens: 1_024,
+  vote: 'auto',
+  quorumRatio: 0.5,
+  timeBudgetMs: 100_000,
+};
+const server = { metaServing: true, templateHash: 'hash' };
+
+describe('resolvePlan', () => {
+  test('defaults, with a meta RM and without', () => {
+    expect(resolvePlan({}, defaults, server)).toEqual({
+      k: 8,
+      vote: 'meta_topk',
+      temperature: 0.5,
+      topP: 1,
+      maxTokens: 1_024,
+      quorum: 4,
+      timeBudgetMs: 100_000,
+      templateHash: 'hash',
+      meta: true,
+      seed: 0,
+    });
+    expect(resolvePlan({}, defaults, { ...server, metaServing: false })).toMatchObject({ vote: 'sum', meta: false });
+  });
+
+  test('what the caller says wins', () => {
+    const said = {
+      k: 5,
+      kMeta: 2,
+      vote: 'median',
+      temperature: 1,
+      topP: 0.9,
+      maxTokens: 7,
+      quorum: 3,
+      timeBudgetMs: 9,
+      seed: 4,
+      meta: true,
+    } as const;
+    expect(resolvePlan(said, defaults, server)).toEqual({ ...said, templateHash: 'hash' });
+  });
+
+  test('one sample is greedy and asks no meta RM unless told to', () => {
+    expect(resolvePlan({ k: 1 }, defaults, server)).toMatchObject({ temperature: 0, vote: 'sum', meta: false });
+    expect(resolvePlan({ k: 1, meta: true, temperature: 0.3 }, defaults, server)).toMatchObject({
+      temperature: 0.3,
+      vote: 'meta_topk',
+      meta: true,
+    });
+  });
+
+  test('meta false never leaves a vote that needs meta rewards', () => {
+    for (const vote of ['auto', ...voteMethods] as const) {
+      const resolved = resolvePlan({ meta: false }, { ...defaults, vote }, server);
+      expect(votesByMeta(resolved.vote)).toBe(false);
+      expect(resolved.meta).toBe(false);
+    }
+  });
+
+  test('k_meta and quorum never exceed k, which may be a default that the door did not know', () => {
+    expect(resolvePlan({ kMeta: 100, quorum: 100 }, defaults, server)).toMatchObject({ k: 8, kMeta: 8, quorum: 8 });
+    expect(resolvePlan({ k: 1 }, { ...defaults, quorumRatio: 0 }, server).quorum).toBe(1);
+  });
+});
+
+describe('shardSamples', () => {
+  test('an idle fleet gets a shard per engine, a busy or unknown one whole shards', () => {
+    expect(shardSamples(8, 8, 0, 8)).toBe(1);
+    expect(shardSamples(8, 3, 0.2, 8)).toBe(3);
+    expect(shardSamples(8, 3, 0.5, 8)).toBe(8);
+    expect(shardSamples(32, 0, 0, 8)).toBe(8);
+    expect(shardSamples(4, 1, 0, 8)).toBe(4);
+  });
+
+  test('always within 1..samplesMax', () => {
+    const ratio = fc.double({ min: 0, max: 2, noNaN: true });
+    fc.assert(
+      fc.property(
+        fc.integer({ min: 1, max: 128 }),
+        fc.nat(100),
+        ratio,
+        fc.integer({ min: 1, max: 8 }),
+        (k, e, busy, max) => {
+          const size = shardSamples(k, e, busy, max);
+          expect(size).toBeGreaterThanOrEqual(1);
+          expect(size).toBeLessThanOrEqual(max);
+        },
+      ),
+    );
+  });
+});
+
+const records: fc.Arbitrary<RequestRecord> = fc
+  .record({
+    n: fc.integer({ min: 1, max: limits.responsesMax }),
+    k: fc.integer({ min: 1, max: 48 }),
+    seed: fc.nat({ max: 0xffff_ffff }),
+    id: fc.stringMatching(/^r[0-9a-f]{8}$/),
+  })
+  .map(({ n, k, seed, id }) =>
+    aRecord(id, {
+      content: { messages: [], responses: Array.from({ length: n }, (_, i) => `response ${i}`), principles: [] },
+      plan: plan({ k, seed }),
+    }),
+  );
+const sizes = fc.integer({ min: 1, max: 8 });
+const all = (record: RequestRecord): number[] => Array.from({ length: record.plan.k }, (_, index) => index);
+const context = (samplesMax: number, nowMs = 5) => ({ deadlineAtMs: 9, nowMs, samplesMax, inline: true });
+
+/** What is drawn for each index: all that decides the text of a sample. */
+function drawn(record: RequestRecord, samplesMax: number, indexes = all(record), nowMs = 5): Map<number, unknown> {
+  return new Map(
+    planShards(record, indexes, context(samplesMax, nowMs))
+      .flatMap(({ samples, permutation, temperature, topP, maxTokens, templateHash, nonce, content }) =>
+        samples.map(({ index, seed }): [number, unknown] => [
+          index,
+          { seed, permutation, temperature, topP, maxTokens, templateHash, nonce, content },
+        ]),
+      )
+      .sort(([a], [b]) => a - b),
+  );
+}
+
+describe('planShards', () => {
+  test('P3: the same record gives the same samples, seeds and orders, whatever the shard size and the time', () => {
+    fc.assert(
+      fc.property(records, sizes, sizes, (record, one, other) => {
+        expect(drawn(record, one)).toEqual(drawn(record, other, all(record), 777));
+      }),
+    );
+  });
+
+  test('P3: planning the rest gives each missing sample what the whole plan gave it', () => {
+    const cases = records.chain((record) => fc.tuple(fc.constant(record), fc.subarray(all(record)), sizes));
+    fc.assert(
+      fc.property(cases, ([record, rest, size]) => {
+        const whole = drawn(record, 8);
+        expect(drawn(record, size, rest)).toEqual(new Map(rest.map((index) => [index, whole.get(index)])));
+      }),
+    );
+  });
+
+  test('every index once; no shard above its size; one order per shard; numbered from 0', () => {
+    fc.assert(
+      fc.property(records, sizes, (record, size) => {
+        const shards = planShards(record, all(record), context(size));
+        expect(shards.flatMap(({ samples }) => samples.map(({ index }) => index)).sort((a, b) => a - b)).toEqual(
+          all(record),
+        );
+        expect(shards.map(({ shard }) => shard)).toEqual(shards.map((_, at) => at));
+        for (const shard of shards) {
+          expect(shard.samples.length).toBeLessThanOrEqual(size);
+          expect([...shard.permutation].sort((a, b) => a - b)).toEqual(record.content.responses.map((_, i) => i));
+        }
+      }),
+    );
+  });
+
+  test('no two samples of a request share a seed', () => {
+    fc.assert(
+      fc.property(records, (record) => {
+        const seeds = planShards(record, all(record), context(8)).flatMap(({ samples }) =>
+          samples.map(({ seed }) => seed),
+        );
+        expect(new Set(seeds).size).toBe(seeds.length);
+      }),
+    );
+  });
+
+  test('content travels in the shard only when told to, and an index outside the plan is a bug', () => {
+    const record = aRecord('r1');
+    const [shard] = planShards(record, [0], { ...context(8), inline: false });
+    expect(shard).not.toHaveProperty('content');
+    expect(() => planShards(record, [record.plan.k], context(8))).toThrow(RangeError);
+  });
+});
+
+test('isOfPlan: a sample drawn for other content under the same id is not of this plan', () => {
+  fc.assert(
+    fc.property(records, (record) => {
+      const [shard] = planShards(record, [0], context(8));
+      const { index, seed } = shard!.samples[0]!;
+      const sample = scored(index, [5], { seed, templateHash: record.plan.templateHash });
+      expect(isOfPlan(sample, record)).toBe(true);
+      expect(isOfPlan(sample, { ...record, nonce: `${record.nonce}x` })).toBe(false);
+      expect(isOfPlan({ ...sample, templateHash: 'another' }, record)).toBe(false);
+    }),
+  );
+});

@@ -1,0 +1,140 @@
+import { readFileSync } from 'node:fs';
+import { expect, test } from 'vitest';
+import type { RankResult } from '../../../src/engine/engine.js';
+import { parseMetaTemplate } from '../../../src/grm/prompt.js';
+import { limits } from '../../../src/limits.js';
+import type { MetaTask } from '../../../src/work/shard.js';
+import { executeMeta } from '../../../src/worker/execute-meta.js';
+import { EnginePool } from '../../../src/worker/pool.js';
+import { scriptedMetaEngine } from '../../support/scripted-engine.js';
+import { aMetaTask, anInvalidSample, aSample, someContent } from '../../support/work-values.js';
+import { workerSetting } from '../../support/worker-setting.js';
+
+const parsed = parseMetaTemplate(readFileSync(new URL('../../../templates/meta-default.txt', import.meta.url), 'utf8'));
+if (parsed.kind !== 'ok') throw new Error('templates/meta-default.txt does not parse');
+const { template } = parsed;
+
+async function metaWorker(rank?: () => RankResult, rankMs = 5) {
+  const setting = workerSetting();
+  const { clock } = setting;
+  const engine = scriptedMetaEngine({ clock, rankMs, ...(rank && { rank }) });
+  const pool = new EnginePool([{ name: 'm', slots: 4, current: () => engine }]);
+  const puller = await setting.queue.work.pullMetaTasks('meta');
+  const hurry = new AbortController();
+  let epoch = 0;
+  const put = (more: Partial<MetaTask> = {}) =>
+    setting.coordinator.work.putMetaTasks('meta', `e${epoch++}`, [
+      aMetaTask('r1', 2, { queuedAtMs: clock.now(), deadlineAtMs: clock.now() + 600_000, ...more }),
+    ]);
+  const begin = async (): Promise<{ done: Promise<void> }> => {
+    const delivery = await setting.next((max, signal) => puller.pull(max, signal));
+    return { done: executeMeta(delivery, () => pool.reserve(1), template, setting.context, hurry.signal) };
+  };
+  const run = async (): Promise<void> => clock.until((await begin()).done, 60_000);
+  const stored = async () => (await setting.queue.ledger.metas('r1', [2])).get(2);
+  return { ...setting, engine, pool, hurry, put, begin, run, stored };
+}
+
+test('ranks, stores, acks; the prompt holds what the sample said and what was judged', async () => {
+  const m = await metaWorker(() => ({ kind: 'logit', metaReward: -1.25 }));
+  await m.put();
+  await m.run();
+  expect(await m.stored()).toEqual({
+    kind: 'ranked',
+    requestId: 'r1',
+    index: 2,
+    metaReward: -1.25,
+    model: 'scripted-meta',
+    worker: 'w',
+  });
+  expect(m.engine.ranked[0]!.text).toContain('critique 2');
+  expect(m.engine.ranked[0]!.text).toContain('9.11');
+  expect(m.nats.tasks()).toBe(0);
+  expect(m.pool.taken('m')).toBe(0);
+});
+
+test('X1 (P2): a stored reward is told again, not computed again', async () => {
+  const m = await metaWorker();
+  await m.put();
+  await m.run();
+  const heard: number[] = [];
+  await m.coordinator.ledger.follow('r1', { meta: ({ index }) => void heard.push(index) });
+  await m.put();
+  await m.run();
+  expect(m.engine.ranked).toHaveLength(1);
+  expect(heard).toEqual([2]);
+  expect(m.dropped).toMatchObject([{ why: 'answered' }]);
+});
+
+test('P7: what cannot be ranked is a failed result with the reason, never a number', async () => {
+  const m = await metaWorker(() => ({ kind: 'terminal', reason: 'no logits' }));
+  await m.put();
+  await m.run();
+  expect(await m.stored()).toMatchObject({ kind: 'failed', failure: 'no logits' });
+  expect(await m.queue.dead.count()).toBe(0);
+  expect(m.nats.tasks()).toBe(0);
+});
+
+test('X3 (P5): failures are tried again, then quarantined and answered', async () => {
+  const m = await metaWorker(() => ({ kind: 'retryable', reason: 'status 503' }));
+  await m.put();
+  for (let i = 0; i < limits.deliveriesMax; i++) await m.run();
+  expect(m.engine.ranked).toHaveLength(limits.deliveriesMax);
+  expect(m.retried).toHaveLength(limits.deliveriesMax - 1);
+  expect(await m.stored()).toMatchObject({ kind: 'failed', failure: 'status 503' });
+  expect(await m.queue.dead.list(9)).toMatchObject([{ requestId: 'r1', stage: 'meta', unit: 2, samples: [2] }]);
+  expect(m.nats.tasks()).toBe(0);
+});
+
+test('a task by reference reads sample and content from the ledger', async () => {
+  const m = await metaWorker();
+  const record = m.record('r1');
+  await m.coordinator.ledger.accept({ ...record, nonce: 'n0nce', content: someContent });
+  await m.coordinator.ledger.putSample('r1', aSample(2));
+  const { sample: _, content: __, ...bare } = aMetaTask('r1', 2, { deadlineAtMs: m.clock.now() + 60_000 });
+  await m.coordinator.work.putMetaTasks('meta', 'bare', [bare]);
+  await m.run();
+  expect(await m.stored()).toMatchObject({ kind: 'ranked' });
+});
+
+test('nobody waits for it: expired, forgotten, or a sample without scores', async () => {
+  const m = await metaWorker();
+  await m.put({ deadlineAtMs: m.clock.now() });
+  await m.run();
+  const { content: _, ...noContent } = aMetaTask('r1', 2, { deadlineAtMs: m.clock.now() + 60_000 });
+  await m.coordinator.work.putMetaTasks('meta', 'forgotten', [noContent]);
+  await m.run();
+  await m.put({ sample: anInvalidSample(2) });
+  await m.run();
+  expect(m.dropped.map(({ why }) => why)).toEqual(['expired', 'cancelled', 'cancelled']);
+  expect(m.engine.ranked).toEqual([]);
+  expect(m.nats.tasks()).toBe(0);
+});
+
+test('cancelled while it is ranked, and handed back by a drain (P6)', async () => {
+  const cancelled = await metaWorker(undefined, 10_000);
+  await cancelled.put();
+  const first = await cancelled.begin();
+  await cancelled.clock.advance(100);
+  cancelled.cancellations.cancel('r1');
+  await cancelled.clock.until(first.done, 10);
+  expect(cancelled.dropped).toMatchObject([{ why: 'cancelled' }]);
+  expect(cancelled.nats.tasks()).toBe(0);
+
+  const drained = await metaWorker(undefined, 10_000);
+  await drained.put();
+  const second = await drained.begin();
+  await drained.clock.advance(100);
+  drained.hurry.abort('drain');
+  await drained.clock.until(second.done, 10);
+  expect(drained.retried).toMatchObject([{ reason: 'handed back by a draining worker' }]);
+  expect(drained.nats.tasks()).toBe(1);
+});
+
+test('bytes that are no task are quarantined', async () => {
+  const m = await metaWorker();
+  m.nats.putRaw('meta', 'meta', 'rl', 'r1', 3, new Uint8Array([0xff, 0xff, 0xff]));
+  await m.run();
+  expect(m.dead[0]?.reason).toContain('could not be decoded');
+  expect(m.nats.tasks()).toBe(0);
+});

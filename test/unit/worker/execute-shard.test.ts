@@ -1,0 +1,326 @@
+import { describe, expect, test } from 'vitest';
+import type { DrawSpec } from '../../../src/engine/engine.js';
+import { limits } from '../../../src/limits.js';
+import { planShards } from '../../../src/work/plan.js';
+import { executeShard } from '../../../src/worker/execute-shard.js';
+import { EnginePool } from '../../../src/worker/pool.js';
+import { scored } from '../../support/judgement.js';
+import { scriptedEngine, seededScores, type Answer } from '../../support/scripted-engine.js';
+import { templateHash, workerSetting } from '../../support/worker-setting.js';
+
+type Setting = ReturnType<typeof workerSetting>;
+
+/** A worker with one scripted engine; `run` executes the next delivery to its end. */
+async function shardWorker(answer?: (spec: DrawSpec) => Answer, options: Parameters<typeof workerSetting>[0] = {}) {
+  const setting: Setting = workerSetting(options);
+  await setting.putTemplate();
+  const engine = scriptedEngine({
+    clock: setting.clock,
+    answer: (spec, job, n) => answer?.(spec) ?? { kind: 'scores', shown: seededScores(spec, job, n) },
+  });
+  let up = true;
+  const pool = new EnginePool([{ name: 'e', slots: 8, current: () => (up ? engine : undefined) }]);
+  const puller = await setting.queue.work.pullShards('grm');
+  const hurry = new AbortController();
+  const begin = async (): Promise<{ deliveries: number; done: Promise<void> }> => {
+    const delivery = await setting.next((max, signal) => puller.pull(max, signal));
+    const done = executeShard(delivery, (samples) => pool.reserve(samples), setting.context, hurry.signal);
+    return { deliveries: delivery.deliveries, done };
+  };
+  const run = async (): Promise<number> => {
+    const { deliveries, done } = await begin();
+    await setting.clock.until(done, 120_000);
+    return deliveries;
+  };
+  return { ...setting, engine, pool, hurry, begin, run, engineUp: (now: boolean) => void (up = now) };
+}
+
+/** All indexes of one shard of the record. */
+function firstShard(record: Parameters<typeof planShards>[0]): number[] {
+  const context = { deadlineAtMs: 0, nowMs: 0, samplesMax: 8, inline: true };
+  return planShards(record, [0, 1, 2, 3], context)[0]!.samples.map(({ index }) => index);
+}
+
+test('draws, stores, acks; the slots and the watch are given back', async () => {
+  const w = await shardWorker();
+  const record = w.record('r1');
+  const indexes = firstShard(record);
+  await w.putShards(record, indexes);
+  await w.run();
+  const stored = await w.queue.ledger.samples('r1', indexes);
+  expect([...stored.values()].map(({ kind, worker }) => [kind, worker])).toEqual(indexes.map(() => ['scored', 'w']));
+  expect(w.engine.jobs[0]).toMatchObject({
+    temperature: 0.5,
+    maxTokens: 1024,
+    priority: 1,
+    scoreCount: 2,
+    requestId: 'r1',
+  });
+  expect(w.nats.tasks()).toBe(0);
+  expect(w.pool.taken('e')).toBe(0);
+  expect([...w.cancellations.running()]).toEqual([]);
+});
+
+test('X1 (P2): what is stored is told again and never paid for again, whatever is redelivered', async () => {
+  const w = await shardWorker();
+  const record = w.record('r1');
+  const indexes = firstShard(record);
+  await w.putShards(record, indexes);
+  await w.run();
+  const heard: number[] = [];
+  await w.coordinator.ledger.follow('r1', { sample: ({ index }) => void heard.push(index) });
+  await w.clock.advance(1);
+  await w.putShards(record, indexes);
+  await w.run();
+  expect(w.engine.drawn).toHaveLength(indexes.length);
+  expect(heard.toSorted()).toEqual(indexes.toSorted());
+  expect(w.dropped).toMatchObject([{ why: 'answered' }]);
+  expect(w.suppressed.every(({ where }) => where === 'before_engine')).toBe(true);
+  expect(w.nats.tasks()).toBe(0);
+});
+
+test('X2: a shard whose results cannot be stored is not acked, and nothing is an unhandled rejection', async () => {
+  let refuse = true;
+  const w = await shardWorker(({ index }) => ({ kind: 'scores', shown: [5, index + 1], afterMs: 10 + 500 * index }), {
+    weather: { call: (_, what) => (refuse && what === 'putSample' ? { kind: 'refused' } : { kind: 'ok' }) },
+  });
+  const record = w.record('r1');
+  const indexes = firstShard(record);
+  await w.putShards(record, indexes);
+  const { done } = await w.begin();
+  await expect(w.clock.until(done, 60_000)).rejects.toThrow('putSample');
+  expect(w.nats.tasks()).toBe(1);
+  expect(w.pool.taken('e')).toBe(0);
+  refuse = false;
+  expect(await w.run()).toBe(2);
+  expect((await w.queue.ledger.samples('r1', indexes)).size).toBe(indexes.length);
+  expect(w.nats.tasks()).toBe(0);
+});
+
+describe('X3 (P5)', () => {
+  test('what fails is tried again with back-off, the good samples of the shard are kept, and the last failure quarantines it', async () => {
+    const w = await shardWorker(({ index }) =>
+      index === 0 ? { kind: 'retryable', reason: 'status 500' } : { kind: 'scores', shown: [7, 3] },
+    );
+    const record = w.record('r1');
+    const indexes = firstShard(record);
+    const [shard] = await w.putShards(record, indexes);
+    for (let delivery = 1; delivery <= limits.deliveriesMax; delivery++) expect(await w.run()).toBe(delivery);
+    expect(w.retried).toHaveLength(limits.deliveriesMax - 1);
+    expect(w.engine.drawn.filter(({ index }) => index === 0)).toHaveLength(limits.deliveriesMax);
+    expect(w.engine.drawn.filter(({ index }) => index !== 0)).toHaveLength(indexes.length - 1);
+    const stored = await w.queue.ledger.samples('r1', indexes);
+    expect(stored.get(0)).toMatchObject({ kind: 'invalid', reason: 'dead_letter', detail: 'status 500' });
+    expect(await w.queue.dead.list(9)).toMatchObject([
+      { requestId: 'r1', unit: shard!.shard, samples: [0], reason: 'status 500', deliveries: limits.deliveriesMax },
+    ]);
+    expect(w.nats.tasks()).toBe(0);
+  });
+
+  test('an engine that asks for time gets it', async () => {
+    const w = await shardWorker(() => ({ kind: 'retryable', reason: 'busy', retryAfterMs: 7_000 }));
+    const record = w.record('r1');
+    await w.putShards(record, [0]);
+    await w.run();
+    const at = w.clock.now();
+    await w.run();
+    expect(w.clock.now() - at).toBeGreaterThanOrEqual(7_000);
+  });
+
+  test('a shard whose worker died each time is quarantined without touching an engine', async () => {
+    const w = await shardWorker();
+    const record = w.record('r1');
+    const indexes = firstShard(record);
+    await w.putShards(record, indexes, { deadlineMs: 3_600_000 });
+    const dying = await w.queue.work.pullShards('grm');
+    for (let i = 0; i < limits.deliveriesMax; i++) {
+      await w.next((max, signal) => dying.pull(max, signal)); // and is never heard of again
+      await w.clock.advance(limits.ackWaitMs);
+    }
+    expect(await w.run()).toBe(limits.deliveriesMax + 1);
+    expect(w.engine.drawn).toEqual([]);
+    expect(w.dead).toMatchObject([
+      { stage: 'sample', reason: `${limits.deliveriesMax} deliveries and none was finished` },
+    ]);
+    const stored = await w.queue.ledger.samples('r1', indexes);
+    expect([...stored.values()].map(({ kind }) => kind)).toEqual(indexes.map(() => 'invalid'));
+  });
+
+  test('on the last try everything that is left is answered, also what a drain cut short', async () => {
+    const w = await shardWorker(({ index }) =>
+      index === 0 ? { kind: 'retryable', reason: 'status 500' } : { kind: 'never' },
+    );
+    const record = w.record('r1');
+    const indexes = firstShard(record);
+    expect(indexes.length).toBeGreaterThan(1);
+    await w.putShards(record, indexes, { deadlineMs: 3_600_000 });
+    const dying = await w.queue.work.pullShards('grm');
+    for (let i = 1; i < limits.deliveriesMax; i++) {
+      await w.next((max, signal) => dying.pull(max, signal));
+      await w.clock.advance(limits.ackWaitMs);
+    }
+    const { deliveries, done } = await w.begin();
+    expect(deliveries).toBe(limits.deliveriesMax);
+    await w.clock.advance(1_000);
+    w.hurry.abort('drain');
+    await w.clock.until(done, 10);
+    expect((await w.queue.ledger.samples('r1', indexes)).size).toBe(indexes.length);
+    expect(w.nats.tasks()).toBe(0);
+  });
+
+  test('bytes that are no shard are quarantined, and the worker lives', async () => {
+    const w = await shardWorker();
+    w.nats.putRaw('sample', 'grm', 'rl', 'r1', 3, new Uint8Array([0xff, 0xff, 0xff]));
+    await w.run();
+    expect(await w.queue.dead.list(9)).toMatchObject([{ requestId: 'r1', stage: 'sample', samples: [] }]);
+    expect(w.dead[0]?.reason).toContain('could not be decoded');
+    expect(w.nats.tasks()).toBe(0);
+  });
+
+  test('a template that nobody published is waited for, then given up with the reason', async () => {
+    const w = await shardWorker();
+    const record = w.record('r1', { templateHash: 'f'.repeat(64) });
+    await w.putShards(record, [0], { deadlineMs: 3_600_000 });
+    for (let i = 0; i < limits.deliveriesMax; i++) await w.run();
+    expect(w.retried).toHaveLength(limits.deliveriesMax - 1);
+    expect(w.dead[0]?.reason).toContain('is not in the cluster');
+    expect(w.engine.drawn).toEqual([]);
+  });
+});
+
+test('what no try can help is an invalid sample at once', async () => {
+  const w = await shardWorker(() => ({ kind: 'terminal', why: 'context_exceeded', reason: '9000 tokens of 8192' }));
+  await w.putShards(w.record('r1'), [0]);
+  await w.run();
+  expect((await w.queue.ledger.samples('r1', [0])).get(0)).toMatchObject({
+    kind: 'invalid',
+    reason: 'context_exceeded',
+  });
+  expect(await w.queue.dead.count()).toBe(0);
+  expect(w.nats.tasks()).toBe(0);
+});
+
+test('X4 (P2): what other content left under this id is discarded and drawn anew, its meta reward too', async () => {
+  const w = await shardWorker();
+  const record = w.record('r1');
+  await w.queue.ledger.putSample('r1', scored(0, [9, 9, 9], { templateHash, seed: 1 }));
+  const base = { requestId: 'r1', index: 0, model: 'm', worker: 'm' };
+  await w.queue.ledger.putMeta({ kind: 'ranked', ...base, metaReward: 99 });
+  const heard: number[] = [];
+  await w.coordinator.ledger.follow('r1', { sample: ({ seed }) => void heard.push(seed) });
+  const [shard] = await w.putShards(record, [0]);
+  await w.run();
+  const { seed } = shard!.samples[0]!;
+  expect((await w.queue.ledger.samples('r1', [0])).get(0)?.seed).toBe(seed);
+  expect((await w.queue.ledger.metas('r1', [0])).size).toBe(0);
+  expect(heard).toEqual([seed]);
+});
+
+describe('nobody waits for it any more', () => {
+  test('expired: dropped without a look', async () => {
+    const w = await shardWorker();
+    await w.putShards(w.record('r1'), [0], { deadlineMs: 10 });
+    await w.clock.advance(10);
+    await w.run();
+    expect(w.dropped).toMatchObject([{ why: 'expired' }]);
+    expect(w.engine.drawn).toEqual([]);
+  });
+
+  test('the deadline passes in the engine: what was drawn is kept, the rest dropped', async () => {
+    const w = await shardWorker(({ index }) => (index === 0 ? { kind: 'scores', shown: [7, 3] } : { kind: 'never' }));
+    const record = w.record('r1');
+    const indexes = firstShard(record);
+    await w.putShards(record, indexes, { deadlineMs: 5_000 });
+    await w.run();
+    expect(w.dropped).toMatchObject([{ why: 'expired' }]);
+    expect([...(await w.queue.ledger.samples('r1', indexes)).keys()]).toEqual([0]);
+    expect(w.nats.tasks()).toBe(0);
+  });
+
+  test('cancelled before: dropped', async () => {
+    const w = await shardWorker();
+    await w.putShards(w.record('r1'), [0]);
+    await w.clock.advance(limits.cancelSkewMs + 1);
+    w.cancellations.cancel('r1');
+    await w.run();
+    expect(w.dropped).toMatchObject([{ why: 'cancelled' }]);
+    expect(w.engine.drawn).toEqual([]);
+  });
+
+  test('cancelled while it is drawn: the engine stops, the task is gone; failures of it are not quarantined', async () => {
+    for (const retryable of [false, true]) {
+      const w = await shardWorker(({ index }) =>
+        retryable && index === 0 ? { kind: 'retryable', reason: 'status 500', afterMs: 1 } : { kind: 'never' },
+      );
+      const record = w.record('r1');
+      await w.putShards(record, firstShard(record));
+      const { done } = await w.begin();
+      await w.clock.advance(100);
+      w.cancellations.cancel('r1');
+      await w.clock.until(done, 10);
+      expect(w.engine.running()).toBe(0);
+      expect(w.dropped).toMatchObject([{ why: 'cancelled' }]);
+      expect(w.retried).toEqual([]);
+      expect(w.nats.tasks()).toBe(0);
+    }
+  });
+
+  test('content by reference: read once from the record; a record that is gone or of other content is nobody', async () => {
+    const w = await shardWorker();
+    const record = w.record('r1');
+    await w.coordinator.ledger.accept(record);
+    await w.putShards(record, [0], { inline: false });
+    await w.run();
+    expect(w.engine.jobs[0]!.messages.at(-1)!.content).toContain('9.11');
+    await w.coordinator.ledger.forget('r1');
+    const other = { ...record, nonce: 'other1', content: { ...record.content, responses: ['xylophone', 'yodel'] } };
+    await w.clock.advance(1);
+    await w.putShards(other, [1], { inline: false });
+    await w.run();
+    expect(w.dropped).toMatchObject([{ why: 'cancelled' }]);
+    await w.coordinator.ledger.accept(other);
+    await w.clock.advance(1);
+    await w.putShards(other, [1], { inline: false });
+    await w.run();
+    expect(w.engine.jobs[1]!.messages.at(-1)!.content).toContain('yodel');
+  });
+});
+
+test('P6: a drain hands back what is not finished at once, and keeps what is', async () => {
+  const w = await shardWorker(({ index }) => (index === 0 ? { kind: 'scores', shown: [7, 3] } : { kind: 'never' }));
+  const record = w.record('r1');
+  const indexes = firstShard(record);
+  await w.putShards(record, indexes);
+  const { done } = await w.begin();
+  await w.clock.advance(1_000);
+  w.hurry.abort('drain');
+  await w.clock.until(done, 0);
+  expect(w.retried).toMatchObject([{ reason: 'handed back by a draining worker' }]);
+  expect([...(await w.queue.ledger.samples('r1', indexes)).keys()]).toEqual([0]);
+  const [row] = await w.queue.work.depths();
+  expect(row).toMatchObject({ inFlight: 1 });
+});
+
+test('no engine serves: handed back', async () => {
+  const w = await shardWorker();
+  await w.putShards(w.record('r1'), [0]);
+  w.engineUp(false);
+  await w.run();
+  expect(w.retried).toMatchObject([{ reason: 'no engine serves' }]);
+  w.engineUp(true);
+  await w.run();
+  expect((await w.queue.ledger.samples('r1', [0])).size).toBe(1);
+});
+
+test('P2: two workers draw the same sample: one counts, the other is told so', async () => {
+  const w = await shardWorker(() => ({ kind: 'scores', shown: [7, 3], afterMs: 500 }));
+  const record = w.record('r1');
+  await w.putShards(record, [0]);
+  await w.clock.advance(1);
+  await w.putShards(record, [0]);
+  const [first, second] = [await w.begin(), await w.begin()];
+  await w.clock.until(Promise.all([first.done, second.done]), 5_000);
+  expect(w.engine.drawn).toHaveLength(2);
+  expect(w.suppressed).toMatchObject([{ where: 'ledger' }]);
+  expect(w.nats.tasks()).toBe(0);
+});
