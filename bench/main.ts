@@ -34,7 +34,7 @@ function figure(name: string, value: number, unit: string, ceiling?: number): vo
 }
 
 let serial = 0;
-function request(options: Partial<ScoreRequest>): ScoreRequest {
+function request(options: Omit<Partial<ScoreRequest>, 'query'>): ScoreRequest & { readonly query: string } {
   const number = serial++;
   return {
     query: `bench ${number}: ${'word '.repeat(120)}`,
@@ -44,7 +44,7 @@ function request(options: Partial<ScoreRequest>): ScoreRequest {
   };
 }
 
-async function throughput(client: GrmClient, options: Partial<ScoreRequest>): Promise<number> {
+async function throughput(client: GrmClient, options: Omit<Partial<ScoreRequest>, 'query'>): Promise<number> {
   const endAtMs = Date.now() + seconds * 1_000;
   const source = function* (): Generator<ScoreRequest> {
     while (Date.now() < endAtMs) yield request(options);
@@ -72,7 +72,7 @@ async function direct(url: string): Promise<number> {
   const client = async (): Promise<void> => {
     while (Date.now() < endAtMs) {
       const { query, responses } = request({});
-      const content = `${String(query)}\n${responses.map((text, at) => `<<<response ${at + 1} bench>>>\n${text}\n<<<end of response ${at + 1} bench>>>`).join('\n')}`;
+      const content = `${query}\n${responses.map((text, at) => `<<<response ${at + 1} bench>>>\n${text}\n<<<end of response ${at + 1} bench>>>`).join('\n')}`;
       const job = {
         messages: [{ role: 'user' as const, content }],
         temperature: 0.5,

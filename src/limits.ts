@@ -76,8 +76,8 @@ export const limits = {
   /** One read or JetStream API call, and how often it is repeated while NATS is away. */
   queueCallMs: 3_000,
   queueCallTriesMax: 5,
-  /** Reads of one caller under way at once (the samples of one request). */
-  queueReadsMax: 256,
+  /** Storing or reading one blob of contentBytesMax, then it is tried again. */
+  blobMs: 10_000,
   /** Answer to "is anything there now": then NATS is taken to be away. */
   pullProbeMs: 2_000,
   /** A claim on one task of an empty class: short, because a worker that became busy meanwhile still has it. */
@@ -208,6 +208,19 @@ export const limits = {
   configBytesMax: 1 * MiB,
   /** Engines one worker may list. */
   enginesMax: 64,
+  /** `grm score`: one line of the input. JSON may spell a content of contentBytesMax longer (\u00e9 is six bytes for two). */
+  rowBytesMax: 32 * MiB,
+  /** `grm score`: rows that are open, or answered and waiting for an earlier one. The row due next may always start. */
+  rowsHeldBytesMax: 128 * MiB,
+  /** `grm up`: failures in a row of one process before the cluster is given up, and how long it must run to be well again. */
+  upRestartsMax: 12,
+  upWellAfterMs: 60_000,
+  /** `grm up`: last lines of a process, kept to say why it ended. */
+  upLastLinesMax: 12,
+  /** `grm up`: how long a process of ours may take to be ready, its engines apart. */
+  upReadyMs: 120_000,
+  /** `grm up`: models of tens of gigabytes load, or come over the network, for so long. */
+  upServingMs: 6 * 3_600_000,
   /** What a process may take beyond its drain grace before it is ended anyway. */
   shutdownMarginMs: 10_000,
 } as const;
@@ -243,4 +256,5 @@ holds(
 holds(limits.pullClaimMs <= limits.pullExpiresMs, 'a claim does not outlive the pull that made it by much');
 holds(limits.streamOpenBytesMax >= limits.contentBytesMax, 'a stream takes any single content');
 holds(limits.pullsWaitingMax >= 2 * limits.slotsMax, 'every slot of the largest worker may park a pull');
+holds(limits.rowBytesMax >= 3 * limits.contentBytesMax, 'a content at its limit fits a line of JSON with its escapes');
 holds(limits.httpHeadersMs < limits.httpRequestMs, 'headers arrive within a request');

@@ -139,6 +139,7 @@ export async function startEmbedded(options: EmbeddedOptions): Promise<Embedded>
       join(dataDir, 'cluster.json'),
       JSON.stringify({ grpc: grpcAddress, nats: natsUrl, pid: process.pid }),
     );
+    starting = false;
     return {
       grpcAddress,
       natsUrl,

@@ -1,14 +1,23 @@
 // Ordered: gives results back in the order of the rows, with a bound on how far a fast row may run ahead of a slow one.
+//
+//   O1. Every value put is given exactly once, in the order of the numbers, without gaps.
+//   O2. Beyond the row due next, at most `aheadMax` rows and `bytesMax` bytes are open or held. The row due next may always start, however big.
+
+export interface OrderedBounds {
+  readonly aheadMax: number;
+  readonly bytesMax: number;
+}
 
 export class Ordered<T> {
-  readonly #held = new Map<number, T>();
+  readonly #held = new Map<number, { readonly value: T; readonly bytes: number }>();
+  readonly #openBytes = new Map<number, number>();
   readonly #waiting = new Set<() => void>();
+  #bytes = 0;
   #next: number;
 
-  /** @param aheadMax rows that may be out or held beyond the next one due */
   constructor(
     first: number,
-    private readonly aheadMax: number,
+    private readonly bounds: OrderedBounds,
     private readonly give: (value: T, number: number) => void,
   ) {
     this.#next = first;
@@ -19,19 +28,43 @@ export class Ordered<T> {
     return this.#next;
   }
 
-  /** Resolves when row `number` may start. */
-  async whenNear(number: number): Promise<void> {
-    while (number >= this.#next + this.aheadMax) await new Promise<void>((resolve) => this.#waiting.add(resolve));
+  /** Resolves to true when row `number`, which weighs `bytes`, may start; to false when the signal aborts first. Rows are admitted in order. */
+  async admit(number: number, bytes: number, signal: AbortSignal): Promise<boolean> {
+    while (!signal.aborted && !this.#hasRoom(number, bytes)) await this.#change(signal);
+    if (signal.aborted) return false;
+    this.#openBytes.set(number, bytes);
+    this.#bytes += bytes;
+    return true;
   }
 
-  put(number: number, value: T): void {
-    this.#held.set(number, value);
-    for (let due = this.#held.get(this.#next); due !== undefined; due = this.#held.get(this.#next)) {
+  /** The result of an admitted row; `bytes` is what holding it costs. */
+  put(number: number, value: T, bytes: number): void {
+    this.#bytes += bytes - (this.#openBytes.get(number) ?? 0);
+    this.#openBytes.delete(number);
+    this.#held.set(number, { value, bytes });
+    for (let due = this.#held.get(this.#next); due; due = this.#held.get(this.#next)) {
       this.#held.delete(this.#next);
-      this.give(due, this.#next);
+      this.#bytes -= due.bytes;
+      this.give(due.value, this.#next);
       this.#next++;
     }
-    for (const wake of this.#waiting) wake();
-    this.#waiting.clear();
+    for (const wake of [...this.#waiting]) wake();
+  }
+
+  #hasRoom(number: number, bytes: number): boolean {
+    if (number === this.#next) return true;
+    return number < this.#next + this.bounds.aheadMax && this.#bytes + bytes <= this.bounds.bytesMax;
+  }
+
+  #change(signal: AbortSignal): Promise<void> {
+    return new Promise((resolve) => {
+      const wake = (): void => {
+        this.#waiting.delete(wake);
+        signal.removeEventListener('abort', wake);
+        resolve();
+      };
+      this.#waiting.add(wake);
+      signal.addEventListener('abort', wake);
+    });
   }
 }

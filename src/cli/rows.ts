@@ -1,81 +1,167 @@
 // Rows: the JSONL that `grm score` reads, one request a line.
 //
-//   {"id": any, "query": text | [{role, content}], "responses": [text], "reference"?: text, "principles"?: [{text, weight_percent}],
-//    "tenant"?, "class"?, "idempotency_key"?, "options"?: {...}}   (other keys, such as "label", are carried over to the output)
+//   {"id": any, "query": text | [{role, content}], "responses": [text], "reference"?: text, "principles"?: [text | {text, weight_percent}],
+//    "tenant"?, "class"?, "idempotency_key"?, "options"?: {"k": 8, ...}}
+//
+// Every other key, such as "label", is carried over to the output.
 
 import { createHash } from 'node:crypto';
 import { createReadStream } from 'node:fs';
+import { open, stat } from 'node:fs/promises';
 import { limits } from '../limits.js';
 import type { RawScore } from '../coordinator/intake.js';
+import { exitCodes } from '../process/run.js';
+import { CliError } from './context.js';
+import { readLines, type Line } from './lines.js';
 
 export interface Row {
   /** From 0, counting every line that is not blank. */
   readonly number: number;
-  /** First 16 hexadecimal digits of the line's SHA-256: tells on resume whether the output belongs to this input. */
+  /** First 16 hexadecimal digits of the SHA-256 of salt and line: tells on resume whether the output belongs to this input. */
   readonly digest: string;
+  /** Of the line. */
+  readonly bytes: number;
   readonly body: RowBody;
 }
 
 export type RowBody =
-  | { readonly kind: 'request'; readonly raw: RawScore; readonly id: unknown; readonly label: unknown }
+  | {
+      readonly kind: 'request';
+      readonly raw: RawScore;
+      readonly id: unknown;
+      readonly carried: Readonly<Record<string, unknown>>;
+    }
   | { readonly kind: 'unreadable'; readonly reason: string };
 
-/** Lines longer than a request can be are not buffered. */
-const lineBytesMax = 2 * limits.contentBytesMax;
+export interface Input {
+  /** Whether it can be read twice: once for the count. */
+  readonly regular: boolean;
+  stream(): AsyncIterable<Buffer>;
+}
 
-/** @param path a file, or "-" for standard input */
-export async function* readRows(path: string): AsyncGenerator<Row> {
-  let number = 0;
-  for await (const line of readLines(path === '-' ? process.stdin : createReadStream(path))) {
-    if (line.kind === 'line' && line.text.trim() === '') continue;
-    const body: RowBody =
-      line.kind === 'line'
-        ? readRow(line.text)
-        : { kind: 'unreadable', reason: `the line is longer than ${lineBytesMax} bytes` };
-    const digest = createHash('sha256')
-      .update(line.kind === 'line' ? line.text : `too long ${number}`)
-      .digest('hex')
-      .slice(0, 16);
-    yield { number: number++, digest, body };
+/** @param path a file, or "-" for standard input. Throws CliError (usage) when it cannot be read. */
+export async function openInput(path: string): Promise<Input> {
+  if (path === '-') return { regular: false, stream: () => process.stdin };
+  try {
+    const stats = await stat(path);
+    if (stats.isDirectory()) throw new Error('it is a folder');
+    // Opened once for the rights; a pipe would lose its first reader by that.
+    if (stats.isFile()) await (await open(path, 'r')).close();
+    return { regular: stats.isFile(), stream: () => createReadStream(path) };
+  } catch (error) {
+    throw new CliError(
+      `cannot read ${path}: ${error instanceof Error ? error.message : String(error)}`,
+      exitCodes.usage,
+    );
   }
 }
 
-export function readRow(line: string): RowBody {
+/** Rows in all; undefined when that cannot be known beforehand. */
+export async function countRows(input: Input): Promise<number | undefined> {
+  if (!input.regular) return undefined;
+  let rows = 0;
+  // A line that begins with so much white space is taken for a row: the count only serves the ETA.
+  for await (const line of readLines(input.stream(), 1_024)) if (!isBlank(line)) rows++;
+  return rows;
+}
+
+/** @param salt goes into every digest: what else decides what a row's result is */
+export async function* readRows(input: AsyncIterable<Buffer>, salt: string): AsyncGenerator<Row, void, undefined> {
+  let number = 0;
+  for await (const line of readLines(input, limits.rowBytesMax)) {
+    if (isBlank(line)) continue;
+    const { head, lengthBytes } = line;
+    const digest = createHash('sha256').update(`${salt}\n${lengthBytes}\n`).update(head).digest('hex').slice(0, 16);
+    const body: RowBody =
+      lengthBytes > limits.rowBytesMax
+        ? { kind: 'unreadable', reason: `the line has ${lengthBytes} bytes, at most ${limits.rowBytesMax} are read` }
+        : readRow(head);
+    yield { number: number++, digest, bytes: lengthBytes, body };
+  }
+}
+
+/** What JSON calls white space, and the byte order mark that some editors put first. */
+function isBlank({ head, lengthBytes }: Line): boolean {
+  if (head.length < lengthBytes) return false;
+  const text = head.length >= 3 && head.subarray(0, 3).equals(byteOrderMark) ? head.subarray(3) : head;
+  return text.every((byte) => byte === 32 || byte === 9 || byte === 13);
+}
+
+const byteOrderMark = Buffer.from([0xef, 0xbb, 0xbf]);
+/** Drops a byte order mark: joined files carry them inside, too. */
+const utf8 = new TextDecoder('utf-8', { fatal: true });
+
+export function readRow(line: Uint8Array): RowBody {
+  let text: string;
+  try {
+    text = utf8.decode(line);
+  } catch {
+    return { kind: 'unreadable', reason: 'the line is not UTF-8' };
+  }
   let value: unknown;
   try {
-    value = JSON.parse(line);
+    value = JSON.parse(text);
   } catch (error) {
-    return { kind: 'unreadable', reason: `no JSON: ${error instanceof Error ? error.message : String(error)}` };
+    return { kind: 'unreadable', reason: `the line is no JSON: ${error instanceof Error ? error.message : ''}` };
   }
   if (typeof value !== 'object' || value === null || Array.isArray(value)) {
     return { kind: 'unreadable', reason: 'expected an object with "query" and "responses"' };
   }
-  const row = value as Record<string, unknown>;
-  const options = typeof row.options === 'object' && row.options !== null ? camelKeys(row.options) : row.options;
+  const {
+    id,
+    query,
+    responses,
+    reference,
+    principles,
+    options,
+    idempotency_key: idempotencyKey,
+    tenant,
+    class: urgency,
+    ...carried
+  } = value as Record<string, unknown>;
+  const misspelt = isObject(options) ? Object.keys(options).filter((key) => !optionKeys.has(key)) : [];
+  if (misspelt.length > 0) {
+    const known = [...optionKeys].join(', ');
+    return { kind: 'unreadable', reason: `unknown options: ${misspelt.slice(0, 5).join(', ')}; there are ${known}` };
+  }
   return {
     kind: 'request',
-    id: row.id ?? null,
-    label: row.label,
+    id: id ?? null,
+    carried,
     raw: {
-      content: {
-        query: row.query,
-        responses: row.responses,
-        reference: row.reference,
-        principles: principlesOf(row.principles),
-      },
-      ...(row.idempotency_key !== undefined && { idempotencyKey: row.idempotency_key }),
-      ...(row.tenant !== undefined && { tenant: row.tenant }),
-      ...(row.class !== undefined && { class: row.class }),
-      ...(options !== undefined && { options }),
+      content: { query, responses, reference, principles: principlesOf(principles) },
+      ...(idempotencyKey !== undefined && { idempotencyKey }),
+      ...(tenant !== undefined && { tenant }),
+      ...(urgency !== undefined && { class: urgency }),
+      ...(options !== undefined && { options: isObject(options) ? camelKeys(options) : options }),
     },
   };
 }
 
+/** As the proto names them. */
+const optionKeys: ReadonlySet<string> = new Set([
+  'k',
+  'k_meta',
+  'vote',
+  'temperature',
+  'top_p',
+  'max_tokens',
+  'quorum',
+  'time_budget_ms',
+  'seed',
+  'template',
+  'meta',
+]);
+
 function principlesOf(value: unknown): unknown {
   if (!Array.isArray(value)) return value;
   return value.map((each: unknown) =>
-    typeof each === 'string' ? { text: each } : typeof each === 'object' && each !== null ? camelKeys(each) : each,
+    typeof each === 'string' ? { text: each } : isObject(each) ? camelKeys(each) : each,
   );
+}
+
+function isObject(value: unknown): value is object {
+  return typeof value === 'object' && value !== null && !Array.isArray(value);
 }
 
 /** JSON keys are snake_case, as in the protos; the domain's are camelCase. */
@@ -86,36 +172,4 @@ function camelKeys(value: object): Record<string, unknown> {
       each as unknown,
     ]),
   );
-}
-
-type Line = { readonly kind: 'line'; readonly text: string } | { readonly kind: 'too_long' };
-
-/** Splits at newlines with a bound on what is held; an over-long line is skipped to its end and said to be so. */
-async function* readLines(input: AsyncIterable<Buffer | string>): AsyncGenerator<Line> {
-  let parts: Buffer[] = [];
-  let held = 0;
-  let tooLong = false;
-  for await (const chunk of input) {
-    let rest = typeof chunk === 'string' ? Buffer.from(chunk) : chunk;
-    for (let end = rest.indexOf(10); end >= 0; end = rest.indexOf(10)) {
-      const head = rest.subarray(0, end);
-      rest = rest.subarray(end + 1);
-      yield tooLong || held + head.length > lineBytesMax
-        ? { kind: 'too_long' }
-        : { kind: 'line', text: Buffer.concat([...parts, head]).toString('utf8') };
-      parts = [];
-      held = 0;
-      tooLong = false;
-    }
-    if (held + rest.length > lineBytesMax) {
-      tooLong = true;
-      parts = [];
-      held = 0;
-    } else if (!tooLong && rest.length > 0) {
-      parts.push(rest);
-      held += rest.length;
-    }
-  }
-  if (tooLong) yield { kind: 'too_long' };
-  else if (held > 0) yield { kind: 'line', text: Buffer.concat(parts).toString('utf8') };
 }

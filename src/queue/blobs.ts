@@ -39,7 +39,7 @@ export class Blobs {
   private async patiently<T>(name: string, act: () => Promise<T>): Promise<T> {
     for (let tries = 1; ; tries += 1) {
       try {
-        return await act();
+        return await within(limits.blobMs, act());
       } catch (error) {
         const words = error instanceof Error ? error.message : String(error);
         if (tries >= limits.queueCallTriesMax) {
@@ -49,4 +49,17 @@ export class Blobs {
       }
     }
   }
+}
+
+/** The library's reads have no time limit of their own. */
+async function within<T>(ms: number, act: Promise<T>): Promise<T> {
+  let timer: NodeJS.Timeout | undefined;
+  const late = new Promise<never>((_, reject) => {
+    timer = setTimeout(() => {
+      reject(new Error(`no answer within ${ms} ms`));
+    }, ms);
+  });
+  return Promise.race([act, late]).finally(() => {
+    clearTimeout(timer);
+  });
 }

@@ -97,11 +97,7 @@ export class JetStreamControlPlane implements ControlPlane {
 
   /** Flushed: somebody on another connection may send as soon as the promise resolves. */
   private async subscribe(subject: string, hear: (msg: Msg) => void): Promise<() => void> {
-    const subscription = this.parts.link.nc.subscribe(subject, {
-      callback: (error, msg) => {
-        if (!error) hear(msg);
-      },
-    });
+    const subscription = this.parts.link.subscribe(subject, hear);
     await this.parts.requests.flush();
     return () => {
       subscription.unsubscribe();

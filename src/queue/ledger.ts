@@ -123,20 +123,17 @@ export class JetStreamLedger implements Ledger {
    * accepted, read the ledger after this.
    */
   follow(requestId: string, follower: Follower): Promise<Following> {
-    const subscription = this.parts.link.nc.subscribe(subjects.out(requestId), {
-      callback: (error, msg) => {
-        if (error) return;
-        const kind = msg.subject.split('.', 3)[2];
-        if (kind === 'res' && follower.sample) {
-          const sample = this.decode(msg.data, msg.subject, decodeSample);
-          if (sample) follower.sample(sample);
-        } else if (kind === 'mres' && follower.meta) {
-          const result = this.decode(msg.data, msg.subject, decodeMetaResult);
-          if (result) follower.meta(result);
-        } else if (kind === 'fin' && follower.verdict) {
-          void this.hearVerdict(requestId, msg, follower);
-        }
-      },
+    const subscription = this.parts.link.subscribe(subjects.out(requestId), (msg) => {
+      const kind = msg.subject.split('.', 3)[2];
+      if (kind === 'res' && follower.sample) {
+        const sample = this.decode(msg.data, msg.subject, decodeSample);
+        if (sample) follower.sample(sample);
+      } else if (kind === 'mres' && follower.meta) {
+        const result = this.decode(msg.data, msg.subject, decodeMetaResult);
+        if (result) follower.meta(result);
+      } else if (kind === 'fin' && follower.verdict) {
+        void this.hearVerdict(requestId, msg, follower);
+      }
     });
     return Promise.resolve({
       close: () => {

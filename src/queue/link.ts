@@ -7,8 +7,10 @@ import {
   connect,
   credsAuthenticator,
   errors,
+  type Msg,
   type NatsConnection,
   type NodeConnectionOptions,
+  type Subscription,
 } from '@nats-io/transport-node';
 import { randomBytes } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
@@ -46,6 +48,8 @@ export interface Link {
   losses(): number;
   /** True once connected; false when `ms` passed, `signal` aborted or the link was closed first. */
   whenConnected(ms: number, signal?: AbortSignal): Promise<boolean>;
+  /** What `hear` throws is told and goes no further: the client library would stop reading the connection. */
+  subscribe(subject: string, hear: (msg: Msg) => void): Subscription;
   close(): Promise<void>;
 }
 
@@ -109,6 +113,17 @@ export async function openLink(options: LinkOptions, onEvent: OnQueueEvent): Pro
         signal?.addEventListener('abort', aborted);
       });
     },
+    subscribe: (subject, hear) =>
+      nc.subscribe(subject, {
+        callback: (error, msg) => {
+          if (error) return;
+          try {
+            hear(msg);
+          } catch (thrown) {
+            onEvent({ kind: 'undecodable', label: msg.subject, reason: `its listener failed: ${String(thrown)}` });
+          }
+        },
+      }),
     async close() {
       if (nc.isClosed()) return;
       if (connected) await Promise.race([nc.flush().catch(() => undefined), sleep(limits.queueCallMs)]);

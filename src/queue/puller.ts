@@ -86,13 +86,14 @@ export class JetStreamPuller<T> implements Puller<T> {
   constructor(private readonly parts: PullerParts<T>) {
     const { link } = parts;
     this.inbox = `${link.inbox}.p${(pullers++).toString(36)}`;
-    const listen = (kind: 'look' | 'claim', hear: (msg: Msg) => void): Subscription =>
-      link.nc.subscribe(`${this.inbox}.${kind}.*`, {
-        callback: (error, msg) => {
-          if (!error) hear(msg);
-        },
-      });
-    this.subscriptions = [listen('look', (msg) => this.hearLook(msg)), listen('claim', (msg) => this.hearClaim(msg))];
+    this.subscriptions = [
+      link.subscribe(`${this.inbox}.look.*`, (msg) => {
+        this.hearLook(msg);
+      }),
+      link.subscribe(`${this.inbox}.claim.*`, (msg) => {
+        this.hearClaim(msg);
+      }),
+    ];
     // A lost connection has lost what was asked on it.
     this.unwatch = link.onChange((state) => {
       if (state === 'connected') return;

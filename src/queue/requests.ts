@@ -39,10 +39,8 @@ export class Requests {
 
   static open(link: Link): Requests {
     const requests = new Requests(link);
-    link.nc.subscribe(`${requests.prefix}*`, {
-      callback: (error, msg) => {
-        if (!error) requests.answer(msg);
-      },
+    link.subscribe(`${requests.prefix}*`, (msg) => {
+      requests.answer(msg);
     });
     link.onChange((state) => {
       if (state === 'disconnected') requests.endAll(disconnected);

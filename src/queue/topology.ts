@@ -131,7 +131,12 @@ async function patiently<T>(act: () => Promise<T>, what: string, giveUpAt: numbe
       const storage = codes.storage.some((code) => isApiError(error, code));
       if (answer || storage) throw error;
       if (Date.now() >= giveUpAt) {
-        throw new FaultError(fault('queue_unavailable', `${what}: JetStream does not answer: ${wordsOf(error)}`));
+        throw new FaultError(
+          fault(
+            'queue_unavailable',
+            `${what}: JetStream does not answer (is it enabled? nats-server -js): ${wordsOf(error)}`,
+          ),
+        );
       }
       await sleep(Math.min(limits.queueCallMs, 100 * 2 ** tries));
     }

@@ -2,12 +2,15 @@
 
 import { fork, type ChildProcess } from 'node:child_process';
 import { existsSync } from 'node:fs';
+import { createServer } from 'node:net';
 import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { packageRoot } from '../../src/process/version.js';
-import { GrmClient } from '../../src/rpc/client.js';
+import { GrmClient, GrmError, type ConnectOptions } from '../../src/rpc/client.js';
 import { startFakeEngine, type FakeEngine } from '../../services/fake-engine/server.js';
 import type { FakeEngineOptions } from '../../services/fake-engine/options.js';
-import { startNats, type NatsServer } from './nats.js';
+import { startNats, type NatsOptions, type NatsServer } from './nats.js';
+import { until } from './processes.js';
 
 export type Role = 'coordinator' | 'grm-worker' | 'meta-worker';
 
@@ -32,16 +35,18 @@ export interface TestCluster extends AsyncDisposable {
   serving(client: GrmClient, workers: number, metaWorkers: number): Promise<void>;
 }
 
-const readyMs = 30_000;
+/** Generous: the suite shares two cores with whatever else runs. */
+const readyMs = 60_000;
 
 export async function startCluster(
   engine: Partial<FakeEngineOptions> = {},
   env: Readonly<Record<string, string>> = {},
+  natsOptions: NatsOptions = {},
 ): Promise<TestCluster> {
   if (!existsSync(join(packageRoot, 'dist', 'services', 'coordinator', 'main.js'))) {
     throw new Error('dist/ is not built: `make build` first (make test does)');
   }
-  const nats = await startNats();
+  const nats = await startNats(natsOptions);
   const fake = await startFakeEngine({ port: 0, instant: true, ...engine });
   const processes: ServiceProcess[] = [];
   const base: Record<string, string> = {
@@ -72,7 +77,7 @@ export async function startCluster(
         if (count('grm-worker') === workers && count('meta-worker') === metaWorkers) return;
         if (Date.now() > giveUpAtMs)
           throw new Error(`${workers} workers and ${metaWorkers} meta workers do not serve: ${JSON.stringify(nodes)}`);
-        await new Promise((resolve) => setTimeout(resolve, 100));
+        await sleep(100);
       }
     },
     async [Symbol.asyncDispose]() {
@@ -117,6 +122,67 @@ async function startService(role: Role, env: Record<string, string>): Promise<Se
   };
 }
 
-export function clientOf(coordinator: ServiceProcess): GrmClient {
-  return GrmClient.connect({ address: coordinator.grpc });
+export function clientOf(coordinator: ServiceProcess, more: Partial<ConnectOptions> = {}): GrmClient {
+  return GrmClient.connect({ address: coordinator.grpc, ...more });
+}
+
+/** Fails where it would try again: for tests that want to see the fault. */
+export const once = { retries: { triesMax: 1 } } as const;
+
+/** Settles without an unhandled rejection, for calls whose coordinator is going to be killed. */
+export function settled<T>(call: Promise<T>): Promise<T | GrmError> {
+  return call.catch((error: unknown) => {
+    if (error instanceof GrmError) return error;
+    throw error;
+  });
+}
+
+/** Resolves when no shard waits or is with a worker, and no request runs at this client's coordinator. */
+export async function quiet(client: GrmClient, withinMs = 60_000): Promise<void> {
+  let seen = '';
+  await until(
+    async () => {
+      const { queues, requestsInFlight } = await client.status();
+      seen = JSON.stringify({ requestsInFlight, queues: queues.filter((each) => each.pending + each.inFlight > 0) });
+      return requestsInFlight === 0 && queues.every(({ pending, inFlight }) => pending + inFlight === 0);
+    },
+    'the queues are empty',
+    withinMs,
+  ).catch((error: unknown) => {
+    throw new Error(`${String(error)}: ${seen}`);
+  });
+}
+
+/** What one process serves over HTTP. */
+export async function page(service: ServiceProcess, path: string): Promise<{ status: number; body: string }> {
+  const response = await fetch(`http://${service.http}${path}`, { signal: AbortSignal.timeout(20_000) });
+  return { status: response.status, body: await response.text() };
+}
+
+/** Sum of the series of one metric that carry these labels; 0 when there are none. */
+export async function metric(service: ServiceProcess, name: string, labels: Readonly<Record<string, string>> = {}) {
+  const { body } = await page(service, '/metrics');
+  let sum = 0;
+  for (const line of body.split('\n')) {
+    if (!line.startsWith(`${name}{`) && !line.startsWith(`${name} `)) continue;
+    if (Object.entries(labels).every(([label, value]) => line.includes(`${label}="${value}"`))) {
+      sum += Number(line.slice(line.lastIndexOf(' ')));
+    }
+  }
+  return sum;
+}
+
+/** A port that nobody listens on now, for a process that comes back at the same address. */
+export async function freePort(): Promise<number> {
+  const server = createServer();
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  const address = server.address();
+  await new Promise((resolve) => server.close(resolve));
+  if (address === null || typeof address === 'string') throw new Error('no port');
+  return address.port;
+}
+
+/** A worker's setting for one OpenAI-compatible server. */
+export function enginesAt(url: string, slots = 16, more: Readonly<Record<string, unknown>> = {}) {
+  return { GRM_WORKER__ENGINES: JSON.stringify([{ kind: 'openai', base_url: url, slots, ...more }]) };
 }

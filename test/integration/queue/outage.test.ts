@@ -131,3 +131,23 @@ test('a consumer deleted under a parked pull and made anew is pulled from again'
   await queue.close();
   await worker.close();
 });
+
+test('a listener that throws harms nobody else on its connection', async () => {
+  await using nats = await startNats();
+  const events: QueueEvent[] = [];
+  const queue = await openQueue(queueOptions(nats, { onEvent: (event) => void events.push(event) }));
+  const id = freshId();
+  const heard: number[] = [];
+  await queue.ledger.follow(id, {
+    sample: () => {
+      throw new Error('broken listener');
+    },
+  });
+  await queue.ledger.follow(id, { sample: (sample) => void heard.push(sample.index) });
+  await queue.ledger.putSample(id, aSample(0));
+  await queue.ledger.putSample(id, aSample(1));
+  for (let i = 0; i < 100 && heard.length < 2; i += 1) await sleep(10);
+  expect(heard).toEqual([0, 1]);
+  expect(events.filter(({ kind }) => kind === 'undecodable')).toHaveLength(2);
+  await queue.close();
+});

@@ -86,6 +86,13 @@ test('one that does not own the streams waits for their owner, and says what is 
   await owner.close();
 });
 
+test('several owners may start at once', async () => {
+  await using nats = await startNats();
+  const owners = await Promise.all([1, 2, 3].map(() => openQueue(queueOptions(nats))));
+  expect(owners.map(({ drift }) => drift)).toEqual([[], [], []]);
+  await Promise.all(owners.map((owner) => owner.close()));
+});
+
 test('too little storage: the error says which knob to turn', async () => {
   await using nats = await startNats({ jetstream: 'max_file_store: 10485760' });
   const fault = await faultOf(openQueue(queueOptions(nats)));
