@@ -86,6 +86,9 @@ test('a resumed request has nothing ranked twice (P2)', async () => {
   const stored = await cluster.clock.until(b.service.stored('resumed', 'default'), 10);
   expect(stored?.verdict).toMatchObject({ kValid: 8, kKept: 4, degraded: [] });
   expect(meta.engine.ranked).toHaveLength(8);
+  // Nor was anybody asked to: what has its reward is not put into the meta queue again.
+  const asked = cluster.told('result.suppressed').filter(({ stage }) => stage === 'meta');
+  expect(asked.filter(({ where }) => where === 'before_engine')).toEqual([]);
 });
 
 /** All of a verdict that may not depend on who did the work and when. */

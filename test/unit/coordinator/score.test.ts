@@ -2,6 +2,7 @@
 
 import { expect, test } from 'vitest';
 import type { ScoreInput } from '../../../src/coordinator/coordinator.js';
+import { identify } from '../../../src/coordinator/identity.js';
 import type { Verdict } from '../../../src/grm/verdict.js';
 import { limits } from '../../../src/limits.js';
 import { encodeVerdict } from '../../../src/queue/codec.js';
@@ -398,4 +399,21 @@ test('P1: a worker dies in the middle of a shard; after ackWaitMs another draws 
   expect(verdict).toMatchObject({ kValid: 8, degraded: [] });
   expect(heir.engine.drawn.map(({ index }) => index).toSorted()).toEqual([2, 3, 4, 5, 6, 7]);
   expectQuiet(cluster, a);
+});
+
+test('cancelled and asked again within the same millisecond: its new shards are not taken for the old ones', async () => {
+  const cluster = await virtualCluster();
+  const a = cluster.coordinator('a');
+  const input = ask({ k: 4 });
+  const first = a.score(input);
+  await cluster.clock.settle();
+  const { requestId } = identify(input);
+  expect(await a.service.cancel(requestId)).toBe(true);
+  expect(await cluster.clock.until(first, 0)).toMatchObject({ kind: 'fault', fault: { kind: 'cancelled' } });
+  expect(cluster.nats.tasks()).toBe(0);
+  const second = a.score(input);
+  await cluster.clock.settle();
+  expect(cluster.nats.tasks(requestId)).toBeGreaterThan(0);
+  await cluster.worker('w');
+  expect(valid(await cluster.verdict(second, 1_000)).kValid).toBe(4);
 });

@@ -283,6 +283,14 @@ describe('nobody waits for it any more', () => {
     await w.putShards(other, [1], { inline: false });
     await w.run();
     expect(w.engine.jobs[1]!.messages.at(-1)!.content).toContain('yodel');
+
+    // A shard of the old content, and the new record: the new content is not what the shard is about.
+    const late = await shardWorker();
+    await late.coordinator.ledger.accept(other);
+    await late.putShards(record, [0], { inline: false });
+    await late.run();
+    expect(late.dropped).toMatchObject([{ why: 'cancelled' }]);
+    expect(late.engine.drawn).toEqual([]);
   });
 });
 
