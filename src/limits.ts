@@ -81,7 +81,7 @@ export const limits = {
   /** Answer to "is anything there now": then NATS is taken to be away. */
   pullProbeMs: 2_000,
   /** A claim on one task of an empty class: short, because a worker that became busy meanwhile still has it. */
-  pullClaimMs: 1_500,
+  pullClaimMs: 1.5 * 1_000,
   /** A claim is given up this long after it should have expired. */
   pullGraceMs: 1_000,
   /** A task that came for a claim waits this long for a free slot, then goes to somebody else. */
@@ -95,7 +95,7 @@ export const limits = {
   /** Default life of requests, samples and verdicts in the ledger. */
   ledgerKeepMs: 86_400_000,
   /** Life of a task in a work queue. */
-  workKeepMs: 7_200_000,
+  workKeepMs: 2 * 3_600_000,
   /** Life of a dead letter. */
   deadKeepMs: 604_800_000,
   /** Samples in flight per worker process, over all engines. */
