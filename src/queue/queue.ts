@@ -86,7 +86,8 @@ export interface Delivery<T> {
 export interface Puller<T> {
   /**
    * Up to `max` tasks, urgent classes first; waits for the first one up to limits.pullExpiresMs and resolves to [] when none came or `signal` aborted.
-   * Never holds more than it returned: no prefetch.
+   * No prefetch: beyond what it returned it may for a moment hold one task of each class that was empty before, which the next pull returns
+   * first, within its `max`; after limits.pullHeldMs without a pull, or on abort, it goes to somebody else.
    */
   pull(max: number, signal: AbortSignal): Promise<readonly Delivery<T>[]>;
   close(): Promise<void>;
