@@ -24,6 +24,8 @@ export interface WorkerParts<T, R extends Running> {
   readonly drainGraceMs: number;
   readonly puller: Puller<T>;
   readonly cost: (task: T) => number;
+  /** The most that one task may cost: how many tasks a pull asks for when several slots are free. */
+  readonly costMax: number;
   readonly execute: (
     delivery: Delivery<T>,
     engines: EnginePool<R>,
@@ -110,6 +112,7 @@ export async function openWorker<T, R extends Running>(host: Host, parts: Worker
     clock,
     events,
     cost: parts.cost,
+    costMax: parts.costMax,
     renewEveryMs: host.config.nats.ackWaitMs / 3,
     execute: (delivery, hurry) => parts.execute(delivery, pool, context, hurry),
   }));

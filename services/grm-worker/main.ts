@@ -1,5 +1,6 @@
 // The GRM worker process: wiring only.
 
+import { limits } from '../../src/limits.js';
 import type { Config } from '../../src/process/schema.js';
 import { executeShard } from '../../src/worker/execute-shard.js';
 import { openHost } from '../host.js';
@@ -20,6 +21,7 @@ await runService('grm-worker', async (config: Config) => {
     drainGraceMs: worker.drainGraceMs,
     puller: await host.queue.work.pullShards(worker.pool),
     cost: (shard) => shard.samples.length,
+    costMax: limits.shardSamplesMax,
     execute: (delivery, engines, context, hurry) =>
       executeShard(delivery, (samples) => engines.reserve(samples), context, hurry),
   });

@@ -21,6 +21,7 @@ await runService('meta-worker', async (config: Config) => {
     drainGraceMs: meta.drainGraceMs,
     puller: await host.queue.work.pullMetaTasks(meta.pool),
     cost: () => 1,
+    costMax: 1,
     execute: (delivery, engines, context, hurry) =>
       executeMeta(delivery, () => engines.reserve(1), template, context, hurry),
   });
