@@ -1,0 +1,134 @@
+// What a coordinator's death leaves behind: others finish it, a restart finishes it, and a retry finds it.
+
+import { expect, test } from 'vitest';
+import type { ScoreRequest } from '../../src/rpc/client.js';
+import type { Verdict } from '../../src/grm/verdict.js';
+import { clientOf, freePort, metric, once, quiet, settled, startCluster } from '../support/cluster.js';
+import { until } from '../support/processes.js';
+
+const k = 8;
+
+function request(name: string): ScoreRequest {
+  return {
+    query: `Which answer to ${name} is better?`,
+    responses: [`An answer of quality=8 to ${name}.`, `Another, quality=3, to ${name}.`],
+    idempotencyKey: name,
+    k,
+  };
+}
+
+/** Shards of two samples, one shard of a request at a time: whoever is killed has some samples stored, some drawn and some not even asked for. */
+const stepwise = {
+  GRM_COORDINATOR__SHARD_SAMPLES_MAX: '2',
+  GRM_COORDINATOR__DISPATCH_SAMPLES_MAX: '10',
+  GRM_COORDINATOR__TAKEOVER_EVERY_MS: '500',
+};
+
+test.concurrent(
+  'P1 P2: a coordinator killed mid-request leaves its requests to the other, and no stored sample is drawn again',
+  async () => {
+    await using cluster = await startCluster({}, stepwise);
+    cluster.engine.setFaults([{ kind: 'slow', probability: 1, delayMs: 500, on: 'generate' }]);
+    const [first, second] = await Promise.all([cluster.start('coordinator'), cluster.start('coordinator')]);
+    await cluster.start('grm-worker');
+    using doomed = clientOf(first, once);
+    using client = clientOf(second);
+    await cluster.serving(client, 1, 0);
+
+    const names = Array.from({ length: 8 }, (_, number) => `taken-over-${number}`);
+    const calls = names.map((name) => settled(doomed.score(request(name), { deadlineMs: 90_000 })));
+    await until(() => cluster.engine.stats().done >= 20, 'a third of the samples is drawn', 60_000);
+    first.kill('SIGKILL');
+    const answers = await Promise.all(calls);
+    const cutOff = answers.filter((answer) => answer.kind === 'unreachable').length;
+    expect(cutOff).toBeGreaterThan(names.length / 2);
+
+    const verdicts = new Map<string, Verdict>();
+    await until(
+      async () => {
+        for (const name of names) {
+          const stored = verdicts.has(name) ? undefined : await client.verdict(name);
+          if (stored) verdicts.set(name, stored.verdict);
+        }
+        return verdicts.size === names.length;
+      },
+      'the other coordinator has finished every request',
+      90_000,
+    );
+    for (const verdict of verdicts.values()) {
+      expect(verdict).toMatchObject({ kind: 'valid', best: 0, kValid: k, degraded: [] });
+      expect(verdict.samples.map(({ sample }) => sample.index)).toEqual([0, 1, 2, 3, 4, 5, 6, 7]);
+    }
+    expect(await metric(second, 'grm_requests_taken_over_total')).toBeGreaterThan(names.length / 2);
+    expect(await metric(second, 'grm_requests_taken_over_total')).toBeLessThanOrEqual(cutOff);
+    await quiet(client);
+    expect(cluster.engine.stats().requests).toBe(names.length * k);
+
+    // Asked again, the stored verdict comes and nothing is drawn.
+    for (const name of names) expect(await client.score(request(name))).toEqual(verdicts.get(name));
+    expect(cluster.engine.stats().requests).toBe(names.length * k);
+  },
+  180_000,
+);
+
+test.concurrent(
+  'P1 P2: a lone coordinator, killed and started again, finishes what it had accepted; a retry under the same key joins',
+  async () => {
+    await using cluster = await startCluster({}, stepwise);
+    cluster.engine.setFaults([{ kind: 'slow', probability: 1, delayMs: 500, on: 'generate' }]);
+    const address = `127.0.0.1:${await freePort()}`;
+    const first = await cluster.start('coordinator', { GRM_GRPC__LISTEN: address });
+    await cluster.start('grm-worker');
+    using patient = clientOf(first, { retries: { triesMax: 100 } });
+    using doomed = clientOf(first, once);
+    await cluster.serving(patient, 1, 0);
+
+    // Three callers wait and try again by themselves; three others never come back.
+    const waited = ['a', 'b', 'c'].map((name) => patient.score(request(name), { deadlineMs: 120_000 }));
+    const left = ['d', 'e', 'f'].map((name) => settled(doomed.score(request(name), { deadlineMs: 120_000 })));
+    await until(() => cluster.engine.stats().done >= 12, 'a quarter of the samples is drawn', 60_000);
+    first.kill('SIGKILL');
+    await first.ended;
+    const again = await cluster.start('coordinator', { GRM_GRPC__LISTEN: address });
+
+    for (const [at, name] of ['a', 'b', 'c'].entries()) {
+      const verdict = await waited[at];
+      expect(verdict).toMatchObject({ kind: 'valid', best: 0, kValid: k, degraded: [] });
+      expect((await patient.verdict(name))?.verdict).toEqual(verdict);
+    }
+    await Promise.all(left);
+    for (const name of ['d', 'e', 'f']) {
+      await until(async () => (await patient.verdict(name)) !== undefined, `${name} is finished`, 60_000);
+      expect((await patient.verdict(name))?.verdict).toMatchObject({ kind: 'valid', best: 0, kValid: k });
+    }
+    await quiet(patient);
+    expect(await metric(again, 'grm_requests_taken_over_total')).toBeGreaterThan(3);
+    expect(cluster.engine.stats().requests).toBe(6 * k);
+  },
+  180_000,
+);
+
+test.concurrent(
+  'P2: 50 calls of one key at two coordinators are one request: one verdict, the same in every byte, k samples drawn',
+  async () => {
+    await using cluster = await startCluster();
+    cluster.engine.setFaults([{ kind: 'slow', probability: 1, delayMs: 300, on: 'generate' }]);
+    const [first, second] = await Promise.all([cluster.start('coordinator'), cluster.start('coordinator')]);
+    await cluster.start('grm-worker');
+    using left = clientOf(first);
+    using right = clientOf(second);
+    await cluster.serving(left, 1, 0);
+
+    const verdicts = await Promise.all(
+      Array.from({ length: 50 }, (_, number) => (number % 2 === 0 ? left : right).score(request('the same'))),
+    );
+    expect(new Set(verdicts.map((verdict) => JSON.stringify(verdict))).size).toBe(1);
+    expect(verdicts[0]).toMatchObject({ kind: 'valid', best: 0, kValid: k });
+    expect(cluster.engine.stats().requests).toBe(k);
+    expect(JSON.stringify((await right.verdict('the same'))?.verdict)).toBe(JSON.stringify(verdicts[0]));
+
+    const other = { ...request('the same'), k: 4 };
+    expect(await settled(left.score(other))).toMatchObject({ kind: 'key_reused' });
+  },
+  120_000,
+);
