@@ -8,6 +8,7 @@ import { chosen } from '../../src/coordinator/takeover.js';
 import { askEach, broadcastCancel } from '../../src/actor/handle.js';
 import { openNode, type Node } from '../../src/actor/node.js';
 import { openRegistry, type Registry } from '../../src/actor/registry.js';
+import { limits } from '../../src/limits.js';
 import type { Config } from '../../src/process/schema.js';
 import { serveRpc } from '../../src/rpc/server.js';
 import { openHost, type Host } from '../host.js';
@@ -77,7 +78,7 @@ async function openCoordinatorProcess(config: Config) {
     templateNames: templates.map(({ name }) => name),
   };
   const running = (coordinator = openCoordinator(context, queue.dead));
-  registry.onChange(() => running.membersChanged());
+  const endWatch = watchCoordinators(host, registry, running);
   queue.onConnection((state) => {
     if (state === 'connected') running.reconnected();
   });
@@ -142,6 +143,7 @@ async function openCoordinatorProcess(config: Config) {
       await running.drain(settings.drainGraceMs);
       await doorClosed;
       endSweeps();
+      endWatch();
       await node.close();
       await registry.close();
       await host.close();
@@ -179,6 +181,35 @@ function membersOf(registry: Registry, node: Node, host: Host): Members {
       return { engines, busyRatio: slots === 0 ? 1 : running / slots };
     },
     cancel: (requestId) => broadcastCancel(queue.control, requestId),
+  };
+}
+
+/**
+ * Looks for unfinished requests once the death of a coordinator is certain: a lease's time after it was last seen (registry, R2), and so long
+ * after our own start. Looking lists the whole ledger, so no other change of membership calls for it.
+ */
+function watchCoordinators(host: Host, registry: Registry, running: RunningCoordinator): () => void {
+  const certainMs = limits.leaseMs + 2 * limits.heartbeatMs;
+  const timers = new Set<() => void>();
+  const lookLater = (): void => {
+    const cancel = host.clock.after(certainMs, () => {
+      timers.delete(cancel);
+      running.membersChanged();
+    });
+    timers.add(cancel);
+  };
+  const ids = (): Set<string> =>
+    new Set(registry.nodes().flatMap(({ node }) => (node.role === 'coordinator' ? [node.id] : [])));
+  let known = ids();
+  const unhear = registry.onChange(() => {
+    const now = ids();
+    if ([...known].some((id) => !now.has(id))) lookLater();
+    known = now;
+  });
+  lookLater();
+  return () => {
+    unhear();
+    for (const cancel of timers) cancel();
   };
 }
 

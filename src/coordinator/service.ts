@@ -18,7 +18,7 @@ const answerReserveMsMax = 250;
 export interface RunningCoordinator extends Coordinator {
   /** Call when the connection to the queue came back: running requests read the ledger. */
   reconnected(): void;
-  /** Call when membership changed: requests of a coordinator that died are taken over. */
+  /** Call when a coordinator is known to be dead: its requests are taken over. */
   membersChanged(): void;
   /** Requests that run here, and since when the oldest does: for the janitor. */
   busy(): { readonly requestIds: readonly string[]; readonly oldestOpenAtMs: number };

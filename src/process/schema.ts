@@ -200,7 +200,12 @@ const coordinator = z.strictObject({
     2 * second,
     'After so long without news a request reads the ledger, in case a notice was lost.',
   ),
-  takeoverEveryMs: whole(100, hour, 10 * second, 'How often requests of dead coordinators are looked for.'),
+  takeoverEveryMs: whole(
+    100,
+    hour,
+    minute,
+    'How often unfinished requests are looked for, besides the death of a coordinator.',
+  ),
   sweepEveryMs: whole(
     second,
     hour,
