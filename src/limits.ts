@@ -257,4 +257,4 @@ holds(limits.pullClaimMs <= limits.pullExpiresMs, 'a claim does not outlive the 
 holds(limits.streamOpenBytesMax >= limits.contentBytesMax, 'a stream takes any single content');
 holds(limits.pullsWaitingMax >= 2 * limits.slotsMax, 'every slot of the largest worker may park a pull');
 holds(limits.rowBytesMax >= 3 * limits.contentBytesMax, 'a content at its limit fits a line of JSON with its escapes');
-holds(limits.httpHeadersMs < limits.httpRequestMs, 'headers arrive within a request');
+holds(limits.httpRequestMs - limits.httpHeadersMs > 0, 'headers arrive within a request');
