@@ -14,14 +14,27 @@ export interface OpenedService {
   readonly log: Log;
   /** Tells how many nodes serve, now and at every change; for `grm up`, which waits for them. */
   onServing?(tell: (serving: { readonly workers: number; readonly metaWorkers: number }) => void): void;
+  /** Tells how its engines are, now and at every change; for `grm up`. */
+  onEngines?(tell: (engines: readonly EngineNews[]) => void): void;
   /** Longest that `close` may take. */
   readonly closeMs: number;
   close(): Promise<void>;
 }
 
+/** One engine of a worker, for the parent. */
+export interface EngineNews {
+  readonly name: string;
+  readonly state: string;
+  readonly reason: string;
+  readonly restarts: number;
+  /** While it starts: what it says, and how far it is when that is known. */
+  readonly loading?: { readonly line: string; readonly doneRatio?: number };
+}
+
 /** Usage of every service: `[--config FILE] [--set section.key=value ...]`. */
 export async function runService(name: string, open: (config: Config) => Promise<OpenedService>): Promise<void> {
   const exit = (code: number): never => process.exit(code);
+  endWithParent();
   const bootLog = openLog({ level: 'info', format: 'auto', texts: false, name });
   const config = readConfig(name, exit);
   await runProcess({
@@ -54,7 +67,16 @@ function readConfig(name: string, exit: (code: number) => never): Config {
   return exit(exitCodes.usage);
 }
 
-/** `grm up` starts services with an IPC channel: it hears when they are ready, and they end when it is gone. */
+/** `grm up` starts services with an IPC channel. When it is gone, however early, they drain and end. */
+function endWithParent(): void {
+  if (!process.send) return;
+  const end = (): void => void process.kill(process.pid, 'SIGTERM');
+  process.once('disconnect', end);
+  // It went away while this process loaded its code: nobody will say so again. The handler of the signal comes first.
+  if (!process.connected) setImmediate(end);
+}
+
+/** The parent hears when the service is ready, and how it goes on. */
 function tellParent(opened: OpenedService): void {
   if (!process.send) return;
   const send = (message: object): void => {
@@ -62,5 +84,5 @@ function tellParent(opened: OpenedService): void {
   };
   send({ kind: 'ready', ...opened.ready });
   opened.onServing?.((serving) => send({ kind: 'serving', ...serving }));
-  process.once('disconnect', () => process.kill(process.pid, 'SIGTERM'));
+  opened.onEngines?.((engines) => send({ kind: 'engines', engines }));
 }

@@ -1,8 +1,10 @@
 // Worker: what a GRM worker and a meta worker have in common: a node with its engines, a loop that pulls while there is room, a drain.
 
-import type { ActorSpec, Running } from '../src/actor/actor.js';
+import type { Actor, ActorSpec, Running } from '../src/actor/actor.js';
 import { listenCancel } from '../src/actor/handle.js';
 import { openNode, type Node } from '../src/actor/node.js';
+import { limits } from '../src/limits.js';
+import type { Events } from '../src/observe/events.js';
 import { Rate } from '../src/observe/rate.js';
 import type { Puller, Delivery } from '../src/queue/queue.js';
 import { openCancellations } from '../src/worker/cancellations.js';
@@ -11,8 +13,9 @@ import type { WorkerContext } from '../src/worker/context.js';
 import { Credit } from '../src/worker/credit.js';
 import { startLoop, type Loop } from '../src/worker/loop.js';
 import { EnginePool } from '../src/worker/pool.js';
+import { openRequeue } from '../src/worker/requeue.js';
 import type { Host } from './host.js';
-import type { OpenedService } from './run.js';
+import type { EngineNews, OpenedService } from './run.js';
 
 export interface WorkerParts<T, R extends Running> {
   readonly role: 'grm-worker' | 'meta-worker';
@@ -104,6 +107,7 @@ export async function openWorker<T, R extends Running>(host: Host, parts: Worker
     clock,
     random: Math.random,
     cancellations,
+    requeue: openRequeue(queue.work, parts.pool, node.id, clock),
   };
   const unlisten = await listenCancel(queue.control, (requestId) => void cancellations.cancel(requestId));
   const running = (loop.current = startLoop({
@@ -150,6 +154,7 @@ export async function openWorker<T, R extends Running>(host: Host, parts: Worker
   return {
     ready: { node: node.id, http: host.httpAddress },
     log: host.log,
+    onEngines: (tell) => tellEngines(actors, events, tell),
     closeMs: parts.drainGraceMs + 15_000,
     async close() {
       // The lease says so first, so that coordinators stop counting on this worker.
@@ -162,4 +167,32 @@ export async function openWorker<T, R extends Running>(host: Host, parts: Worker
       await host.close();
     },
   };
+}
+
+/** Now, and whenever an engine changes or says how its start goes. */
+function tellEngines(
+  actors: readonly Actor<Running>[],
+  events: Events,
+  tell: (engines: readonly EngineNews[]) => void,
+): void {
+  const loading = new Map<string, EngineNews['loading']>();
+  const now = (): void =>
+    tell(
+      actors.map((actor) => {
+        const { name } = actor.spec;
+        const { kind, reason, starts } = actor.state();
+        const at = kind === 'starting' ? loading.get(name) : undefined;
+        const said = reason.slice(0, limits.actorReasonCharsMax);
+        return { name, state: kind, reason: said, restarts: Math.max(0, starts - 1), ...(at && { loading: at }) };
+      }),
+    );
+  now();
+  events.on('actor.changed', ({ name }) => {
+    loading.delete(name);
+    now();
+  });
+  events.on('engine.loading', ({ engine, line, doneRatio }) => {
+    loading.set(engine, { line, ...(doneRatio !== undefined && { doneRatio }) });
+    now();
+  });
 }

@@ -7,6 +7,7 @@ import { openLlamaEngine } from '../../src/engine/llama.js';
 import { openManagedEngine } from '../../src/engine/managed.js';
 import { openOpenAiEngine } from '../../src/engine/openai.js';
 import { superviseEngine, type Supervised } from '../../src/engine/supervised.js';
+import { loadingTeller } from '../loading.js';
 import type { Events } from '../../src/observe/events.js';
 import type { Log } from '../../src/observe/log.js';
 import { environment } from '../../src/process/environment.js';
@@ -74,7 +75,7 @@ function specsOf(
     }
     case 'llama': {
       const name = `llama-${at}`;
-      return [{ ...base, name, start: (signal) => startLlama(name, engine, around.log, signal) }];
+      return [{ ...base, name, start: (signal) => startLlama(name, engine, around.events, signal) }];
     }
     case 'managed': {
       if (gpus.length === 0) return [managedSpec(engine, `managed-${at}`, [], base, around)];
@@ -119,7 +120,7 @@ function managedSpec(
 async function startLlama(
   name: string,
   engine: EngineConfigOf<'llama'>,
-  log: Log,
+  events: Events,
   signal: AbortSignal,
 ): Promise<WorkerEngine> {
   const { kind: _, ...options } = engine;
@@ -127,7 +128,7 @@ async function startLlama(
     ...options,
     name,
     signal,
-    onProgress: (stage, done) => log.debug(`${name}: ${stage}`, { done_ratio: done }),
+    onProgress: loadingTeller(name, events),
   });
   return superviseEngine(opened, opened.died);
 }

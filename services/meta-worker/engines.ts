@@ -5,12 +5,13 @@ import type { MetaEngine } from '../../src/engine/engine.js';
 import { openLlamaMeta } from '../../src/engine/llama-meta.js';
 import { openMetaEngine } from '../../src/engine/meta.js';
 import { superviseMetaEngine, type Supervised } from '../../src/engine/supervised.js';
-import type { Log } from '../../src/observe/log.js';
+import { loadingTeller } from '../loading.js';
+import type { Events } from '../../src/observe/events.js';
 import type { Config, MetaEngineConfig } from '../../src/process/schema.js';
 
 export type WorkerMetaEngine = MetaEngine & Supervised;
 
-export function metaEngines(config: Config, log: Log): readonly ActorSpec<WorkerMetaEngine>[] {
+export function metaEngines(config: Config, events: Events): readonly ActorSpec<WorkerMetaEngine>[] {
   const { meta } = config;
   if (meta.engines.length === 0) throw new Error('meta.engines is empty: name at least one engine');
   return meta.engines.map((engine, at): ActorSpec<WorkerMetaEngine> => {
@@ -22,7 +23,7 @@ export function metaEngines(config: Config, log: Log): readonly ActorSpec<Worker
       concurrencyMax: engine.slots,
       restartsMax: meta.restartsMax,
       start: async (signal) => {
-        const opened = await open(engine, name, log, signal);
+        const opened = await open(engine, name, events, signal);
         const tested = await opened.selfTest(signal);
         if (tested.kind === 'ok') return opened;
         await opened.close();
@@ -32,14 +33,19 @@ export function metaEngines(config: Config, log: Log): readonly ActorSpec<Worker
   });
 }
 
-async function open(engine: MetaEngineConfig, name: string, log: Log, signal: AbortSignal): Promise<WorkerMetaEngine> {
+async function open(
+  engine: MetaEngineConfig,
+  name: string,
+  events: Events,
+  signal: AbortSignal,
+): Promise<WorkerMetaEngine> {
   if (engine.kind === 'llama_yes_no') {
     const { kind: _, ...options } = engine;
     const opened = await openLlamaMeta({
       ...options,
       name,
       signal,
-      onProgress: (stage, done) => log.debug(`${name}: ${stage}`, { done_ratio: done }),
+      onProgress: loadingTeller(name, events),
     });
     return superviseMetaEngine(opened, opened.died);
   }

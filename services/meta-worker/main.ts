@@ -15,7 +15,7 @@ await runService('meta-worker', async (config: Config) => {
   return openWorker(host, {
     role: 'meta-worker',
     pool: meta.pool,
-    specs: metaEngines(config, host.log),
+    specs: metaEngines(config, host.events),
     gpus: 0,
     slots: meta.slots,
     drainGraceMs: meta.drainGraceMs,

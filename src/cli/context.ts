@@ -1,13 +1,12 @@
-// Context: what every command starts from: the configuration, the streams, and how to reach a cluster.
+// Context: what every command starts from: the configuration, and how to reach a cluster.
 
 import { readFileSync } from 'node:fs';
-import { join, resolve } from 'node:path';
 import { problemText, resolveConfig, type Resolved } from '../process/config.js';
 import { environment } from '../process/environment.js';
 import { exitCodes, type ExitCode } from '../process/run.js';
 import type { NamedFlag } from '../process/sources.js';
-import { GrmClient } from '../rpc/client.js';
-import { GrmError } from '../rpc/grm-error.js';
+import { GrmClient, GrmError, type ClientTls, type RetryPolicy } from '../rpc/client.js';
+import { runningCluster } from './folder.js';
 
 /** Ends a command with a message and an exit code. */
 export class CliError extends Error {
@@ -19,13 +18,15 @@ export class CliError extends Error {
   }
 }
 
-/** Options that stand before every command. */
+/** Options that every command takes. */
 export interface GlobalOptions {
   readonly config?: string;
   readonly set?: readonly string[];
   readonly address?: string;
   readonly tokenFile?: string;
   readonly caFile?: string;
+  readonly certFile?: string;
+  readonly keyFile?: string;
   readonly tenant?: string;
   readonly json?: boolean;
 }
@@ -54,32 +55,70 @@ export function configArgs(options: GlobalOptions): string[] {
   ];
 }
 
+export interface Door {
+  readonly address: string;
+  /** It is that of our own configuration: a cluster of this folder, or of this machine. */
+  readonly own: boolean;
+}
+
 /** Where the cluster's gRPC door is: --address, else GRM_ADDRESS, else that of the `grm up` of this folder, else the configuration's. */
-export function clusterAddress(options: GlobalOptions, { config }: ResolvedConfig): string {
+export function doorOf(options: GlobalOptions, { config }: ResolvedConfig): Door {
   const given = options.address ?? environment().GRM_ADDRESS;
-  if (given !== undefined && given !== '') return given;
+  if (given !== undefined && given !== '') return { address: given, own: false };
+  return { address: runningCluster(config.up.dataDir)?.grpc ?? reachable(config.grpc.listen), own: true };
+}
+
+/** An address to call for an address to listen at: "all interfaces" is none that can be called everywhere. */
+export function reachable(listen: string): string {
+  return listen.replace(/^0\.0\.0\.0:/, '127.0.0.1:').replace(/^\[::\]:/, '[::1]:');
+}
+
+/** A person waits: a service that is away is told of within a second or two. Long work takes the client's own patience, about a minute. */
+const impatient: Partial<RetryPolicy> = { triesMax: 4, backoffMs: 200, backoffMsMax: 500 };
+
+export function connect(
+  options: GlobalOptions,
+  resolved: ResolvedConfig,
+  door: Door,
+  patience: 'short' | 'long' = 'short',
+): GrmClient {
+  const tls = tlsOf(options, resolved, door);
+  const token = tokenOf(options, resolved, door);
   try {
-    const { grpc, pid } = JSON.parse(readFileSync(join(resolve(config.up.dataDir), 'cluster.json'), 'utf8')) as {
-      grpc: string;
-      pid: number;
-    };
-    process.kill(pid, 0);
-    return grpc;
-  } catch {
-    return config.grpc.listen;
+    return GrmClient.connect({
+      address: door.address,
+      ...(tls && { tls }),
+      ...(token !== undefined && { token }),
+      ...(options.tenant !== undefined && { tenant: options.tenant }),
+      ...(patience === 'short' && { retries: impatient }),
+    });
+  } catch (error) {
+    throw new CliError(`TLS: ${error instanceof Error ? error.message : String(error)}`, exitCodes.usage);
   }
 }
 
-export function connect(options: GlobalOptions, resolved: ResolvedConfig): { client: GrmClient; address: string } {
-  const address = clusterAddress(options, resolved);
-  const token = options.tokenFile !== undefined ? readToken(options.tokenFile) : environment().GRM_TOKEN;
-  const client = GrmClient.connect({
-    address,
-    ...(options.caFile !== undefined && { tls: { caFile: options.caFile } }),
-    ...(token !== undefined && { token }),
-    ...(options.tenant !== undefined && { tenant: options.tenant }),
-  });
-  return { client, address };
+/** Our own door's certificate is trusted as it stands in the configuration. */
+function tlsOf(options: GlobalOptions, { config }: ResolvedConfig, door: Door): ClientTls | undefined {
+  const { certFile, keyFile } = options;
+  const caFile = options.caFile ?? (door.own ? config.grpc.tls?.certFile : undefined);
+  if ((certFile === undefined) !== (keyFile === undefined))
+    throw new CliError('--cert-file and --key-file are given together or not at all', exitCodes.usage);
+  if (caFile === undefined && certFile === undefined) return undefined;
+  return {
+    ...(caFile !== undefined && { caFile }),
+    ...(certFile !== undefined && { certFile }),
+    ...(keyFile !== undefined && { keyFile }),
+  };
+}
+
+/** --token-file, else GRM_TOKEN, else at our own door a token of the configuration that may do everything. */
+function tokenOf(options: GlobalOptions, { config }: ResolvedConfig, door: Door): string | undefined {
+  if (options.tokenFile !== undefined) return readToken(options.tokenFile);
+  const given = environment().GRM_TOKEN;
+  if (given !== undefined && given !== '') return given;
+  if (!door.own) return undefined;
+  const { tokens } = config.grpc;
+  return (tokens.find(({ tenants }) => tenants === undefined) ?? tokens[0])?.token.reveal();
 }
 
 function readToken(file: string): string {
@@ -90,21 +129,37 @@ function readToken(file: string): string {
   }
 }
 
-/** The message and exit code of whatever a command failed with. */
-export function failureOf(error: unknown, address?: string): { message: string; code: ExitCode } {
-  if (error instanceof CliError) return { message: error.message, code: error.code };
-  if (error instanceof GrmError) {
-    const where = address === undefined ? '' : ` (${address})`;
-    const hint =
-      error.kind === 'unreachable'
-        ? '\n  is a cluster running? `grm up` starts one, `grm doctor` looks for what is wrong'
-        : '';
-    const fields = error.violations.map(({ field, description }) => `\n  ${field}: ${description}`).join('');
-    const away = error.kind === 'unreachable' || error.kind === 'queue_unavailable' || error.kind === 'draining';
-    return {
-      message: `${error.kind}: ${error.message}${where}${fields}${hint}`,
-      code: away ? exitCodes.unavailable : exitCodes.failure,
-    };
-  }
-  return { message: error instanceof Error ? error.message : String(error), code: exitCodes.failure };
+export interface Failure {
+  readonly message: string;
+  readonly code: ExitCode;
 }
+
+/** The message and exit code of whatever a command failed with. */
+export function failureOf(error: unknown, door?: Door): Failure {
+  if (error instanceof CliError) return { message: error.message, code: error.code };
+  if (!(error instanceof GrmError))
+    return { message: error instanceof Error ? error.message : String(error), code: exitCodes.failure };
+  const where = door === undefined ? '' : ` (${door.address})`;
+  const fields = error.violations.map(({ field, description }) => `\n  ${field}: ${description}`).join('');
+  const hint = hints[error.kind] ?? '';
+  return {
+    message: `${error.kind}: ${error.message}${where}${fields}${hint}`,
+    code: codes[error.kind] ?? exitCodes.failure,
+  };
+}
+
+const hints: Partial<Record<GrmError['kind'], string>> = {
+  unreachable:
+    '\n  is a cluster running? `grm up` starts one, `grm doctor` looks for what is wrong, --address names another',
+  unauthenticated: '\n  give a token with --token-file or GRM_TOKEN',
+};
+
+const codes: Partial<Record<GrmError['kind'], ExitCode>> = {
+  unreachable: exitCodes.unavailable,
+  queue_unavailable: exitCodes.unavailable,
+  draining: exitCodes.unavailable,
+  overloaded: exitCodes.unavailable,
+  deadline_exceeded: exitCodes.unavailable,
+  invalid_request: exitCodes.usage,
+  cancelled: exitCodes.interrupted,
+};

@@ -1,19 +1,24 @@
-// Embedded: a whole cluster on this machine, as separate processes: nats-server, a coordinator, workers, meta workers.
+// Embedded: a whole cluster on this machine, as separate processes: nats-server with its keeper, a coordinator, workers, meta workers.
 //
-//   B1. Every process runs in a process group of its own: a Ctrl-C reaches only the parent, which stops them in order: doors first, then
-//       workers, NATS last, so that what was accepted is finished.
-//   B2. A service that dies is started again, with growing pauses; it is told, and the cluster goes on.
-//   B3. A service whose parent vanished ends by itself (its IPC channel closes); a nats-server left behind is found by the next start.
+//   B1. It is stopped in order: the coordinator first, which finishes what it accepted, then the workers, NATS last.
+//   B2. A process that dies is started again at its old address and the cluster goes on (service.ts); one that dies all the time ends the cluster.
+//   B3. Nothing stays behind: a service whose parent vanished drains and ends by itself, and NATS after the last of them (nats-keeper.ts);
+//       what remains of that when the next `grm up` starts is waited for (folder.ts).
+//   B4. A start that fails, or is called off, has stopped everything that it had started when it rejects.
 
-import { fork, type ChildProcess } from 'node:child_process';
-import { createWriteStream } from 'node:fs';
-import { mkdir, readFile, rm, writeFile } from 'node:fs/promises';
-import { join, resolve } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { join } from 'node:path';
+import { limits } from '../limits.js';
 import type { Config } from '../process/schema.js';
-import { packageRoot } from '../process/version.js';
-import { findNatsServer, natsServerMissing, startNats, type OwnNats } from './nats-server.js';
-
-export type ServiceKind = 'coordinator' | 'grm-worker' | 'meta-worker' | 'fake-engine';
+import { exitCodes, type ExitCode } from '../process/run.js';
+import { CliError } from './context.js';
+import { natsName, openFolder, type Folder, type StartedProcess } from './folder.js';
+import { findNatsServer, natsServerMissing, storeDir } from './nats-server.js';
+import type { Guarded } from './nats-keeper.js';
+import type { Notice } from './notice.js';
+import { claim } from './port.js';
+import { Service, type Ready, type ServicePlan } from './service.js';
+import { EngineWatch } from './waiting.js';
 
 export interface EmbeddedOptions {
   readonly config: Config;
@@ -22,299 +27,296 @@ export interface EmbeddedOptions {
   readonly env: Readonly<Record<string, string | undefined>>;
   readonly workers: number;
   readonly metaWorkers: number;
-  /** No engine is configured: start the fake one, loudly. */
+  /** No engine is configured: start the fake one. */
   readonly fake: boolean;
   /** Aborts when the start is not wanted any more. */
   readonly stopping: AbortSignal;
-  /** Tells people what happens, a line at a time. */
-  readonly tell: (line: string) => void;
-  /** A service's own log lines, when wanted on the terminal. */
+  /** Aborts when nothing is to be waited for any more. */
+  readonly hurrying?: AbortSignal;
+  readonly tell: (notice: Notice) => void;
+  /** A service's own log lines, when wanted. */
   readonly onLog?: (name: string, line: string) => void;
 }
 
 export interface Embedded {
   readonly grpcAddress: string;
-  readonly natsUrl: string;
-  readonly pids: () => Readonly<Record<string, number>>;
   /** Resolves when the cluster can no longer serve, with the reason. */
   readonly failed: Promise<string>;
-  /** Drains and stops everything; a second call hurries (SIGKILL). */
-  close(): Promise<void>;
+  /** Drains and stops everything; resolves to the worst that came of it. */
+  close(): Promise<ExitCode>;
 }
 
-const readyMs = 90_000;
-/** Models of tens of gigabytes load for minutes. */
-const servingMs = 45 * 60_000;
-const restartPausesMs = [250, 1_000, 4_000, 15_000];
-const stopGraceMs = 70_000;
+type ServiceKind = 'coordinator' | 'grm-worker' | 'meta-worker' | 'fake-engine';
+
+/** B1. */
+const stopOrder: readonly (readonly string[])[] = [
+  ['services/coordinator/main.js'],
+  ['services/grm-worker/main.js', 'services/meta-worker/main.js'],
+  ['services/fake-engine/main.js'],
+  ['src/cli/nats-keeper.js'],
+];
+
+const waitingTellMs = { first: 2_000, every: 5_000 } as const;
 
 export async function startEmbedded(options: EmbeddedOptions): Promise<Embedded> {
-  const { config, tell } = options;
-  const dataDir = resolve(config.up.dataDir);
-  await mkdir(join(dataDir, 'logs'), { recursive: true });
-  const unlock = await lock(dataDir);
-  const services: Service[] = [];
-  let nats: OwnNats | undefined;
-  let hurrying = false;
-  let closing: Promise<void> | undefined;
-  let fail: (reason: string) => void = () => undefined;
-  const failed = new Promise<string>((resolve) => (fail = resolve));
-
-  const stopAll = async (): Promise<void> => {
-    for (const kind of ['coordinator', 'grm-worker', 'meta-worker', 'fake-engine'] as const) {
-      await Promise.all(services.filter((each) => each.kind === kind).map((each) => each.stop()));
-    }
-    await nats?.stop();
-    await unlock();
-  };
-  const close = (): Promise<void> => {
-    if (closing && !hurrying) {
-      hurrying = true;
-      for (const each of services) each.kill();
-    }
-    return (closing ??= stopAll());
-  };
-
-  // A Ctrl-C during the start ends what was started so far; waiting for its readiness then fails.
-  options.stopping.addEventListener('abort', () => starting && void close());
-  let starting = true;
+  const { config, stopping, tell } = options;
+  const graceMs = graceOf(config);
+  const folder = await openFolder(
+    config.up.dataDir,
+    graceMs,
+    (processes) => tell({ event: 'left_behind', processes }),
+    stopping,
+  ).catch((error: unknown) => {
+    throw stopping.aborted ? interrupted : error;
+  });
+  const cluster = new Cluster(options, folder, graceMs);
   try {
-    let natsUrl: string;
-    if (config.nats.servers.length > 0) {
-      natsUrl = config.nats.servers.join(',');
-      tell(`NATS          ${natsUrl} (given)`);
-    } else {
-      const binary = findNatsServer(config.nats.serverBinary, options.env.PATH ?? '');
-      if (!binary) throw new Error(natsServerMissing);
-      nats = await startNats(binary, dataDir);
-      natsUrl = nats.url;
-      tell(`NATS          ${natsUrl} (own, data in ${dataDir})`);
-      void nats.ended.then((how) => {
-        if (!closing) fail(`nats-server ended: ${how}`);
-      });
-    }
-    await writeFile(join(dataDir, 'nats.url'), natsUrl);
-
-    const start = async (
-      kind: ServiceKind,
-      name: string,
-      args: readonly string[],
-      env: Record<string, string>,
-    ): Promise<Ready> => {
-      const service = new Service(kind, name, args, { ...options.env, ...env }, dataDir, options);
-      services.push(service);
-      return service.ready();
-    };
-    const common = { ...(nats ? { GRM_NATS__SERVERS: JSON.stringify([natsUrl]) } : {}), GRM_LOG__FORMAT: 'json' };
-    const configArgs = [...options.configArgs];
-
-    const engineEnv: Record<string, string> = {};
-    if (options.fake) {
-      const { url } = await start('fake-engine', 'fake-engine', ['--port', '0', '--instant'], {});
-      if (!url) throw new Error('the fake engine told no address');
-      engineEnv.GRM_WORKER__ENGINES = JSON.stringify([{ kind: 'openai', base_url: url, slots: 64 }]);
-      engineEnv.GRM_META__ENGINES = JSON.stringify([{ kind: 'vllm_classify', base_url: url, slots: 64 }]);
-    }
-    const coordinator = await start('coordinator', 'coordinator', configArgs, {
-      ...common,
-      GRM_HTTP__LISTEN: config.http.listen,
-    });
-    const ephemeral = { GRM_HTTP__LISTEN: '127.0.0.1:0' };
-    const workers = await Promise.all([
-      ...Array.from({ length: options.workers }, (_, at) =>
-        start('grm-worker', `grm-worker-${at + 1}`, configArgs, { ...common, ...ephemeral, ...engineEnv }),
-      ),
-      ...Array.from({ length: options.metaWorkers }, (_, at) =>
-        start('meta-worker', `meta-worker-${at + 1}`, configArgs, { ...common, ...ephemeral, ...engineEnv }),
-      ),
-    ]);
-    const grpcAddress = coordinator.grpc ?? config.grpc.listen;
-    tell(`coordinator   gRPC ${grpcAddress}, metrics http://${coordinator.http ?? ''}/metrics`);
-    for (const each of workers)
-      tell(
-        `${(each.node ?? '').replace(/-[0-9a-f]+$/, '').padEnd(13)} ${each.node ?? ''}, metrics http://${each.http ?? ''}/metrics`,
-      );
-    await untilServing(services, options);
-    await writeFile(
-      join(dataDir, 'cluster.json'),
-      JSON.stringify({ grpc: grpcAddress, nats: natsUrl, pid: process.pid }),
-    );
-    starting = false;
-    return {
-      grpcAddress,
-      natsUrl,
-      pids: () => Object.fromEntries(services.map((each) => [each.name, each.pid])),
-      failed,
-      close,
-    };
+    await Promise.race([cluster.start(), untilAborted(stopping)]);
+    if (stopping.aborted) throw interrupted;
+    return cluster;
   } catch (error) {
-    await close();
-    throw error;
+    await cluster.close();
+    throw stopping.aborted ? interrupted : error;
   }
 }
 
-/** Waits until the coordinator sees every worker with an engine that serves: models take their time to load. */
-async function untilServing(
-  services: readonly Service[],
-  { workers, metaWorkers, tell, stopping }: EmbeddedOptions,
-): Promise<void> {
-  const coordinator = services.find((each) => each.kind === 'coordinator');
-  const startedAtMs = Date.now();
-  let toldAtMs = startedAtMs;
-  for (;;) {
-    const serving = coordinator?.serving ?? { workers: 0, metaWorkers: 0 };
-    if (serving.workers >= workers && serving.metaWorkers >= metaWorkers) return;
-    if (stopping.aborted) throw new Error('interrupted');
-    const now = Date.now();
-    if (now - startedAtMs > servingMs)
-      throw new Error(`the engines did not serve within ${servingMs / 60_000} minutes; see the logs`);
-    if (now - toldAtMs > 5_000) {
-      toldAtMs = now;
-      tell(
-        `waiting for engines: ${serving.workers} of ${workers} workers, ${serving.metaWorkers} of ${metaWorkers} meta workers serve`,
-      );
-    }
-    await new Promise((resolve) => setTimeout(resolve, 50));
-  }
-}
+const interrupted = new CliError('interrupted before the cluster was ready', exitCodes.interrupted);
 
-interface Serving {
-  readonly workers: number;
-  readonly metaWorkers: number;
-}
-
-type Message = ({ readonly kind: 'ready' } & Ready) | ({ readonly kind: 'serving' } & Serving);
-
-interface Ready {
-  readonly grpc?: string;
-  readonly http?: string;
-  readonly node?: string;
-  readonly url?: string;
-}
-
-/** One supervised service process. */
-class Service {
-  /** What the coordinator last told. */
-  serving: Serving | undefined;
-  #child: ChildProcess | undefined;
-  #stopping = false;
-  #restarts = 0;
-  #firstReady: Promise<Ready>;
-  #gone: Promise<void> = Promise.resolve();
+class Cluster implements Embedded {
+  readonly failed: Promise<string>;
+  grpcAddress = '';
+  #natsUrl = '';
+  #natsPid: number | undefined;
+  #http = '';
+  #serving = false;
+  #fail: (reason: string) => void = () => undefined;
+  #closed: Promise<ExitCode> | undefined;
+  readonly #services: Service[] = [];
+  readonly #watch: EngineWatch;
 
   constructor(
-    readonly kind: ServiceKind,
-    readonly name: string,
-    private readonly args: readonly string[],
-    private readonly env: Readonly<Record<string, string | undefined>>,
-    private readonly dataDir: string,
     private readonly options: EmbeddedOptions,
+    private readonly folder: Folder,
+    private readonly graceMs: number,
   ) {
-    this.#firstReady = this.#start();
-    this.#firstReady.catch(() => undefined);
+    const { workers, metaWorkers, tell, hurrying } = options;
+    this.#watch = new EngineWatch({ workers, metaWorkers }, () => Date.now(), tell);
+    this.failed = new Promise((resolve) => (this.#fail = resolve));
+    hurrying?.addEventListener('abort', () => this.#hurry());
   }
 
-  get pid(): number {
-    return this.#child?.pid ?? 0;
-  }
-
-  ready(): Promise<Ready> {
-    return this.#firstReady;
-  }
-
-  async stop(): Promise<void> {
-    this.#stopping = true;
-    const child = this.#child;
-    if (!child || child.exitCode !== null || child.signalCode !== null) return;
-    child.kill('SIGTERM');
-    const timer = setTimeout(() => child.kill('SIGKILL'), stopGraceMs);
-    await this.#gone;
-    clearTimeout(timer);
-  }
-
-  kill(): void {
-    this.#stopping = true;
-    this.#child?.kill('SIGKILL');
-  }
-
-  #start(): Promise<Ready> {
-    const child = fork(join(packageRoot, 'dist', 'services', this.kind, 'main.js'), [...this.args], {
-      env: this.env,
-      stdio: ['ignore', 'pipe', 'pipe', 'ipc'],
-      detached: true,
-    });
-    this.#child = child;
-    const lastLines: string[] = [];
-    const log = createWriteStream(join(this.dataDir, 'logs', `${this.name}.log`), { flags: 'a' });
-    for (const stream of [child.stdout, child.stderr]) {
-      stream?.on('data', (chunk: Buffer) => {
-        log.write(chunk);
-        for (const line of chunk.toString('utf8').split('\n')) {
-          if (line === '') continue;
-          lastLines.push(line);
-          if (lastLines.length > 12) lastLines.shift();
-          this.options.onLog?.(this.name, line);
-        }
-      });
-    }
-    let resolveGone: () => void = () => undefined;
-    this.#gone = new Promise((resolve) => (resolveGone = resolve));
-    return new Promise((resolve, reject) => {
-      const timer = setTimeout(
-        () => reject(new Error(`${this.name} was not ready within ${readyMs / 1_000} s:\n${lastLines.join('\n')}`)),
-        readyMs,
-      );
-      child.on('message', (message) => {
-        const told = message as Message;
-        if (told.kind === 'serving') this.serving = told;
-        else {
-          clearTimeout(timer);
-          resolve(told);
-        }
-      });
-      child.once('close', () => log.end());
-      child.once('error', (error) => reject(error));
-      child.once('exit', (code, signal) => {
-        clearTimeout(timer);
-        resolveGone();
-        const how = signal ? `signal ${signal}` : `exit code ${code}`;
-        reject(new Error(`${this.name} ended at its start (${how}):\n${lastLines.join('\n')}`));
-        if (!this.#stopping) this.#startAgain(how);
-      });
-    });
-  }
-
-  #startAgain(how: string): void {
-    const pauseMs = restartPausesMs[Math.min(this.#restarts, restartPausesMs.length - 1)]!;
-    this.#restarts++;
-    this.options.tell(`${this.name} ended (${how}); starting it again in ${pauseMs / 1_000} s`);
-    setTimeout(() => {
-      if (!this.#stopping) this.#start().catch(() => undefined);
-    }, pauseMs);
-  }
-}
-
-/** One cluster per data folder. A lock whose owner is gone is taken over. */
-async function lock(dataDir: string): Promise<() => Promise<void>> {
-  const file = join(dataDir, 'up.pid');
-  const owner = Number(await readFile(file, 'utf8').catch(() => ''));
-  if (owner > 0 && owner !== process.pid && isAlive(owner)) {
-    throw new Error(
-      `another \`grm up\` (pid ${owner}) uses ${dataDir}; stop it, or give another folder with --data-dir`,
+  /** Resolves when every worker serves. */
+  async start(): Promise<void> {
+    const { config, fake, workers, metaWorkers } = this.options;
+    const listen = await claimed('grpc.listen', config.grpc.listen, '--listen 127.0.0.1:0');
+    const http = await claimed('http.listen', config.http.listen, '--set http.listen=127.0.0.1:0');
+    this.#natsUrl = await this.#startNats();
+    const engines = fake ? await this.#startFake() : [];
+    const common = [...this.options.configArgs, ...set('nats.servers', this.#natsUrl.split(',')), ...engines];
+    await this.#startService('coordinator', 'coordinator', [
+      ...common,
+      ...set('grpc.listen', listen),
+      ...set('http.listen', http),
+    ]);
+    const kinds = [
+      ...Array.from({ length: workers }, () => 'grm-worker' as const),
+      ...Array.from({ length: metaWorkers }, () => 'meta-worker' as const),
+    ];
+    await Promise.all(
+      kinds.map((kind, at) => {
+        const number = kind === 'grm-worker' ? at + 1 : at - workers + 1;
+        return this.#startService(kind, `${kind}-${number}`, [...common, ...set('http.listen', '127.0.0.1:0')]);
+      }),
     );
+    await this.#untilServing();
+    this.#serving = true;
+    this.#publish();
+    this.options.tell({
+      event: 'ready',
+      grpc: this.grpcAddress,
+      nats: this.#natsUrl,
+      metrics: `http://${this.#http}/metrics`,
+      data_dir: this.folder.path,
+      pids: Object.fromEntries(Object.entries(this.#processes()).map(([name, { pid }]) => [name, pid])),
+    });
   }
-  await writeFile(file, String(process.pid));
-  return async () => {
-    await rm(file, { force: true });
-    await rm(join(dataDir, 'cluster.json'), { force: true });
-  };
+
+  close(): Promise<ExitCode> {
+    this.#closed ??= this.#close();
+    return this.#closed;
+  }
+
+  async #close(): Promise<ExitCode> {
+    const { tell } = this.options;
+    const left = new Set(this.#services.filter((each) => each.pid !== undefined));
+    const reminder = setInterval(
+      () => tell({ event: 'draining', waiting_for: [...left].map((each) => each.name) }),
+      waitingTellMs.every,
+    );
+    for (const scripts of stopOrder) {
+      const these = this.#services.filter((each) => scripts.includes(each.script));
+      await Promise.all(
+        these.map(async (each) => {
+          await each.stop(this.options.hurrying?.aborted === true && each.script !== keeperScript ? 0 : this.graceMs);
+          left.delete(each);
+        }),
+      );
+    }
+    clearInterval(reminder);
+    this.folder.release();
+    const late = this.#services.some((each) => each.exitCode === exitCodes.graceOver);
+    return late ? exitCodes.graceOver : exitCodes.ok;
+  }
+
+  /** The keeper is asked, not killed: it ends its server at once, now that nobody uses it. */
+  #hurry(): void {
+    this.options.tell({ event: 'killing' });
+    for (const each of this.#services) if (each.script !== keeperScript) each.kill();
+  }
+
+  async #startNats(): Promise<string> {
+    const { config, env } = this.options;
+    if (config.nats.servers.length > 0) return config.nats.servers.join(',');
+    const binary = findNatsServer(config.nats.serverBinary, env.PATH ?? '');
+    if (binary === undefined) throw new CliError(natsServerMissing);
+    const { url } = await this.#launch({
+      name: 'nats',
+      script: keeperScript,
+      args: (before) => [
+        ...['--binary', binary, '--data-dir', this.folder.path],
+        ...['--port', before?.url === undefined ? '0' : new URL(before.url).port],
+      ],
+      env,
+    });
+    return told(url, 'nats');
+  }
+
+  /** @returns the settings that point the workers at it. */
+  async #startFake(): Promise<string[]> {
+    const { url } = await this.#launch({
+      name: 'fake-engine',
+      script: 'services/fake-engine/main.js',
+      args: (before) => ['--instant', '--port', before?.url === undefined ? '0' : new URL(before.url).port],
+      env: this.options.env,
+    });
+    const base = told(url, 'fake-engine');
+    return [
+      ...set('worker.engines', [{ kind: 'openai', base_url: base, slots: 64 }]),
+      ...set('meta.engines', [{ kind: 'vllm_classify', base_url: base, slots: 64 }]),
+    ];
+  }
+
+  async #startService(kind: ServiceKind, name: string, args: readonly string[]): Promise<Ready> {
+    // Their output is read here, so it is JSON whatever the terminal.
+    const all = [...args, ...set('log.format', 'json')];
+    return this.#launch({ name, script: `services/${kind}/main.js`, args: () => all, env: this.options.env });
+  }
+
+  async #launch(plan: ServicePlan): Promise<Ready> {
+    if (this.#closed) throw interrupted;
+    const service = new Service(plan, {
+      logDir: join(this.folder.path, 'logs'),
+      onReady: (it, ready) => this.#hearReady(it, ready),
+      onStarted: () => this.#publish(),
+      onNews: (it, news) => {
+        // What ends now ends because it is told to.
+        if (this.#closed) return;
+        if (news.kind === 'serving') this.#watch.hearServing(news);
+        else this.#watch.hearEngines(it.name, news.engines);
+      },
+      onLog: (it, line) => this.options.onLog?.(it.name, line),
+      onEnded: (it, reason, againInMs) => {
+        this.#watch.forget(it.name);
+        this.options.tell({ event: 'process_ended', name: it.name, reason, again_in_ms: againInMs ?? null });
+        if (againInMs === undefined) this.#fail(`${it.name} ends again and again: ${reason}`);
+      },
+    });
+    this.#services.push(service);
+    return service.start();
+  }
+
+  #hearReady(service: Service, ready: Ready): void {
+    if (ready.grpc !== undefined) this.grpcAddress = ready.grpc;
+    if (ready.grpc !== undefined && ready.http !== undefined) this.#http = ready.http;
+    if (ready.natsPid !== undefined) this.#natsPid = Number(ready.natsPid);
+    this.#publish();
+    const { grpc, http, node, url } = ready;
+    const facts = {
+      ...(url !== undefined && { at: url }),
+      ...(grpc !== undefined && { gRPC: grpc }),
+      ...(node !== undefined && { node }),
+      ...(http !== undefined && { metrics: `http://${http}/metrics` }),
+    };
+    this.options.tell({ event: 'process_ready', name: service.name, pid: service.pid ?? 0, facts });
+  }
+
+  #processes(): Record<string, StartedProcess> {
+    const started = this.#services.flatMap((each) =>
+      each.pid === undefined ? [] : [[each.name, { pid: each.pid, command: each.script }] as const],
+    );
+    const nats = this.#natsPid;
+    const own = nats === undefined ? [] : [[natsName, { pid: nats, command: storeDir(this.folder.path) }] as const];
+    return Object.fromEntries([...started, ...own]);
+  }
+
+  /** For the other commands, the next `grm up` and the keeper. */
+  #publish(): void {
+    this.folder.publish({
+      processes: this.#processes(),
+      ...(this.#natsUrl !== '' && { nats: this.#natsUrl }),
+      ...(this.#serving && { grpc: this.grpcAddress, http: this.#http }),
+    });
+    const keeper = this.#services.find((each) => each.script === keeperScript);
+    const pids = this.#services.flatMap((each) => (each === keeper ? [] : (each.pid ?? [])));
+    keeper?.send({ kind: 'guard', pids, graceMs: this.graceMs } satisfies Guarded);
+  }
+
+  /** Models take their time to load: how it goes is told. */
+  async #untilServing(): Promise<void> {
+    const { tell, stopping } = this.options;
+    const startedAtMs = Date.now();
+    let tellAtMs = startedAtMs + waitingTellMs.first;
+    while (!this.#watch.complete()) {
+      const now = Date.now();
+      if (stopping.aborted) throw interrupted;
+      if (now - startedAtMs > limits.upServingMs)
+        throw new CliError(
+          `the engines did not serve within ${limits.upServingMs / 3_600_000} hours; see ${this.folder.path}/logs`,
+        );
+      if (now >= tellAtMs) {
+        tellAtMs = now + waitingTellMs.every;
+        tell(this.#watch.waiting(now - startedAtMs));
+      }
+      await sleep(50);
+    }
+  }
 }
 
-function isAlive(pid: number): boolean {
-  try {
-    process.kill(pid, 0);
-    return true;
-  } catch (error) {
-    return (error as NodeJS.ErrnoException).code === 'EPERM';
-  }
+const keeperScript = 'src/cli/nats-keeper.js';
+
+/** Longest drain of any service, and a margin for what comes after it. */
+function graceOf({ coordinator, worker, meta }: Config): number {
+  return Math.max(coordinator.drainGraceMs, worker.drainGraceMs, meta.drainGraceMs) + 2 * limits.shutdownMarginMs;
+}
+
+function set(key: string, value: unknown): string[] {
+  return ['--set', `${key}=${typeof value === 'string' ? value : JSON.stringify(value)}`];
+}
+
+function told(fact: string | undefined, name: string): string {
+  if (fact === undefined) throw new Error(`${name} told no address`);
+  return fact;
+}
+
+async function claimed(setting: string, listen: string, other: string): Promise<string> {
+  const claimed = await claim(listen);
+  if (claimed.kind === 'free') return claimed.listen;
+  throw new CliError(
+    `cannot listen at ${listen} (${setting}): ${claimed.reason}\n  is another cluster running? \`grm status\` shows it; ${other} takes any free port`,
+  );
+}
+
+function untilAborted(signal: AbortSignal): Promise<void> {
+  if (signal.aborted) return Promise.resolve();
+  return new Promise((resolve) => signal.addEventListener('abort', () => resolve(), { once: true }));
 }

@@ -1,89 +1,141 @@
-// Progress: how long work gets on. A bar with rate and ETA on a terminal, a plain line now and then in a pipe, JSON lines with --json. Always on stderr.
+// Progress: how long work gets on. A bar with rate and ETA on a terminal, a plain line now and then in a pipe, JSON lines with --json.
+// Always on standard error: standard output belongs to the rows.
 
 import { SingleBar } from 'cli-progress';
+import type { Clock } from '../process/clock.js';
+import { clockText, Pace } from './pace.js';
+
+export interface Counts {
+  readonly done: number;
+  /** Of those done: verdicts without numbers, and rows without a verdict. */
+  readonly invalid: number;
+  readonly failed: number;
+}
 
 export interface Progress {
-  /** `done` of `total` (undefined while the total is not known), of which `invalid` are no numbers. */
-  update(done: number, invalid: number, total: number | undefined): void;
+  update(counts: Counts): void;
+  /** The last word; nothing is written after it. */
   end(): void;
 }
 
-const plainEveryMs = 5_000;
+export interface ProgressOptions {
+  readonly mode: 'auto' | 'json' | 'none';
+  /** "scored". */
+  readonly what: string;
+  /** Done by an earlier run: no part of the rate. */
+  readonly startAt: number;
+  /** Undefined while it cannot be known. */
+  readonly total: number | undefined;
+  readonly clock: Clock;
+  readonly stream: NodeJS.WritableStream & { readonly isTTY?: boolean };
+}
 
-export function openProgress(
-  mode: 'auto' | 'json' | 'none',
-  what: string,
-  startAt: number,
-  stream: NodeJS.WriteStream = process.stderr,
-): Progress {
+const barEveryMs = 500;
+/** In a pipe: often at first, to see that it works; then seldom, for a log that is read later. */
+const lineEveryMs = { first: 5_000, later: 30_000 } as const;
+const firstLines = 12;
+
+/** Shows where the work stands at once, and then at intervals, whether something is done or not. */
+export function openProgress(options: ProgressOptions): Progress {
+  const { mode, startAt, clock, stream } = options;
   if (mode === 'none') return { update: () => undefined, end: () => undefined };
-  const startedAtMs = Date.now();
-  const rate = (done: number): number => (done - startAt) / Math.max(0.001, (Date.now() - startedAtMs) / 1_000);
-  const etaSeconds = (done: number, total: number | undefined): number | undefined =>
-    total === undefined || done <= startAt ? undefined : Math.max(0, Math.ceil((total - done) / rate(done)));
-
-  if (mode === 'auto' && stream.isTTY) {
-    const bar = new SingleBar({
-      format: `${what} {bar} {value}/{shownTotal}  {rate}/s  ETA {eta}  {invalid} invalid`,
-      stream,
-      hideCursor: true,
-      barsize: 30,
-      clearOnComplete: false,
-      noTTYOutput: false,
-      etaBuffer: 100,
-    });
-    let started = false;
+  const pace = new Pace(startAt, clock.now());
+  let counts: Counts = { done: startAt, invalid: 0, failed: 0 };
+  const now = (): Shown => {
+    const atMs = clock.now();
+    const { total } = options;
     return {
-      update(done, invalid, total) {
-        const eta = etaSeconds(done, total);
-        const payload = {
-          shownTotal: total ?? '?',
-          rate: rate(done).toFixed(1),
-          invalid,
-          eta: eta === undefined ? '-' : clockText(eta),
-        };
-        if (!started) {
-          bar.start(total ?? Math.max(1, done), done, payload);
-          started = true;
-        }
-        bar.setTotal(total ?? Math.max(1, done));
-        bar.update(done, payload);
-      },
-      end: () => bar.stop(),
+      ...counts,
+      total,
+      perSecond: pace.perSecond(atMs) ?? 0,
+      etaSeconds: total === undefined ? undefined : pace.etaSeconds(total, atMs),
     };
-  }
+  };
+  const view = mode === 'auto' && stream.isTTY ? barView(options, now()) : lineView(options);
+  let ended = false;
+  let cancel = clock.after(view.everyMs(), function again() {
+    view.show(now());
+    cancel = clock.after(view.everyMs(), again);
+  });
+  return {
+    update(fresh) {
+      counts = fresh;
+      pace.note(fresh.done, clock.now());
+    },
+    end() {
+      if (ended) return;
+      ended = true;
+      cancel();
+      view.end(now());
+    },
+  };
+}
 
-  let last: { done: number; invalid: number; total: number | undefined } | undefined;
-  let writtenAtMs = startedAtMs;
-  const write = (): void => {
-    if (!last) return;
-    const { done, invalid, total } = last;
-    const eta = etaSeconds(done, total);
-    stream.write(
-      mode === 'json'
-        ? `${JSON.stringify({ event: 'progress', what, done, total: total ?? null, invalid, rate_per_second: round(rate(done)), eta_seconds: eta ?? null })}\n`
-        : `${what} ${done}/${total ?? '?'}  ${rate(done).toFixed(1)}/s  ${invalid} invalid${eta === undefined ? '' : `  ETA ${clockText(eta)}`}\n`,
-    );
-    last = undefined;
+interface Shown extends Counts {
+  readonly total: number | undefined;
+  readonly perSecond: number;
+  readonly etaSeconds: number | undefined;
+}
+
+interface View {
+  everyMs(): number;
+  show(shown: Shown): void;
+  end(shown: Shown): void;
+}
+
+function barView({ what, stream }: ProgressOptions, first: Shown): View {
+  const bar = new SingleBar({
+    format: `${what} {bar} {value}/{shownTotal}  {rate}/s  ETA {eta}{trouble}`,
+    stream,
+    hideCursor: true,
+    barsize: 30,
+    barCompleteChar: '█',
+    barIncompleteChar: '░',
+    // Ours would be a second, later word about Ctrl-C.
+    gracefulExit: false,
+  });
+  // Without a total the bar stays empty: it must not look finished.
+  const scale = (shown: Shown): number => Math.max(1, shown.total ?? shown.done * 1_000);
+  const payload = (shown: Shown): object => ({
+    shownTotal: shown.total ?? '?',
+    rate: shown.perSecond.toFixed(1),
+    eta: shown.etaSeconds === undefined ? '-' : clockText(shown.etaSeconds),
+    trouble: troubleText(shown),
+  });
+  bar.start(scale(first), first.done, payload(first));
+  const show = (shown: Shown): void => {
+    bar.setTotal(scale(shown));
+    bar.update(shown.done, payload(shown));
   };
   return {
-    update(done, invalid, total) {
-      last = { done, invalid, total };
-      const now = Date.now();
-      if (now - writtenAtMs < plainEveryMs) return;
-      writtenAtMs = now;
-      write();
+    everyMs: () => barEveryMs,
+    show,
+    end(shown) {
+      show(shown);
+      bar.stop();
     },
-    end: write,
   };
 }
 
-function clockText(seconds: number): string {
-  const [h, m, s] = [Math.floor(seconds / 3_600), Math.floor(seconds / 60) % 60, seconds % 60];
-  const two = (n: number): string => String(n).padStart(2, '0');
-  return h > 0 ? `${h}:${two(m)}:${two(s)}` : `${m}:${two(s)}`;
+function lineView({ mode, what, stream }: ProgressOptions): View {
+  let lines = 0;
+  const show = (shown: Shown): void => {
+    lines++;
+    const { done, total, invalid, failed, perSecond, etaSeconds } = shown;
+    const rounded = Math.round(perSecond * 10) / 10;
+    stream.write(
+      mode === 'json'
+        ? `${JSON.stringify({ event: 'progress', what, done, total: total ?? null, invalid, failed, rate_per_second: rounded, eta_seconds: etaSeconds ?? null })}\n`
+        : `${what} ${done}/${total ?? '?'}  ${rounded.toFixed(1)}/s  ETA ${etaSeconds === undefined ? '-' : clockText(etaSeconds)}${troubleText(shown)}\n`,
+    );
+  };
+  return {
+    everyMs: () => (lines < firstLines ? lineEveryMs.first : lineEveryMs.later),
+    show,
+    end: show,
+  };
 }
 
-function round(value: number): number {
-  return Math.round(value * 10) / 10;
+function troubleText({ invalid, failed }: Counts): string {
+  return `${invalid > 0 ? `  ${invalid} invalid` : ''}${failed > 0 ? `  ${failed} failed` : ''}`;
 }

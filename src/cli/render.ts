@@ -1,9 +1,10 @@
 // Render: a verdict for people (terminal) and for programs (JSONL rows).
 
 import Table from 'cli-table3';
-import pc from 'picocolors';
 import type { Content } from '../grm/query.js';
-import type { JudgedSample, Verdict } from '../grm/verdict.js';
+import type { JudgedSample, ValidVerdict, Verdict } from '../grm/verdict.js';
+import { paint as pc } from './paint.js';
+import { indented, oneLine, printable } from './printable.js';
 
 const plainTable = {
   chars: {
@@ -26,11 +27,52 @@ const plainTable = {
   style: { 'padding-left': 0, 'padding-right': 0, head: [], border: [] },
 };
 
-export function table(head: readonly string[], rows: readonly (readonly (string | number)[])[]): string {
+/** Cells may be anybody's texts: they stay on one line and steer nothing. Ours may hold colours: those are `painted`. */
+export type Cell = string | number | { readonly painted: string };
+
+const cellCharsMax = 200;
+
+export function table(head: readonly string[], rows: readonly (readonly Cell[])[]): string {
   const made = new Table({ ...plainTable, head: head.map((each) => pc.dim(each)) });
-  for (const row of rows) made.push([...row]);
-  return made.toString();
+  for (const row of rows) {
+    made.push(
+      row.map((cell) =>
+        typeof cell === 'object' ? cell.painted : typeof cell === 'number' ? cell : oneLine(cell, cellCharsMax),
+      ),
+    );
+  }
+  return made
+    .toString()
+    .split('\n')
+    .map((line) => line.trimEnd())
+    .join('\n');
 }
+
+/** Keys of a row that `grm score` says itself; a column of the input with such a name is not carried over. */
+export const resultColumns: ReadonlySet<string> = new Set([
+  'row',
+  'input',
+  'id',
+  'request_id',
+  'rewards',
+  'votes',
+  'ranking',
+  'best',
+  'tie',
+  'margin',
+  'agreement',
+  'invalid_reason',
+  'k',
+  'k_valid',
+  'k_kept',
+  'vote',
+  'degraded',
+  'prompt_tokens',
+  'completion_tokens',
+  'duration_ms',
+  'samples',
+  'error',
+]);
 
 /** One output row of `grm score`; numbers are null when the verdict is invalid. */
 export function verdictRow(verdict: Verdict, samples: boolean): Record<string, unknown> {
@@ -81,10 +123,11 @@ function sampleRow({ sample, metaReward, kept }: JudgedSample): Record<string, u
 
 /** A few lines: responses by rank with their rewards. */
 export function verdictSummary(title: string, verdict: Verdict, content: Content | undefined): string {
-  const lines = [`${pc.bold(title)}  ${pc.dim(verdict.requestId)}`];
+  const lines = [`${pc.bold(oneLine(title, 100))}  ${pc.dim(oneLine(verdict.requestId, 100))}`];
   if (content) lines.push(`  ${pc.dim('query')}  ${oneLine(content.messages.at(-1)?.content ?? '', 100)}`);
   if (verdict.kind === 'invalid') {
     lines.push(`  ${pc.red('INVALID')} ${verdict.reason}: ${verdict.kValid} of ${verdict.k} samples are valid`);
+    if (verdict.degraded.length > 0) lines.push(`  ${pc.yellow(`degraded: ${verdict.degraded.join(', ')}`)}`);
   } else {
     for (const index of verdict.ranking) {
       const reward = verdict.rewards[index]!;
@@ -97,7 +140,7 @@ export function verdictSummary(title: string, verdict: Verdict, content: Content
   return lines.join('\n');
 }
 
-function facts(verdict: Extract<Verdict, { kind: 'valid' }>): string {
+function facts(verdict: ValidVerdict): string {
   const parts = [`${verdict.vote}, ${verdict.kKept} of ${verdict.kValid} valid of ${verdict.k} samples kept`];
   if (verdict.tie) parts.push(pc.yellow('tie'));
   if (verdict.margin !== undefined) parts.push(`margin ${verdict.margin.toFixed(2)}`);
@@ -108,63 +151,76 @@ function facts(verdict: Extract<Verdict, { kind: 'valid' }>): string {
 
 /** Everything: the summary, the vote table, and each sample's principles and critique. */
 export function verdictInFull(verdict: Verdict, content: Content | undefined): string {
-  const lines = [verdictSummary('verdict', verdict, content), ''];
   const names = Array.from({ length: verdict.responses }, (_, index) => `[${index}]`);
-  lines.push(
+  const lines = [
+    verdictSummary('verdict', verdict, content),
+    '',
+    pc.bold('vote'),
     table(
       ['sample', ...names, 'meta', 'kept', 'shown as', 'seed', 'tokens', 'ms', 'worker', 'model'],
-      verdict.samples.map(({ sample, metaReward, kept }) => [
-        sample.index,
-        ...(sample.kind === 'scored' ? sample.scores.map(number) : names.map(() => '-')),
-        metaReward === undefined ? '-' : metaReward.toFixed(3),
-        kept === 'kept' ? pc.green('kept') : sample.kind === 'invalid' ? pc.red(sample.reason) : kept,
-        sample.permutation.join(' '),
-        sample.seed,
-        sample.usage.completionTokens,
-        sample.engineMs,
-        sample.worker,
-        sample.model,
-      ]),
+      [...verdict.samples.map((judged) => voteRow(judged, names)), ...totals(verdict)],
     ),
-  );
+  ];
   for (const judged of verdict.samples) lines.push('', sampleInFull(judged));
-  lines.push(
-    '',
-    pc.dim(
-      `template ${verdict.templateHash.slice(0, 12)}  models ${verdict.models.join(', ')}  meta ${verdict.metaModel || '-'}  ${verdict.durationMs} ms`,
-    ),
-  );
+  const { templateHash, models, metaModel, durationMs, usage } = verdict;
+  const origin = `template ${templateHash.slice(0, 12)}  models ${models.join(', ') || '-'}  meta ${metaModel || '-'}`;
+  const cost = `${usage.promptTokens} prompt tokens (${usage.cachedTokens} cached), ${usage.completionTokens} generated, ${durationMs} ms`;
+  lines.push('', pc.dim(printable(`${origin}  ${cost}`)));
   return lines.join('\n');
 }
 
-export function sampleInFull({ sample, kept }: JudgedSample): string {
-  const head = `${pc.bold(`sample ${sample.index}`)}  ${sample.kind === 'scored' ? sample.scores.map(number).join(' / ') : pc.red(`${sample.reason}: ${sample.detail}`)}  ${pc.dim(kept)}`;
-  const parts = [head];
-  if (sample.principles) parts.push(pc.dim('principles'), indent(sample.principles));
-  if (sample.critique) parts.push(pc.dim('critique'), indent(sample.critique));
+function voteRow({ sample, metaReward, kept }: JudgedSample, names: readonly string[]): Cell[] {
+  const painted = kept === 'kept' ? pc.green('kept') : sample.kind === 'invalid' ? pc.red(sample.reason) : pc.dim(kept);
+  return [
+    sample.index,
+    ...(sample.kind === 'scored' ? sample.scores.map(number) : names.map(() => '-')),
+    metaReward === undefined ? '-' : metaReward.toFixed(3),
+    { painted },
+    sample.permutation.join(' '),
+    sample.seed,
+    sample.usage.completionTokens,
+    sample.engineMs,
+    sample.worker,
+    sample.model,
+  ];
+}
+
+/** Under the samples: what the vote made of the kept ones. */
+function totals(verdict: Verdict): Cell[][] {
+  if (verdict.kind === 'invalid') return [];
+  const row = (name: string, values: readonly string[]): Cell[] => [
+    { painted: pc.bold(name) },
+    ...values.map((value) => ({ painted: pc.bold(value) })),
+  ];
+  return [
+    row(
+      'vote',
+      verdict.rewards.map(({ vote }) => number(vote)),
+    ),
+    row(
+      'reward',
+      verdict.rewards.map(({ value }) => number(value)),
+    ),
+    row(
+      'rank',
+      verdict.rewards.map(({ rank }) => String(rank)),
+    ),
+  ];
+}
+
+function sampleInFull({ sample, kept }: JudgedSample): string {
+  const result =
+    sample.kind === 'scored'
+      ? sample.scores.map(number).join(' / ')
+      : pc.red(oneLine(`${sample.reason}: ${sample.detail}`, 400));
+  const parts = [`${pc.bold(`sample ${sample.index}`)}  ${result}  ${pc.dim(kept)}`];
+  if (sample.principles) parts.push(pc.dim('principles'), indented(sample.principles));
+  if (sample.critique) parts.push(pc.dim('critique'), indented(sample.critique));
   if (sample.kind === 'invalid' && !sample.principles && !sample.critique && sample.text)
-    parts.push(pc.dim('text'), indent(sample.text));
+    parts.push(pc.dim('text'), indented(sample.text));
   return parts.join('\n');
 }
 
 function number(value: number): string {
   return Number.isInteger(value) ? String(value) : value.toFixed(2);
-}
-
-function indent(text: string): string {
-  return text
-    .split('\n')
-    .map((line) => `  ${printable(line)}`)
-    .join('\n');
-}
-
-export function oneLine(text: string, widthMax: number): string {
-  const line = printable(text.replace(/\s+/g, ' ').trim());
-  return line.length <= widthMax ? line : `${line.slice(0, widthMax - 1)}…`;
-}
-
-/** Control characters of a model's text must not steer a terminal. */
-function printable(text: string): string {
-  // eslint-disable-next-line no-control-regex
-  return text.replace(/[\u0000-\u0008\u000b-\u001f\u007f-\u009f]/g, '�');
 }

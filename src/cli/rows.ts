@@ -13,6 +13,7 @@ import type { RawScore } from '../coordinator/intake.js';
 import { exitCodes } from '../process/run.js';
 import { CliError } from './context.js';
 import { readLines, type Line } from './lines.js';
+import { resultColumns } from './render.js';
 
 export interface Row {
   /** From 0, counting every line that is not blank. */
@@ -29,7 +30,8 @@ export type RowBody =
       readonly kind: 'request';
       readonly raw: RawScore;
       readonly id: unknown;
-      readonly carried: Readonly<Record<string, unknown>>;
+      /** `"id":7,"label":0`: the id and every other key, as they stand in the output. */
+      readonly columns: string;
     }
   | { readonly kind: 'unreadable'; readonly reason: string };
 
@@ -124,10 +126,12 @@ export function readRow(line: Uint8Array): RowBody {
     const known = [...optionKeys].join(', ');
     return { kind: 'unreadable', reason: `unknown options: ${misspelt.slice(0, 5).join(', ')}; there are ${known}` };
   }
+  const columns = columnsOf(id ?? null, carried);
+  if (columns === undefined) return { kind: 'unreadable', reason: 'the line is nested too deep' };
   return {
     kind: 'request',
     id: id ?? null,
-    carried,
+    columns,
     raw: {
       content: { query, responses, reference, principles: principlesOf(principles) },
       ...(idempotencyKey !== undefined && { idempotencyKey }),
@@ -136,6 +140,19 @@ export function readRow(line: Uint8Array): RowBody {
       ...(options !== undefined && { options: isObject(options) ? camelKeys(options) : options }),
     },
   };
+}
+
+/** As JSON without its braces. What the output says itself is left out. Undefined when the values are nested too deep to be written. */
+function columnsOf(id: unknown, carried: Record<string, unknown>): string | undefined {
+  const others = Object.entries(carried).filter(([key]) => !resultColumns.has(key));
+  try {
+    return [['id', id] as const, ...others]
+      .map(([key, value]) => `${JSON.stringify(key)}:${JSON.stringify(value)}`)
+      .join(',');
+  } catch {
+    // JSON.stringify calls itself for every level; JSON.parse does not.
+    return undefined;
+  }
 }
 
 /** As the proto names them. */

@@ -1,36 +1,39 @@
 // grm score: JSONL in, JSONL out, in order, resumable.
 //
-//   J1. The output holds one row per input row, in order; what is in the file is whole rows. A row that cannot be scored says why.
-//   J2. A run that was interrupted goes on where its output ends, after checking that the output belongs to this input. What had been
-//       drawn and not written is not paid for again: the service knows the request.
-//   J3. At most `aheadFactor` x concurrency rows are held, however slow one of them is.
+//   J1. The output holds one row per input row, in order. A row that cannot be scored says why.
+//   J2. A run that was interrupted goes on where its output ends, after checking that all of it belongs to this input and these options.
+//       What had been drawn and not written is not paid for again: the service knows the request.
+//   J3. What is held is bounded in rows and bytes, however slow one row is (ordered.ts).
 
-import { createReadStream } from 'node:fs';
-import { open, stat, truncate, type FileHandle } from 'node:fs/promises';
-import { createInterface } from 'node:readline';
 import { intake, type RawScore } from '../coordinator/intake.js';
 import type { ScoreOptions } from '../coordinator/coordinator.js';
+import { classes, type Class } from '../grm/query.js';
 import type { Verdict } from '../grm/verdict.js';
-import type { Fault } from '../fault.js';
+import { faults, type Fault } from '../fault.js';
+import { limits } from '../limits.js';
+import { systemClock } from '../process/clock.js';
 import { exitCodes, type ExitCode } from '../process/run.js';
-import type { GrmClient, ScoreRequest } from '../rpc/client.js';
+import { GrmError, type GrmClient, type ScoreRequest } from '../rpc/client.js';
 import { CliError } from './context.js';
 import { Ordered } from './ordered.js';
-import { openProgress } from './progress.js';
+import { Chain, type Output } from './output.js';
+import { openProgress, type ProgressOptions } from './progress.js';
 import { verdictRow } from './render.js';
-import { readRows, type Row } from './rows.js';
+import { countRows, readRows, type Input, type Row } from './rows.js';
 
 export interface ScoreCommand {
-  readonly input: string;
-  /** Absent: standard output (not resumable). */
-  readonly out?: string;
+  readonly input: Input;
+  readonly output: Output;
+  /** Requests open at once. */
   readonly concurrency: number;
+  /** For each request, all tries included. */
   readonly deadlineMs: number;
   /** Applied to rows that do not say themselves. */
   readonly defaults: ScoreOptions;
-  readonly class?: string;
+  readonly class?: Class;
+  /** Rows hold every sample with its texts. */
   readonly samples: boolean;
-  readonly progress: 'auto' | 'json' | 'none';
+  readonly progress: ProgressOptions['mode'];
   readonly signal: AbortSignal;
   /** Called with every scored row, in order. */
   readonly onRow?: (row: Row, answer: Answer) => void;
@@ -42,101 +45,134 @@ export type Answer =
   | { readonly kind: 'unreadable'; readonly reason: string };
 
 export interface ScoreSummary {
+  /** Written, those of an earlier run included. */
   readonly rows: number;
   readonly resumed: number;
+  /** Of this run. */
   readonly invalid: number;
   readonly failed: number;
-  readonly code: ExitCode;
+  readonly interrupted: boolean;
 }
 
+/** The exit code that says how a run went. */
+export function codeOf({ failed, interrupted }: ScoreSummary): ExitCode {
+  if (interrupted) return exitCodes.interrupted;
+  return failed > 0 ? exitCodes.failure : exitCodes.ok;
+}
+
+/** Rows ahead of the one due next, per request open at once. */
 const aheadFactor = 4;
 
+/** Throws CliError when the output belongs to something else or cannot be written, GrmError when the service is away or refuses the caller. */
 export async function scoreRows(client: GrmClient, command: ScoreCommand): Promise<ScoreSummary> {
-  const done = command.out === undefined ? { rows: 0, lastDigest: undefined } : await doneRows(command.out);
-  const out = command.out === undefined ? undefined : await open(command.out, 'a');
-  const total = await countRows(command.input);
-  const progress = openProgress(command.progress, 'scored', done.rows);
+  const { input, output, concurrency, deadlineMs, signal } = command;
+  const progress = openProgress({
+    mode: command.progress,
+    what: 'scored',
+    startAt: output.rows,
+    total: await countRows(input),
+    clock: systemClock,
+    stream: process.stderr,
+  });
   let invalid = 0;
   let failed = 0;
-  let writing: Promise<unknown> = Promise.resolve();
-
-  const ordered = new Ordered<{ row: Row; answer: Answer }>(
-    done.rows,
-    command.concurrency * aheadFactor,
-    ({ row, answer }, number) => {
-      if (answer.kind === 'verdict') invalid += answer.verdict.kind === 'invalid' ? 1 : 0;
-      else failed++;
-      const line = `${JSON.stringify(outputRow(row, answer, command.samples))}\n`;
-      writing = writing.then(() => write(out, line));
-      command.onRow?.(row, answer);
-      progress.update(number + 1, invalid + failed, total);
+  const ordered = new Ordered<Scored>(
+    output.rows,
+    { aheadMax: concurrency * aheadFactor, bytesMax: limits.rowsHeldBytesMax },
+    ({ line, answer, row }, number) => {
+      if (answer === 'invalid') invalid++;
+      else if (answer === 'failed') failed++;
+      output.write(line);
+      if (row) command.onRow?.(row.row, row.answer);
+      progress.update({ done: number + 1, invalid, failed });
     },
   );
-
-  const requests = async function* (): AsyncGenerator<ScoreRequest & { row: Row }> {
-    for await (const row of readRows(command.input)) {
-      if (command.signal.aborted) return;
-      if (row.number < done.rows) {
-        if (row.number === done.rows - 1 && row.digest !== done.lastDigest)
-          throw otherInput(command.out ?? '', row.number);
-        continue;
-      }
-      await ordered.whenNear(row.number);
+  const put = async (row: Row, answer: Answer): Promise<void> => {
+    const scored = scoredOf(row, answer, command);
+    // UTF-16 units: the line as it is held.
+    ordered.put(row.number, scored, 2 * scored.line.length);
+    await output.flushed();
+  };
+  const requests = async function* (): AsyncGenerator<ScoreRequest & { row: Row }, void, undefined> {
+    for await (const row of remaining(command)) {
+      if (!(await ordered.admit(row.number, row.bytes, signal))) return;
       const asked = requestOf(row, command);
       if (asked.kind === 'ask') yield { ...asked.request, row };
-      else ordered.put(row.number, { row, answer: asked.answer });
+      else await put(row, asked.answer);
     }
   };
 
   try {
-    const { concurrency, deadlineMs, signal } = command;
     for await (const result of client.scoreMany(requests(), { concurrency, deadlineMs, signal })) {
       const { row } = result.request;
+      // An interrupted row is not failed: the next run asks again.
       if (result.kind === 'fault' && result.fault.kind === 'cancelled' && signal.aborted) continue;
-      ordered.put(row.number, {
-        row,
-        answer:
-          result.kind === 'verdict'
-            ? { kind: 'verdict', verdict: result.verdict }
-            : { kind: 'fault', fault: result.fault },
-      });
-      await writing;
+      await put(row, result.kind === 'verdict' ? { kind: 'verdict', verdict: result.verdict } : result);
     }
   } catch (error) {
-    if (!command.signal.aborted) throw error;
+    if (!(signal.aborted && error instanceof GrmError && error.kind === 'cancelled')) throw error;
   } finally {
-    await writing;
-    await out?.close();
     progress.end();
   }
-  const rows = ordered.next;
-  if (command.signal.aborted) return { rows, resumed: done.rows, invalid, failed, code: exitCodes.interrupted };
-  return { rows, resumed: done.rows, invalid, failed, code: failed > 0 ? exitCodes.failure : exitCodes.ok };
+  await output.flushed();
+  return { rows: ordered.next, resumed: output.rows, invalid, failed, interrupted: signal.aborted };
 }
+
+/** What is held of a row until its turn: the finished line, and row and answer only where somebody wants them. */
+interface Scored {
+  readonly line: string;
+  readonly answer: 'valid' | 'invalid' | 'failed';
+  readonly row?: { readonly row: Row; readonly answer: Answer };
+}
+
+function scoredOf(row: Row, answer: Answer, command: ScoreCommand): Scored {
+  return {
+    line: outputLine(row, answer, command.samples),
+    answer: answer.kind === 'verdict' ? answer.verdict.kind : 'failed',
+    ...(command.onRow && { row: { row, answer } }),
+  };
+}
+
+/** The rows that are not in the output yet; throws CliError when the output does not belong to this input (J2). */
+async function* remaining({
+  input,
+  output,
+  defaults,
+  class: urgency,
+  samples,
+}: ScoreCommand): AsyncGenerator<Row, void, undefined> {
+  // As for the request's identity: how long it may take is no part of what is asked.
+  const { timeBudgetMs: _time, quorum: _quorum, ...decisive } = defaults;
+  const chain = new Chain();
+  let seen = 0;
+  for await (const row of readRows(input.stream(), JSON.stringify([decisive, urgency, samples]))) {
+    seen++;
+    if (row.number >= output.rows) {
+      yield row;
+      continue;
+    }
+    chain.add(row.digest);
+    if (seen === output.rows && chain.value() !== output.chain) throw otherInput;
+  }
+  if (seen < output.rows) throw otherInput;
+}
+
+const otherInput = new CliError(
+  'the output was written for another input, or with other options (--k, --vote, --samples, ...): give another --out, or remove it to start anew',
+  exitCodes.usage,
+);
 
 type Asked =
   { readonly kind: 'ask'; readonly request: ScoreRequest } | { readonly kind: 'answered'; readonly answer: Answer };
 
 /** What is wrong with a row is found here, with all violations, and costs no round trip. */
-function requestOf(row: Row, command: ScoreCommand): Asked {
-  if (row.body.kind === 'unreadable') return { kind: 'answered', answer: row.body };
-  const own = (
-    typeof row.body.raw.options === 'object' && row.body.raw.options !== null ? row.body.raw.options : {}
-  ) as ScoreOptions;
-  const raw: RawScore = {
-    ...row.body.raw,
-    ...(row.body.raw.options === undefined || typeof row.body.raw.options === 'object'
-      ? { options: { ...command.defaults, ...own } }
-      : {}),
-    ...(command.class !== undefined && row.body.raw.class === undefined && { class: command.class }),
-  };
-  const taken = intake(raw);
+function requestOf({ body }: Row, command: ScoreCommand): Asked {
+  if (body.kind === 'unreadable') return { kind: 'answered', answer: body };
+  const taken = intake(withDefaults(body.raw, command));
   if (taken.kind === 'violations') {
-    const words = taken.violations.map(({ field, description }) => `${field}: ${description}`).join('; ');
-    return {
-      kind: 'answered',
-      answer: { kind: 'fault', fault: { kind: 'invalid_request', message: words, violations: taken.violations } },
-    };
+    const message = taken.violations.map(({ field, description }) => `${field}: ${description}`).join('; ');
+    const fault: Fault = { kind: 'invalid_request', message, violations: taken.violations };
+    return { kind: 'answered', answer: { kind: 'fault', fault } };
   }
   const { content, options, idempotencyKey, tenant } = taken.input;
   return {
@@ -148,82 +184,45 @@ function requestOf(row: Row, command: ScoreCommand): Asked {
       principles: content.principles,
       ...(content.reference !== undefined && { reference: content.reference }),
       ...(idempotencyKey !== undefined && { idempotencyKey }),
-      ...(raw.tenant !== undefined && { tenant }),
+      ...(body.raw.tenant !== undefined && { tenant }),
       class: taken.input.class,
-      detail: command.samples ? 'full' : command.onRow ? 'scores' : 'rewards',
+      detail: command.samples ? 'full' : 'rewards',
     },
   };
 }
 
-function outputRow(row: Row, answer: Answer, samples: boolean): Record<string, unknown> {
-  const id = row.body.kind === 'request' ? row.body.id : null;
-  const label = row.body.kind === 'request' && row.body.label !== undefined ? { label: row.body.label } : {};
-  const head = { row: row.number, input: row.digest, id, ...label };
+function withDefaults(raw: RawScore, { defaults, class: urgency }: ScoreCommand): RawScore {
+  const { options } = raw;
+  const given = options === undefined || options === null ? {} : options;
+  return {
+    ...raw,
+    // Options that are no object are left for intake to refuse.
+    options: typeof given === 'object' && !Array.isArray(given) ? { ...defaults, ...given } : given,
+    ...(urgency !== undefined && raw.class === undefined && { class: urgency }),
+  };
+}
+
+/** The head first, and in this order: output.ts knows its rows by it. */
+function outputLine({ number, digest, body }: Row, answer: Answer, samples: boolean): string {
+  const columns = body.kind === 'request' ? body.columns : '"id":null';
+  return `{"row":${number},"input":"${digest}",${columns},${JSON.stringify(result(answer, samples)).slice(1)}\n`;
+}
+
+/** Keys are of `resultColumns`. */
+function result(answer: Answer, samples: boolean): Record<string, unknown> {
   switch (answer.kind) {
     case 'verdict':
-      return { ...head, ...verdictRow(answer.verdict, samples) };
-    case 'fault':
-      return { ...head, rewards: null, error: { kind: answer.fault.kind, message: answer.fault.message } };
-    case 'unreadable':
-      return { ...head, rewards: null, error: { kind: 'unreadable', message: answer.reason } };
-  }
-}
-
-async function write(out: FileHandle | undefined, line: string): Promise<void> {
-  if (out) await out.appendFile(line);
-  else if (!process.stdout.write(line)) await new Promise((resolve) => process.stdout.once('drain', resolve));
-}
-
-/** Rows that an earlier run wrote whole; half a row at the end is cut off (J1). */
-async function doneRows(path: string): Promise<{ rows: number; lastDigest: string | undefined }> {
-  const size = await stat(path).then(
-    (stats) => stats.size,
-    () => 0,
-  );
-  if (size === 0) return { rows: 0, lastDigest: undefined };
-  let wholeBytes = 0;
-  let rows = 0;
-  let last = '';
-  for await (const line of createInterface({ input: createReadStream(path, 'utf8'), crlfDelay: Infinity })) {
-    const bytes = Buffer.byteLength(line) + 1;
-    if (wholeBytes + bytes > size) break;
-    wholeBytes += bytes;
-    rows++;
-    last = line;
-  }
-  if (wholeBytes < size) await truncate(path, wholeBytes);
-  if (rows === 0) return { rows, lastDigest: undefined };
-  try {
-    const { row, input } = JSON.parse(last) as { row?: unknown; input?: unknown };
-    if (row === rows - 1 && typeof input === 'string') return { rows, lastDigest: input };
-  } catch {
-    // told below
-  }
-  throw new CliError(`${path} exists and is not the output of \`grm score\`: give another --out`, exitCodes.usage);
-}
-
-function otherInput(path: string, row: number): CliError {
-  return new CliError(
-    `${path} was written for another input (its row ${row} differs): give another --out, or remove it to start anew`,
-    exitCodes.usage,
-  );
-}
-
-/** For the ETA; undefined for standard input. */
-async function countRows(path: string): Promise<number | undefined> {
-  if (path === '-') return undefined;
-  await stat(path).catch((error: unknown) => {
-    throw new CliError(`${path}: ${error instanceof Error ? error.message : String(error)}`, exitCodes.usage);
-  });
-  let rows = 0;
-  let blank = true;
-  for await (const chunk of createReadStream(path) as AsyncIterable<Buffer>) {
-    for (const byte of chunk) {
-      if (byte === 10) {
-        if (!blank) rows++;
-        blank = true;
-      } else if (byte !== 13 && byte !== 32 && byte !== 9) blank = false;
+      return verdictRow(answer.verdict, samples);
+    case 'fault': {
+      const { kind, message } = answer.fault;
+      return { rewards: null, error: { kind, message, retry: faults[kind].disposition !== 'terminal' } };
     }
+    case 'unreadable':
+      return { rewards: null, error: { kind: 'unreadable', message: answer.reason, retry: false } };
   }
-  return blank ? rows : rows + 1;
+}
+
+/** A class by its word, for flags. */
+export function isClass(word: string): word is Class {
+  return (classes as readonly string[]).includes(word);
 }

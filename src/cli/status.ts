@@ -1,33 +1,62 @@
 // grm status: nodes, actors, GPUs, queues and rates, as `ray status` shows a cluster.
 
-import pc from 'picocolors';
-import type { ClusterStatus, GrmClient } from '../rpc/client.js';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { exitCodes, type ExitCode } from '../process/run.js';
+import type { ClusterStatus } from '../rpc/client.js';
 import { ActorState, type Actor, type Node } from '../wire/gen/grm/v1/cluster.js';
-import { table } from './render.js';
+import { failureOf } from './context.js';
+import { paint } from './paint.js';
+import { oneLine } from './printable.js';
+import { table, type Cell } from './render.js';
+import { failureText, type Cluster, type Session } from './session.js';
 
-const stateWords: Readonly<Record<number, string>> = Object.fromEntries(
+export const stateWords: Readonly<Record<number, string>> = Object.fromEntries(
   Object.entries(ActorState).map(([word, number]) => [number, word.toLowerCase()]),
 );
 
 const watchEveryMs = 1_000;
+const askMs = 10_000;
 
+export interface StatusFlags {
+  readonly watch?: boolean;
+}
+
+/** Shows the cluster once, or every second until Ctrl-C. A watcher outlives a cluster that is away for a while. */
 export async function status(
-  client: GrmClient,
-  options: { readonly json: boolean; readonly watch: boolean; readonly signal: AbortSignal },
-): Promise<void> {
-  for (;;) {
-    const found = await client.status({ deadlineMs: 10_000 });
-    const text = options.json ? `${JSON.stringify(statusJson(found))}\n` : `${statusText(found)}\n`;
-    // Cursor home and clear, so that a watched screen does not scroll.
-    if (options.watch && !options.json && process.stdout.isTTY) process.stdout.write('\u001b[H\u001b[2J');
-    process.stdout.write(text);
-    if (!options.watch) return;
-    await new Promise<void>((resolve) => {
-      const timer = setTimeout(resolve, watchEveryMs);
-      options.signal.addEventListener('abort', () => (clearTimeout(timer), resolve()), { once: true });
-    });
-    if (options.signal.aborted) return;
+  session: Session,
+  { client, door, signal }: Cluster,
+  flags: StatusFlags,
+): Promise<ExitCode> {
+  if (flags.watch !== true) {
+    const found = await client.status({ deadlineMs: askMs, signal });
+    session.show(statusJson(found), () => statusText(found));
+    return exitCodes.ok;
   }
+  if (process.stdout.isTTY && !session.json) process.stdout.write('\u001b[2J');
+  while (!signal.aborted) {
+    const shown = await client.status({ deadlineMs: askMs, signal }).then(
+      (found) => ({ json: statusJson(found), text: statusText(found) }),
+      (error: unknown) => {
+        const { message } = failureOf(error, door);
+        return { json: { event: 'error', message }, text: failureText(message) };
+      },
+    );
+    // A fault of Ctrl-C is no news. TypeScript takes a signal for what it was at the loop's head.
+    if (signal.aborted as boolean) break;
+    if (session.json) session.show(shown.json, () => '');
+    else process.stdout.write(screen(shown.text));
+    await sleep(watchEveryMs, undefined, { signal }).catch(() => undefined);
+  }
+  return exitCodes.ok;
+}
+
+/** On a terminal each look takes the place of the last, without a blink; in a pipe each has its time. */
+function screen(text: string): string {
+  const time = new Date().toISOString();
+  if (!process.stdout.isTTY) return `${time}\n${text}\n\n`;
+  const lines = `${paint.dim(`${time}  Ctrl-C ends`)}\n\n${text}`.split('\n');
+  // Home; each line clears what stood behind it; the last one what stood below.
+  return `\u001b[H${lines.map((line) => `${line}\u001b[K\n`).join('')}\u001b[J`;
 }
 
 export function statusText(found: ClusterStatus): string {
@@ -35,10 +64,11 @@ export function statusText(found: ClusterStatus): string {
   const workers = nodes.filter((node) => node.role !== 'coordinator');
   const sum = (of: (node: Node) => number): number => workers.reduce((total, node) => total + of(node), 0);
   const lines = [
-    `${pc.bold('cluster')}  ${nodes.length} nodes, ${sum((n) => n.gpus)} GPUs, ${sum((n) => n.running)} of ${sum((n) => n.slots)} slots busy, ${sum((n) => n.ratePerSecond).toFixed(1)}/s, ${found.requestsInFlight} requests in flight, NATS ${found.natsVersion}`,
+    `${paint.bold('cluster')}  ${nodes.length} nodes, ${sum((n) => n.gpus)} GPUs, ${sum((n) => n.running)} of ${sum((n) => n.slots)} slots busy, ${sum((n) => n.ratePerSecond).toFixed(1)}/s, ${found.requestsInFlight} requests in flight, NATS ${oneLine(found.natsVersion, 40)}`,
   ];
-  if (nodes.some((node) => node.fake)) lines.push(pc.bold(pc.red('FAKE ENGINE in use: its judgements mean nothing')));
-  lines.push('', pc.bold('nodes'));
+  if (nodes.some((node) => node.fake))
+    lines.push(paint.bold(paint.red('FAKE ENGINE in use: its judgements mean nothing')));
+  lines.push('', paint.bold('nodes'));
   lines.push(
     table(
       ['node', 'role', 'pool', 'host', 'pid', 'GPUs', 'slots', 'busy', 'done', 'per s', 'up', 'heartbeat', ''],
@@ -55,20 +85,20 @@ export function statusText(found: ClusterStatus): string {
         node.role === 'coordinator' ? '-' : node.ratePerSecond.toFixed(1),
         ageText(Date.now() - node.startedAtMs),
         `${(node.heartbeatAgeMs / 1_000).toFixed(1)} s ago`,
-        node.draining ? pc.yellow('draining') : node.address,
+        node.draining ? { painted: paint.yellow('draining') } : node.address,
       ]),
     ),
   );
   const actors = nodes.flatMap((node) => node.actors);
   if (actors.length > 0) {
-    lines.push('', pc.bold('actors'));
+    lines.push('', paint.bold('actors'));
     lines.push(
       table(
         ['actor', 'kind', 'state', 'restarts', 'GPUs', 'slots', 'busy', 'model', 'engine'],
         actors.map((actor) => [
           actor.id,
           actor.kind,
-          stateText(actor),
+          stateCell(actor),
           restartText(actor),
           actor.gpus.join(',') || '-',
           actor.concurrencyMax,
@@ -79,15 +109,15 @@ export function statusText(found: ClusterStatus): string {
       ),
     );
   }
-  lines.push('', pc.bold('queues'));
+  lines.push('', paint.bold('queues'));
   lines.push(
     table(
       ['queue', 'stream', 'pending', 'in flight', 'redelivered'],
       found.queues.map((queue) => [queue.name, queue.stream, queue.pending, queue.inFlight, queue.redelivered]),
     ),
   );
-  if (found.dead > 0) lines.push('', pc.red(`${found.dead} quarantined shards: \`grm dead list\``));
-  for (const drift of found.drift) lines.push(pc.yellow(`drift: ${drift}`));
+  if (found.dead > 0) lines.push('', paint.red(`${found.dead} quarantined shards: \`grm dead list\``));
+  for (const drift of found.drift) lines.push(paint.yellow(oneLine(`drift: ${drift}`, 400)));
   return lines.join('\n');
 }
 
@@ -102,13 +132,12 @@ export function statusJson(found: ClusterStatus): unknown {
   };
 }
 
-function stateText(actor: Actor): string {
+function stateCell(actor: Actor): Cell {
   const word = stateWords[actor.state] ?? String(actor.state);
-  const reason = actor.stateReason ? `: ${actor.stateReason.split('\n')[0]?.slice(0, 60) ?? ''}` : '';
-  if (actor.state === ActorState.ALIVE) return pc.green(word);
-  return actor.state === ActorState.DEAD || actor.state === ActorState.RESTARTING
-    ? pc.red(`${word}${reason}`)
-    : pc.yellow(`${word}${reason}`);
+  const reason = actor.stateReason ? `: ${oneLine(actor.stateReason, 80)}` : '';
+  if (actor.state === ActorState.ALIVE) return { painted: paint.green(word) };
+  const failed = actor.state === ActorState.DEAD || actor.state === ActorState.RESTARTING;
+  return { painted: failed ? paint.red(`${word}${reason}`) : paint.yellow(`${word}${reason}`) };
 }
 
 function restartText({ restarts, restartsMax }: Actor): string {

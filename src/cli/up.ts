@@ -3,18 +3,25 @@
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import pc from 'picocolors';
+import type { Command } from 'commander';
 import { intake } from '../coordinator/intake.js';
+import { prettyLine } from '../observe/log.js';
 import { environment } from '../process/environment.js';
 import { exitCodes, type ExitCode } from '../process/run.js';
 import type { NamedFlag } from '../process/sources.js';
-import { GrmClient } from '../rpc/client.js';
-import { CliError, configArgs, readConfig, type GlobalOptions } from './context.js';
+import { configArgs, connect, readConfig, reachable, type GlobalOptions, type ResolvedConfig } from './context.js';
 import { startEmbedded, type Embedded } from './embedded.js';
-import { verdictSummary } from './render.js';
-import { scoreRows } from './score.js';
+import { openTeller, type Teller } from './notice.js';
+import { noOutput } from './output.js';
+import { paint, paintErr } from './paint.js';
+import { oneLine } from './printable.js';
+import { verdictRow, verdictSummary } from './render.js';
+import { openInput, type Row } from './rows.js';
+import { codeOf, scoreRows, type Answer } from './score.js';
+import type { Session } from './session.js';
+import { stopSignals, type Stop } from './stop.js';
 
-export interface UpOptions {
+interface UpOptions {
   readonly workers?: string;
   readonly metaWorkers?: string;
   readonly dataDir?: string;
@@ -24,70 +31,120 @@ export interface UpOptions {
   readonly verbose?: boolean;
 }
 
-/** Until the first Ctrl-C; the second one kills. Resolves to the exit code. */
-export async function up(global: GlobalOptions, options: UpOptions): Promise<ExitCode> {
-  const stop = stopSignal();
-  const cluster = await start(global, options, stop.signal);
-  tell(`ready: \`grm score FILE\`, \`grm status\`; Ctrl-C drains and stops`);
-  const failure = await Promise.race([cluster.failed, stop.first.then(() => undefined)]);
-  if (failure !== undefined) tell(pc.red(failure));
-  else tell('draining; Ctrl-C again kills');
-  void stop.second.then(() => cluster.close());
-  await cluster.close();
-  tell('stopped');
-  return failure === undefined ? exitCodes.ok : exitCodes.failure;
+export function addUp(program: Command, session: Session): void {
+  clusterOptions(program.command('up'))
+    .description('run a whole cluster on this machine until Ctrl-C')
+    .option('--data-dir <folder>', 'NATS data, logs and state (default .grm)')
+    .action((options: UpOptions) => session.run(() => up(session.options, options)));
+  clusterOptions(program.command('demo'))
+    .argument('<file>', 'JSONL rows, as `grm score` takes them')
+    .description('start a cluster, score a JSONL file, show the verdicts, stop')
+    .option('--data-dir <folder>', 'NATS data, logs and state (default: a temporary folder)')
+    .action((file: string, options: UpOptions) => session.run(() => demo(session.options, options, file)));
 }
 
-export async function demo(global: GlobalOptions, options: UpOptions, input: string): Promise<ExitCode> {
-  const stop = stopSignal();
+function clusterOptions(command: Command): Command {
+  return command
+    .option('--workers <n>', 'GRM workers (default 1)')
+    .option('--meta-workers <n>', 'meta workers (default 1, and none without meta.engines)')
+    .option('--nats <urls>', 'use these NATS servers instead of an own one')
+    .option('--listen <host:port>', "address of the coordinator's gRPC door; port 0 takes any free one")
+    .option('--fake-engine', 'use the fake engine: for load and tests, its judgements mean nothing')
+    .option('--verbose', "show the services' logs");
+}
+
+/** Until the first Ctrl-C drains it; the second one kills. */
+async function up(global: GlobalOptions, options: UpOptions): Promise<ExitCode> {
+  const stop = stopSignals('tell');
+  const teller = openTeller({
+    json: global.json === true,
+    stream: process.stderr,
+    jsonStream: process.stdout,
+    paint: paintErr,
+  });
+  const { cluster } = await start(global, options, stop, teller);
+  const failure = await Promise.race([cluster.failed, untilAborted(stop.first)]);
+  teller.tell(failure === undefined ? { event: 'draining', waiting_for: [] } : { event: 'failed', reason: failure });
+  const closed = await cluster.close();
+  teller.tell({ event: 'stopped' });
+  if (failure !== undefined) return exitCodes.failure;
+  return stop.second.aborted ? stop.code() : closed;
+}
+
+async function demo(global: GlobalOptions, options: UpOptions, path: string): Promise<ExitCode> {
+  const input = await openInput(path);
+  const stop = stopSignals('tell');
+  const teller = openTeller({
+    json: global.json === true,
+    stream: process.stderr,
+    jsonStream: process.stderr,
+    paint: paintErr,
+  });
   // Its own empty folder: with an old ledger the verdicts of an earlier run would be shown, and nothing drawn.
   const folder = options.dataDir === undefined ? await mkdtemp(join(tmpdir(), 'grm-demo-')) : undefined;
-  const cluster = await start(global, { ...options, ...(folder !== undefined && { dataDir: folder }) }, stop.signal);
-  void stop.second.then(() => cluster.close());
-  const abort = new AbortController();
-  void stop.first.then(() => abort.abort());
-  const client = GrmClient.connect({ address: cluster.grpcAddress });
   try {
-    tell('');
-    const startedAtMs = Date.now();
-    let samples = 0;
-    const summary = await scoreRows(client, {
-      input,
-      out: '/dev/null',
-      concurrency: 16,
-      deadlineMs: 600_000,
-      defaults: {},
-      class: 'interactive',
-      samples: false,
-      progress: 'none',
-      signal: abort.signal,
-      onRow: (row, answer) => {
-        const title = `#${row.number + 1} ${row.body.kind === 'request' && typeof row.body.id === 'string' ? row.body.id : ''}`;
-        if (answer.kind === 'verdict') {
-          samples += answer.verdict.k;
-          const taken = row.body.kind === 'request' ? intake(row.body.raw) : undefined;
-          process.stdout.write(
-            `${verdictSummary(title, answer.verdict, taken?.kind === 'ok' ? taken.input.content : undefined)}\n\n`,
-          );
-        } else
-          process.stdout.write(
-            `${title}  ${pc.red(answer.kind === 'fault' ? answer.fault.message : answer.reason)}\n\n`,
-          );
-      },
-    });
-    const seconds = (Date.now() - startedAtMs) / 1_000;
-    tell(
-      `${summary.rows} requests, ${samples} samples in ${seconds.toFixed(1)} s (${(samples / seconds).toFixed(0)} samples/s); ${summary.invalid} invalid, ${summary.failed} failed`,
-    );
-    return summary.code;
+    const named = { ...options, ...(folder !== undefined && { dataDir: folder }) };
+    const { cluster, resolved } = await start(global, named, stop, teller);
+    try {
+      const door = { address: reachable(cluster.grpcAddress), own: true };
+      using client = connect(global, resolved, door, 'long');
+      const startedAtMs = Date.now();
+      let samples = 0;
+      const summary = await scoreRows(client, {
+        input,
+        output: noOutput,
+        concurrency: 16,
+        deadlineMs: 600_000,
+        defaults: {},
+        class: 'interactive',
+        samples: false,
+        progress: 'none',
+        signal: stop.first,
+        onRow: (row, answer) => {
+          if (answer.kind === 'verdict') samples += answer.verdict.k;
+          process.stdout.write(`${global.json ? rowJson(row, answer) : rowText(row, answer)}\n`);
+        },
+      });
+      const seconds = (Date.now() - startedAtMs) / 1_000;
+      const { rows, invalid, failed } = summary;
+      teller.pass(
+        global.json
+          ? JSON.stringify({ event: 'end', rows, samples, invalid, failed, seconds })
+          : `${rows} requests, ${samples} samples in ${seconds.toFixed(1)} s (${(samples / seconds).toFixed(0)} samples/s); ${invalid} invalid, ${failed} failed`,
+      );
+      return summary.interrupted ? stop.code() : codeOf(summary);
+    } finally {
+      await cluster.close();
+    }
   } finally {
-    client.close();
-    await cluster.close();
     if (folder !== undefined) await rm(folder, { recursive: true, force: true });
   }
 }
 
-async function start(global: GlobalOptions, options: UpOptions, stopping: AbortSignal): Promise<Embedded> {
+function rowText({ number, body }: Row, answer: Answer): string {
+  const id =
+    body.kind === 'request' && (typeof body.id === 'string' || typeof body.id === 'number') ? ` ${body.id}` : '';
+  const title = `#${number + 1}${id}`;
+  if (answer.kind !== 'verdict') {
+    const reason = answer.kind === 'fault' ? answer.fault.message : answer.reason;
+    return `${oneLine(title, 100)}  ${paint.red(oneLine(reason, 400))}\n`;
+  }
+  const taken = body.kind === 'request' ? intake(body.raw) : undefined;
+  return `${verdictSummary(title, answer.verdict, taken?.kind === 'ok' ? taken.input.content : undefined)}\n`;
+}
+
+function rowJson({ number, body }: Row, answer: Answer): string {
+  const head = { row: number, id: body.kind === 'request' ? body.id : null };
+  if (answer.kind === 'verdict') return JSON.stringify({ ...head, ...verdictRow(answer.verdict, false) });
+  return JSON.stringify({ ...head, error: answer.kind === 'fault' ? answer.fault.message : answer.reason });
+}
+
+async function start(
+  global: GlobalOptions,
+  options: UpOptions,
+  stop: Stop,
+  teller: Teller,
+): Promise<{ readonly cluster: Embedded; readonly resolved: ResolvedConfig }> {
   const named: NamedFlag[] = [
     { flag: '--workers', key: 'up.workers', value: options.workers },
     { flag: '--meta-workers', key: 'up.meta_workers', value: options.metaWorkers },
@@ -95,53 +152,45 @@ async function start(global: GlobalOptions, options: UpOptions, stopping: AbortS
     { flag: '--nats', key: 'nats.servers', value: options.nats?.split(',') },
     { flag: '--listen', key: 'grpc.listen', value: options.listen },
   ];
-  const { config } = readConfig(global, named);
+  const resolved = readConfig(global, named);
+  const { config } = resolved;
   const passed = named.flatMap(({ key, value }) =>
     value === undefined ? [] : ['--set', `${key}=${typeof value === 'string' ? value : JSON.stringify(value)}`],
   );
   const fake = options.fakeEngine === true || config.worker.engines.length === 0;
   if (fake) {
     const why = options.fakeEngine === true ? '--fake-engine' : 'no engine is configured (worker.engines)';
-    process.stderr.write(
-      `${pc.bold(`FAKE ENGINE: ${why}. The judgements below are invented; they show the cluster at work, not a judge.`)}\n`,
-    );
+    teller.tell({ event: 'fake_engine', why });
   }
-  if (stopping.aborted) throw new CliError('interrupted', exitCodes.interrupted);
-  return startEmbedded({
+  const cluster = await startEmbedded({
     config,
     configArgs: [...configArgs(global), ...passed],
     env: environment(),
     workers: config.up.workers,
     metaWorkers: fake || config.meta.engines.length > 0 ? config.up.metaWorkers : 0,
     fake,
-    tell,
-    stopping,
+    stopping: stop.first,
+    hurrying: stop.second,
+    tell: (notice) => teller.tell(notice),
     ...(options.verbose && {
-      onLog: (name: string, line: string) => process.stderr.write(`${pc.dim(name.padEnd(14))} ${line}\n`),
+      onLog: (name: string, line: string) => teller.pass(logText(name, line, global.json === true)),
     }),
   });
+  return { cluster, resolved };
 }
 
-function tell(line: string): void {
-  process.stderr.write(`${line}\n`);
-}
-
-/** `signal` aborts at the first Ctrl-C or SIGTERM. */
-function stopSignal(): { signal: AbortSignal; first: Promise<void>; second: Promise<void> } {
-  const controller = new AbortController();
-  let times = 0;
-  let onFirst: () => void = () => undefined;
-  let onSecond: () => void = () => undefined;
-  const first = new Promise<void>((resolve) => (onFirst = resolve));
-  const second = new Promise<void>((resolve) => (onSecond = resolve));
-  for (const name of ['SIGINT', 'SIGTERM'] as const) {
-    process.on(name, () => {
-      times++;
-      if (times === 1) {
-        controller.abort();
-        onFirst();
-      } else onSecond();
-    });
+/** A service's log line for people; one that is not ours (a server's own output) as it came. */
+function logText(name: string, line: string, json: boolean): string {
+  if (json) return JSON.stringify({ event: 'log', process: name, line });
+  const from = paintErr.dim(name.padEnd(14));
+  try {
+    return `${from} ${prettyLine(line, paintErr.isColorSupported).trimEnd()}`;
+  } catch {
+    return `${from} ${oneLine(line, 2_000)}`;
   }
-  return { signal: controller.signal, first, second };
+}
+
+function untilAborted(signal: AbortSignal): Promise<undefined> {
+  if (signal.aborted) return Promise.resolve(undefined);
+  return new Promise((resolve) => signal.addEventListener('abort', () => resolve(undefined), { once: true }));
 }

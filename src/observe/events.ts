@@ -113,8 +113,14 @@ export interface EventMap {
     readonly to: string;
     readonly reason: string;
   };
-  /** A managed server is starting; `line` is the last of its output. */
-  'engine.loading': { readonly engine: string; readonly elapsedMs: number; readonly line: string };
+  /** An engine is starting. `line` says what it does: the last of a managed server's output, or "download", "load". */
+  'engine.loading': {
+    readonly engine: string;
+    readonly elapsedMs: number;
+    readonly line: string;
+    /** 0..1 of what `line` names, when that is known. */
+    readonly doneRatio?: number;
+  };
   'node.drain': { readonly node: string; readonly phase: 'started' | 'finished' | 'resumed'; readonly running: number };
 
   /** Something unexpected that is not a fault of a caller: for the log. */

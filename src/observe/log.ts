@@ -150,7 +150,7 @@ const lines: { readonly [K in EventName]: (event: EventMap[K]) => Line } = {
   'queue.connection': (e) => (e.state === 'connected' ? ['info', 'connected to NATS'] : ['warn', 'lost NATS']),
   'queue.swept': () => ['warn', 'queue swept of what a killed server left behind'],
   'queue.drift': () => ['warn', 'stream setting differs from what was asked'],
-  'engine.loading': () => ['info', 'engine loading'],
+  'engine.loading': (e) => [e.doneRatio === undefined ? 'info' : 'debug', 'engine loading'],
   'actor.changed': (e) => [e.to === 'restarting' || e.to === 'dead' ? 'warn' : 'info', `actor ${e.to}`],
   'node.drain': (e) => ['info', `drain ${e.phase}`],
   trouble: () => ['error', 'trouble'],

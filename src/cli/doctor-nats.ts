@@ -1,0 +1,113 @@
+// Doctor, NATS: does a server answer, which one, are the streams there and as configured, do the clocks agree.
+
+import { FaultError, type FaultKind } from '../fault.js';
+import type { Config } from '../process/schema.js';
+import { openQueue } from '../queue/jetstream.js';
+import type { QueueSystem } from '../queue/queue.js';
+import { failureOf } from './context.js';
+import type { Say } from './finding.js';
+
+/** Clock differences that are told: a shard's deadline is the one time that crosses hosts. */
+const skewMsMax = 2_000;
+const connectMs = 5_000;
+
+export async function checkNats(config: Config, servers: readonly string[], say: Say): Promise<void> {
+  let queue: QueueSystem;
+  try {
+    queue = await openQueue({
+      servers,
+      ...(config.nats.token && { token: config.nats.token.reveal() }),
+      ...(config.nats.user !== undefined && { user: config.nats.user }),
+      ...(config.nats.password && { password: config.nats.password.reveal() }),
+      ...(config.nats.credsFile !== undefined && { credsFile: config.nats.credsFile }),
+      ...(config.nats.tls && { tls: config.nats.tls }),
+      name: 'doctor',
+      pools: { grm: [config.coordinator.pool], meta: [config.coordinator.metaPool] },
+      storage: config.nats.storage,
+      replicas: config.nats.replicas,
+      storageBytesMax: config.nats.storageBytesMax,
+      retention: { ledgerMs: config.nats.retentionMs },
+      own: false,
+      connectMs,
+      topologyWaitMs: connectMs,
+    });
+  } catch (error) {
+    const kind = error instanceof FaultError ? error.fault.kind : 'internal';
+    say({
+      check: 'NATS',
+      result: 'failed',
+      detail: failureOf(error).message,
+      fix: fixes[kind] ?? fixes.queue_unavailable,
+    });
+    return;
+  }
+  try {
+    await checkServer(queue, servers, say);
+    checkStreams(queue, say);
+    await checkClock(queue, say);
+    await checkWork(queue, say);
+  } catch (error) {
+    const fix =
+      'NATS went away while it was looked at, or JetStream is short of something: see its log, then try again';
+    say({ check: 'JetStream', result: 'failed', detail: failureOf(error).message, fix });
+  } finally {
+    await queue.close();
+  }
+}
+
+const fixes = {
+  failed_precondition: 'start a coordinator, which makes the streams (`grm up` starts one), or do as the message says',
+  permission_denied: 'set nats.token, nats.user and nats.password, or nats.creds_file',
+  queue_unavailable:
+    'start nats-server with JetStream (`nats-server -js`), or set nats.servers; `grm up` starts one of its own',
+} as const satisfies Partial<Record<FaultKind, string>> as Partial<Record<FaultKind, string>> & {
+  readonly queue_unavailable: string;
+};
+
+async function checkServer(queue: QueueSystem, servers: readonly string[], say: Say): Promise<void> {
+  const { serverVersion } = queue;
+  const roundTrip = `${(await queue.rttMs()).toFixed(1)} ms round trip`;
+  say({ check: 'NATS', result: 'ok', detail: `${servers.join(', ')}, server ${serverVersion}, ${roundTrip}` });
+  const [major = 0, minor = 0] = serverVersion.split('.').map(Number);
+  if (major === 2 && minor < 10) {
+    say({
+      check: 'NATS version',
+      result: 'warning',
+      detail: `${serverVersion} leaves acked work behind when it is killed (the janitor clears it)`,
+      fix: 'for production take the latest 2.12 or 2.14, three replicas and sync_interval: always',
+    });
+  } else say({ check: 'NATS version', result: 'ok', detail: serverVersion });
+}
+
+function checkStreams({ drift }: QueueSystem, say: Say): void {
+  const check = 'JetStream streams';
+  if (drift.length === 0) say({ check, result: 'ok', detail: 'all there, as configured' });
+  const fix = 'restart a coordinator to apply the settings, or change the configuration';
+  for (const detail of drift) say({ check, result: 'warning', detail, fix });
+}
+
+async function checkClock(queue: QueueSystem, say: Say): Promise<void> {
+  const skewMs = await queue.clockSkewMs();
+  const detail = `NATS is ${Math.round(skewMs)} ms from this machine`;
+  if (Math.abs(skewMs) <= skewMsMax) say({ check: 'clock', result: 'ok', detail });
+  else say({ check: 'clock', result: 'warning', detail, fix: 'run an NTP client on every host' });
+}
+
+async function checkWork(queue: QueueSystem, say: Say): Promise<void> {
+  const depths = (await queue.work.depths()).filter(({ pending, inFlight }) => pending + inFlight > 0);
+  const words = depths.map(
+    ({ stream, pool, class: name, pending, inFlight }) =>
+      `${stream} ${pool}/${name}: ${pending} pending, ${inFlight} in flight`,
+  );
+  say({ check: 'queues', result: 'ok', detail: words.length > 0 ? words.join('\n') : 'empty' });
+  const dead = await queue.dead.count();
+  const detail = `${dead} quarantined`;
+  if (dead === 0) say({ check: 'dead letters', result: 'ok', detail });
+  else
+    say({
+      check: 'dead letters',
+      result: 'warning',
+      detail,
+      fix: '`grm dead list` shows why, `grm dead retry` runs them again',
+    });
+}

@@ -1,0 +1,162 @@
+// Output: where the rows of `grm score` go: a file that a later run goes on with, or standard output.
+//
+//   F1. What is in the file is rows 0..n-1 of one input, whole, in order. Half a row, left by a kill, is cut off before the next is written.
+//   F2. A file that is anything else is refused and left as it is.
+//   F3. Rows are written in the order given; the first failure is kept and told by every later `flushed`.
+
+import { createHash, type Hash } from 'node:crypto';
+import { createReadStream } from 'node:fs';
+import { open, stat, truncate } from 'node:fs/promises';
+import { exitCodes } from '../process/run.js';
+import { CliError } from './context.js';
+import { readLines } from './lines.js';
+
+export interface Output {
+  /** Rows that an earlier run wrote. */
+  readonly rows: number;
+  /** Over their digests; undefined when there are none. */
+  readonly chain: string | undefined;
+  /** Queues a line. */
+  write(line: string): void;
+  /** Resolves when everything queued is written; rejects with CliError when it could not be. */
+  flushed(): Promise<void>;
+  close(): Promise<void>;
+}
+
+/** One value for the digests of many rows, in order. */
+export class Chain {
+  readonly #hash: Hash = createHash('sha256');
+
+  add(digest: string): void {
+    this.#hash.update(digest);
+  }
+
+  value(): string {
+    return this.#hash.copy().digest('hex');
+  }
+}
+
+/** Opens or makes the file. Throws CliError (usage) when it is not ours or cannot be written (F2). */
+export async function openOutput(path: string): Promise<Output> {
+  const done = await doneRows(path);
+  try {
+    if (done.wholeBytes < done.sizeBytes) await truncate(path, done.wholeBytes);
+    const file = await open(path, 'a');
+    return queued(
+      path,
+      done,
+      (text) => file.appendFile(text),
+      async () => file.close(),
+    );
+  } catch (error) {
+    throw new CliError(`cannot write ${path}: ${words(error)}`, exitCodes.usage);
+  }
+}
+
+/** Standard output: nothing to go on with. */
+export function standardOutput(): Output {
+  const write = (text: string): Promise<void> =>
+    new Promise((resolve, reject) => {
+      process.stdout.write(text, (error) => {
+        if (error) reject(error);
+        else resolve();
+      });
+    });
+  return queued('standard output', none, write, () => Promise.resolve());
+}
+
+/** For rows that are shown in another way. */
+export const noOutput: Output = {
+  rows: 0,
+  chain: undefined,
+  write: () => undefined,
+  flushed: () => Promise.resolve(),
+  close: () => Promise.resolve(),
+};
+
+function queued(
+  name: string,
+  { rows, chain }: Done,
+  append: (text: string) => Promise<void>,
+  close: () => Promise<void>,
+): Output {
+  let pending: string[] = [];
+  let failure: CliError | undefined;
+  let writing: Promise<void> | undefined;
+  const drain = async (): Promise<void> => {
+    while (pending.length > 0 && !failure) {
+      const text = pending.join('');
+      pending = [];
+      try {
+        await append(text);
+      } catch (error) {
+        failure = new CliError(`cannot write ${name}: ${words(error)}`);
+      }
+    }
+    writing = undefined;
+  };
+  const flushed = async (): Promise<void> => {
+    while (writing) await writing;
+    if (failure) throw failure;
+  };
+  return {
+    rows,
+    chain,
+    write(line) {
+      pending.push(line);
+      // In a later turn: lines that come together are written together.
+      writing ??= Promise.resolve().then(drain);
+    },
+    flushed,
+    async close() {
+      while (writing) await writing;
+      await close();
+    },
+  };
+}
+
+interface Done {
+  readonly rows: number;
+  readonly chain: string | undefined;
+  readonly wholeBytes: number;
+  readonly sizeBytes: number;
+}
+
+const none: Done = { rows: 0, chain: undefined, wholeBytes: 0, sizeBytes: 0 };
+
+/** How every row of ours begins; score.ts writes it so. */
+const rowHead = /^\{"row":(\d{1,15}),"input":"([0-9a-f]{16})",/;
+const rowHeadBytesMax = 64;
+
+async function doneRows(path: string): Promise<Done> {
+  const stats = await stat(path).catch(() => undefined);
+  if (stats?.isDirectory()) throw new CliError(`cannot write ${path}: it is a folder`, exitCodes.usage);
+  // A device or a pipe holds nothing to go on with.
+  if (!stats?.isFile() || stats.size === 0) return none;
+  const chain = new Chain();
+  let rows = 0;
+  let wholeBytes = 0;
+  for await (const { head, lengthBytes, ended } of readLines(createReadStream(path), rowHeadBytesMax)) {
+    const match = rowHead.exec(head.toString('latin1'));
+    if (!ended) {
+      // What a kill left of a row begins as that row does; anything else is somebody's text without a newline.
+      const begun = head.toString('latin1');
+      const begins = `{"row":${rows},"input":"`;
+      if (!begun.startsWith(begins) && !begins.startsWith(begun)) throw foreign(path);
+      break;
+    }
+    if (!match || Number(match[1]) !== rows) throw foreign(path);
+    chain.add(match[2]!);
+    wholeBytes += lengthBytes + 1;
+    rows++;
+  }
+  return { rows, chain: rows === 0 ? undefined : chain.value(), wholeBytes, sizeBytes: stats.size };
+}
+
+function foreign(path: string): CliError {
+  return new CliError(`${path} exists and is not the output of \`grm score\`: give another --out`, exitCodes.usage);
+}
+
+function words(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
+}

@@ -1,0 +1,30 @@
+// Stop: what Ctrl-C means. The first one ends the work cleanly, the second one at once. SIGTERM and a closed terminal count as Ctrl-C.
+
+import { exitCodes, type ExitCode } from '../process/run.js';
+
+export interface Stop {
+  readonly first: AbortSignal;
+  readonly second: AbortSignal;
+  /** Of a run that was interrupted: by the last signal that came. */
+  code(): ExitCode;
+}
+
+const names = { SIGINT: exitCodes.interrupted, SIGTERM: exitCodes.terminated, SIGHUP: exitCodes.terminated } as const;
+
+/**
+ * @param atSecond what the second signal does: ends this process (default), or only aborts `second`, for those with children to end
+ */
+export function stopSignals(atSecond: 'exit' | 'tell' = 'exit'): Stop {
+  const first = new AbortController();
+  const second = new AbortController();
+  let code: ExitCode = exitCodes.interrupted;
+  for (const [name, its] of Object.entries(names)) {
+    process.on(name, () => {
+      code = its;
+      if (!first.signal.aborted) first.abort();
+      else if (atSecond === 'exit') process.exit(its);
+      else second.abort();
+    });
+  }
+  return { first: first.signal, second: second.signal, code: () => code };
+}
