@@ -169,8 +169,8 @@ const examples: Readonly<
     keeps: [bad('src/engine/managed.ts', ''), bad('src/grm/utility.ts', '')],
   },
   length: {
-    breaks: [bad('src/grm/a.ts', 'export {};\n'.repeat(401))],
-    keeps: [bad('src/grm/a.ts', 'export {};\n'.repeat(400))],
+    breaks: [bad('src/grm/a.ts', 'export {};\n'.repeat(401)), bad('test/a.test.ts', 'export {};\n'.repeat(601))],
+    keeps: [bad('src/grm/a.ts', 'export {};\n'.repeat(400)), bad('test/a.test.ts', 'export {};\n'.repeat(600))],
   },
   'no enum': {
     breaks: [bad('src/grm/a.ts', `export enum A { B }`), bad('src/grm/a.ts', `declare const enum A { B }`)],

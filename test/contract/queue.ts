@@ -233,18 +233,6 @@ export function queueContract(what: string, makeWorld: () => Promise<QueueWorld>
         expect(await a.ledger.putSample(id, aSample(0, { seed: 9 }))).toBe('stored');
       });
 
-      test('discard removes samples and their meta rewards, good or bad, and nothing else', async () => {
-        const id = freshId();
-        for (const index of [0, 1]) {
-          await a.ledger.putSample(id, aSample(index));
-          await a.ledger.putMeta(aMetaResult(id, index));
-        }
-        await b.ledger.discard(id, [1, 5]);
-        expect([...(await a.ledger.samples(id, [0, 1])).keys()]).toEqual([0]);
-        expect([...(await a.ledger.metas(id, [0, 1])).keys()]).toEqual([0]);
-        expect(await a.ledger.putSample(id, aSample(1))).toBe('stored');
-      });
-
       test('templates are kept by hash', async () => {
         const hash = freshId('t');
         expect(await a.ledger.template(hash)).toBeUndefined();
