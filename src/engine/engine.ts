@@ -40,6 +40,9 @@ export interface TokenUsage {
   readonly completionTokens: number;
 }
 
+/** The engine never took the work: it is away or full. That says nothing about the work, so such a try does not count against it. */
+export type Untaken = true;
+
 /** What became of one sample. */
 export type DrawResult =
   | {
@@ -53,7 +56,13 @@ export type DrawResult =
       readonly engineMs: number;
     }
   /** Another try, here or elsewhere, may succeed: overload, lost connection, 5xx, cut stream. */
-  | { readonly kind: 'retryable'; readonly index: number; readonly reason: string; readonly retryAfterMs?: number }
+  | {
+      readonly kind: 'retryable';
+      readonly index: number;
+      readonly reason: string;
+      readonly retryAfterMs?: number;
+      readonly untaken?: Untaken;
+    }
   /** No try can succeed. `context_exceeded`: the prompt does not fit; `rejected`: the engine refuses it (4xx). */
   | {
       readonly kind: 'terminal';
@@ -105,7 +114,12 @@ export interface RankJob {
 
 export type RankResult =
   | { readonly kind: 'logit'; readonly metaReward: number }
-  | { readonly kind: 'retryable'; readonly reason: string; readonly retryAfterMs?: number }
+  | {
+      readonly kind: 'retryable';
+      readonly reason: string;
+      readonly retryAfterMs?: number;
+      readonly untaken?: Untaken;
+    }
   | { readonly kind: 'terminal'; readonly reason: string }
   | { readonly kind: 'cancelled' };
 

@@ -49,7 +49,7 @@ class EmbeddedMeta implements LlamaMeta {
 
   async rank(job: RankJob, signal: AbortSignal): Promise<RankResult> {
     if (this.#ranksOpen >= limits.llamaSamplesMax) {
-      return { kind: 'retryable', reason: 'too many texts wait in the engine', retryAfterMs: 1_000 };
+      return { kind: 'retryable', reason: 'too many texts wait in the engine', retryAfterMs: 1_000, untaken: true };
     }
     this.#ranksOpen++;
     let result: RankResult = { kind: 'retryable', reason: 'the engine gave no result' };

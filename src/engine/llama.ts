@@ -46,7 +46,12 @@ class EmbeddedLlama implements LlamaEngine {
 
   async draw(job: DrawJob, onResult: (result: DrawResult) => void, signal: AbortSignal): Promise<void> {
     if (this.#samplesOpen + job.samples.length > limits.llamaSamplesMax) {
-      const full = { kind: 'retryable', reason: 'too many samples wait in the engine', retryAfterMs: 1_000 } as const;
+      const full = {
+        kind: 'retryable',
+        reason: 'too many samples wait in the engine',
+        retryAfterMs: 1_000,
+        untaken: true,
+      } as const;
       for (const { index } of job.samples) onResult({ ...full, index });
       return;
     }

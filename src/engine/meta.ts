@@ -156,7 +156,7 @@ class HttpMetaEngine implements MetaEngine {
     const json = this.#head.body(input, this.#headOptions, activation);
     const id = engineRequestId(requestId, 0, randomUUID().slice(0, 8));
     const reply = await this.#texts.send({ method: 'POST', path: this.#head.path, json, requestId: id }, cut.signal);
-    if (reply.kind === 'failed') return { kind: 'retryable', reason: reply.reason };
+    if (reply.kind === 'failed') return { ...reply, kind: 'retryable' };
     if (reply.kind === 'status') {
       const failure = classifyReply(reply);
       return failure.kind === 'terminal' ? { kind: 'terminal', reason: failure.reason } : failure;

@@ -7,6 +7,7 @@
 //   H3. No secret leaves: the key stands in no error, and an address with a password in it is refused.
 import { Pool } from 'undici';
 import { limits } from '../limits.js';
+import type { Untaken } from './engine.js';
 import { at, parseJson, stringAt } from './openai-json.js';
 import { type FailedReply, parseRetryAfter } from './openai-outcome.js';
 
@@ -29,8 +30,8 @@ export interface HttpRequest {
 export type HttpReply =
   | { readonly kind: 'ok'; readonly contentType: string; readonly body: AsyncIterable<Buffer> }
   | ({ readonly kind: 'status' } & FailedReply)
-  /** No reply: the connection failed, or the signal aborted. */
-  | { readonly kind: 'failed'; readonly reason: string };
+  /** No reply: the connection failed, or the signal aborted. `untaken`: it never came about. */
+  | { readonly kind: 'failed'; readonly reason: string; readonly untaken?: Untaken };
 
 export interface Endpoint {
   /** Address without secrets. */
@@ -96,7 +97,12 @@ export function openEndpoint(options: EndpointOptions): Endpoint {
         } catch (error) {
           const soon = performance.now() - sentMs < limits.engineStaleSocketMs;
           const staleSocket = reconnects === 0 && soon && !signal.aborted && repliesSeen > 0 && isReset(error);
-          if (!staleSocket) return { kind: 'failed', reason: connectionReason(error) };
+          if (staleSocket) continue;
+          return {
+            kind: 'failed',
+            reason: connectionReason(error),
+            ...(neverOpen(error) && { untaken: true as const }),
+          };
         }
       }
     },
@@ -118,9 +124,25 @@ export async function readText(body: AsyncIterable<Buffer>, bytesMax: number): P
 
 /** Why a connection failed, in a few words without addresses: the error's code. */
 export function connectionReason(error: unknown): string {
-  const code =
-    stringAt(error, 'code') ?? stringAt(error, 'cause', 'code') ?? (error instanceof Error ? error.name : 'unknown');
-  return `connection failed: ${code}`;
+  return `connection failed: ${codeOf(error) ?? (error instanceof Error ? error.name : 'unknown')}`;
+}
+
+function codeOf(error: unknown): string | undefined {
+  return stringAt(error, 'code') ?? stringAt(error, 'cause', 'code');
+}
+
+/** What befalls a connection before it is there: nobody has seen the request. */
+const openingCodes: ReadonlySet<string> = new Set([
+  'ECONNREFUSED',
+  'EHOSTUNREACH',
+  'ENETUNREACH',
+  'ENOTFOUND',
+  'EAI_AGAIN',
+  'UND_ERR_CONNECT_TIMEOUT',
+]);
+
+function neverOpen(error: unknown): boolean {
+  return openingCodes.has(codeOf(error) ?? '');
 }
 
 function isReset(error: unknown): boolean {

@@ -3,9 +3,15 @@
 // The protocol has no code for "the prompt does not fit": vLLM, SGLang and llama-server all answer 400 and say so in words of their own, so
 // this one distinction is read from the message.
 import { limits } from '../limits.js';
+import type { Untaken } from './engine.js';
 
 export type Failure =
-  | { readonly kind: 'retryable'; readonly reason: string; readonly retryAfterMs?: number }
+  | {
+      readonly kind: 'retryable';
+      readonly reason: string;
+      readonly retryAfterMs?: number;
+      readonly untaken?: Untaken;
+    }
   | { readonly kind: 'terminal'; readonly why: 'context_exceeded' | 'rejected'; readonly reason: string };
 
 export interface FailedReply {
@@ -28,6 +34,8 @@ const contextWords = [
 
 /** Statuses below 500 that pass by themselves: time-out, too early, too many requests. */
 const passing: ReadonlySet<number> = new Set([408, 425, 429]);
+/** The server, or a proxy before it, turned the request away unread. */
+const turnedAway: ReadonlySet<number> = new Set([429, 503]);
 
 export function classifyReply({ status, message, retryAfterMs }: FailedReply): Failure {
   const reason = `HTTP ${status}${message === '' ? '' : `: ${message}`}`;
@@ -43,7 +51,12 @@ export function classifyReply({ status, message, retryAfterMs }: FailedReply): F
     const fits = !contextWords.some((words) => words.test(message));
     return { kind: 'terminal', why: fits ? 'rejected' : 'context_exceeded', reason };
   }
-  return retryAfterMs === undefined ? { kind: 'retryable', reason } : { kind: 'retryable', reason, retryAfterMs };
+  return {
+    kind: 'retryable',
+    reason,
+    ...(retryAfterMs !== undefined && { retryAfterMs }),
+    ...(turnedAway.has(status) && { untaken: true as const }),
+  };
 }
 
 /** Retry-After as RFC 9110 10.2.3 has it, seconds or a date, in milliseconds from now; never longer than the limit. */

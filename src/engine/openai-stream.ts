@@ -75,7 +75,9 @@ class Gathering {
     const error = at(json, 'error');
     if (error !== undefined && error !== null) {
       const status = numberAt(error, 'code') ?? numberAt(json, 'code') ?? 500;
-      this.failure ??= classifyReply({ status, message: this.#redact(errorMessage(data)) });
+      const failure = classifyReply({ status, message: this.#redact(errorMessage(data)) });
+      // It was taken: the stream had begun.
+      this.failure ??= failure.kind === 'retryable' ? { kind: 'retryable', reason: failure.reason } : failure;
       return;
     }
     const piece =

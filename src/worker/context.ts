@@ -2,7 +2,8 @@
 
 import type { Events } from '../observe/events.js';
 import type { Clock } from '../process/clock.js';
-import type { DeadLetters, Ledger } from '../queue/queue.js';
+import type { DeadLetters, Ledger, Published } from '../queue/queue.js';
+import type { MetaTask, Shard } from '../work/shard.js';
 import type { Library } from './content.js';
 
 export interface WorkerContext {
@@ -15,6 +16,13 @@ export interface WorkerContext {
   /** 0..1, for jitter. */
   readonly random: () => number;
   readonly cancellations: Cancellations;
+  readonly requeue: Requeue;
+}
+
+/** Puts a task into its queue as a new one: the deliveries that it had do not count against it. */
+export interface Requeue {
+  readonly shard: (shard: Shard) => Promise<Published>;
+  readonly meta: (task: MetaTask) => Promise<Published>;
 }
 
 /** Requests that were cancelled: what is queued of them is dropped, what runs is stopped. */

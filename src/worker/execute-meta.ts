@@ -1,13 +1,14 @@
 // Execute a meta task: one sample to rank, from pull to ack. The rules are those of execute-shard.ts (X1-X3); a sample that cannot be
 // ranked gets a failed meta result with the reason, never a number (promise P7).
 
-import type { MetaEngine } from '../engine/engine.js';
+import type { MetaEngine, RankResult } from '../engine/engine.js';
 import { renderMetaPrompt, type MetaTemplate } from '../grm/prompt.js';
 import { limits } from '../limits.js';
+import { sleep } from '../process/clock.js';
 import type { Delivery } from '../queue/queue.js';
 import type { MetaResult, MetaTask } from '../work/shard.js';
 import type { WorkerContext } from './context.js';
-import { backoffMs, isLastTry, quarantine } from './settle.js';
+import { backoffMs, giveBack, isLastTry, quarantine, untakenMs } from './settle.js';
 
 export type ReserveMetaEngine = () => { readonly engine: MetaEngine; readonly release: () => void } | undefined;
 
@@ -18,8 +19,7 @@ export async function executeMeta(
   context: WorkerContext,
   hurry: AbortSignal,
 ): Promise<void> {
-  const { ledger, library, events, clock, cancellations } = context;
-  const { task, deliveries } = delivery;
+  const { task } = delivery;
   if (!task) {
     const unit = { requestId: delivery.requestId, stage: 'meta', unit: 0, samples: [] } as const;
     return quarantine(
@@ -30,6 +30,25 @@ export async function executeMeta(
       context,
     );
   }
+  const watch = context.cancellations.watch(task.requestId);
+  try {
+    await execute(delivery, task, reserve, template, context, watch.signal, hurry);
+  } finally {
+    watch.done();
+  }
+}
+
+async function execute(
+  delivery: Delivery<MetaTask>,
+  task: MetaTask,
+  reserve: ReserveMetaEngine,
+  template: MetaTemplate,
+  context: WorkerContext,
+  cancel: AbortSignal,
+  hurry: AbortSignal,
+): Promise<void> {
+  const { ledger, library, events, clock, cancellations } = context;
+  const { deliveries } = delivery;
   const { requestId, index } = task;
   if (deliveries > 1) events.emit('delivery.redelivered', { requestId, stage: 'meta', deliveries });
 
@@ -69,45 +88,48 @@ export async function executeMeta(
     delivery.nak(backoffMs(deliveries, context.random, afterMs));
     events.emit('delivery.retried', { requestId, stage: 'meta', deliveries, reason });
   };
+  const back = async (reason: string, pauseMs: number): Promise<void> => {
+    events.emit('delivery.retried', { requestId, stage: 'meta', deliveries, reason });
+    await sleep(clock, pauseMs, AbortSignal.any([cancel, hurry]));
+    if (cancel.aborted) return drop('cancelled');
+    await giveBack(delivery, () => context.requeue.meta(task), context);
+  };
   const content = task.content ?? (await library.content(requestId, task.nonce));
   const sample = task.sample ?? (await ledger.samples(requestId, [index])).get(index);
   if (!content || sample?.kind !== 'scored') return drop('cancelled');
   const { messages, text } = renderMetaPrompt(template, { content, sample, nonce: task.nonce });
   const reserved = reserve();
-  if (!reserved) return retry('no meta engine serves');
+  if (!reserved) return back('no meta engine serves', untakenMs(context.random));
 
   const { engine, release } = reserved;
-  const watch = cancellations.watch(requestId);
   const startedAtMs = clock.now();
+  let result: RankResult;
   try {
-    const signal = AbortSignal.any([watch.signal, hurry]);
-    const result = await engine.rank({ messages, text, deadlineAtMs: task.deadlineAtMs, requestId }, signal);
-    const base = { requestId, index, model: engine.model, worker: context.nodeId };
-    switch (result.kind) {
-      case 'logit':
-        await answer({ kind: 'ranked', ...base, metaReward: result.metaReward }, clock.now() - startedAtMs);
-        delivery.ack();
-        return;
-      case 'terminal':
-        await answer({ kind: 'failed', ...base, failure: result.reason }, clock.now() - startedAtMs);
-        delivery.ack();
-        return;
-      case 'retryable':
-        if (watch.signal.aborted) return drop('cancelled');
-        return isLastTry(deliveries) ? await giveUp(result.reason) : retry(result.reason, result.retryAfterMs);
-      case 'cancelled':
-        if (watch.signal.aborted) return drop('cancelled');
-        if (!hurry.aborted) return drop('expired');
-        delivery.nak(0);
-        events.emit('delivery.retried', {
-          requestId,
-          stage: 'meta',
-          deliveries,
-          reason: 'handed back by a draining worker',
-        });
-    }
+    const job = { messages, text, deadlineAtMs: task.deadlineAtMs, requestId };
+    result = await engine.rank(job, AbortSignal.any([cancel, hurry]));
   } finally {
-    watch.done();
     release();
   }
+  const base = { requestId, index, model: engine.model, worker: context.nodeId };
+  switch (result.kind) {
+    case 'logit':
+      await answer({ kind: 'ranked', ...base, metaReward: result.metaReward }, clock.now() - startedAtMs);
+      delivery.ack();
+      return;
+    case 'terminal':
+      await answer({ kind: 'failed', ...base, failure: result.reason }, clock.now() - startedAtMs);
+      delivery.ack();
+      return;
+    case 'retryable':
+    case 'cancelled':
+      break;
+  }
+  if (cancel.aborted) return drop('cancelled');
+  if (clock.now() >= task.deadlineAtMs) return drop('expired');
+  if (result.kind === 'cancelled' && hurry.aborted) return back('handed back by a draining worker', 0);
+  // Neither we nor the deadline stopped it: its engine was closed while it ran.
+  const failed = result.kind === 'retryable' ? result : { reason: 'the meta engine was closed while it ranked' };
+  if ('untaken' in failed) return back(failed.reason, untakenMs(context.random, failed.retryAfterMs));
+  const afterMs = 'retryAfterMs' in failed ? failed.retryAfterMs : undefined;
+  return isLastTry(deliveries) ? giveUp(failed.reason) : retry(failed.reason, afterMs);
 }

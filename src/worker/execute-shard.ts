@@ -4,17 +4,19 @@
 //   X2. The delivery is acked only after the last result is stored.
 //   X3. A shard that failed on its last delivery, or whose worker died on it so often, is quarantined and answered with invalid samples (promise P5).
 //   X4. What another content left in the ledger under this id (a cancelled request's key, used again) is discarded and never told.
+//   X5. A try that no engine took (it is away or full) and a hand-back by a draining worker do not count against the shard.
 
 import type { DrawJob, DrawResult, Engine } from '../engine/engine.js';
 import { renderPrompt } from '../grm/prompt.js';
 import type { Sample } from '../grm/sample.js';
 import { limits } from '../limits.js';
+import { sleep } from '../process/clock.js';
 import { classes } from '../grm/query.js';
 import type { Delivery } from '../queue/queue.js';
 import type { SampleSpec, Shard } from '../work/shard.js';
 import type { WorkerContext } from './context.js';
 import { deadSample, sampleOf } from './sample.js';
-import { backoffMs, isLastTry, quarantine } from './settle.js';
+import { backoffMs, giveBack, isLastTry, quarantine, untakenMs } from './settle.js';
 
 /** The engine with the most free room, reserved for so many samples; undefined when none serves. */
 export type ReserveEngine = (samples: number) => { readonly engine: Engine; readonly release: () => void } | undefined;
@@ -27,9 +29,27 @@ export async function executeShard(
   context: WorkerContext,
   hurry: AbortSignal,
 ): Promise<void> {
-  const { ledger, library, events, clock, cancellations } = context;
-  const { task: shard, deliveries } = delivery;
+  const { task: shard } = delivery;
   if (!shard) return quarantineUnreadable(delivery, context);
+  // From here on: a notice that comes while the shard is looked up must not be missed.
+  const watch = context.cancellations.watch(shard.requestId);
+  try {
+    await execute(delivery, shard, reserve, context, watch.signal, hurry);
+  } finally {
+    watch.done();
+  }
+}
+
+async function execute(
+  delivery: Delivery<Shard>,
+  shard: Shard,
+  reserve: ReserveEngine,
+  context: WorkerContext,
+  cancel: AbortSignal,
+  hurry: AbortSignal,
+): Promise<void> {
+  const { ledger, library, events, clock, cancellations } = context;
+  const { deliveries } = delivery;
   const { requestId } = shard;
   if (deliveries > 1) events.emit('delivery.redelivered', { requestId, stage: 'sample', deliveries });
 
@@ -50,6 +70,12 @@ export async function executeShard(
     delivery.nak(backoffMs(deliveries, context.random, afterMs));
     events.emit('delivery.retried', { requestId, stage: 'sample', deliveries, reason });
   };
+  const back = async (reason: string, pauseMs: number): Promise<void> => {
+    events.emit('delivery.retried', { requestId, stage: 'sample', deliveries, reason });
+    await sleep(clock, pauseMs, AbortSignal.any([cancel, hurry]));
+    if (cancel.aborted) return drop('cancelled');
+    await giveBack(delivery, () => context.requeue.shard(shard), context);
+  };
   const content = shard.content ?? (await library.content(requestId, shard.nonce));
   if (!content) return drop('cancelled');
   const template = await library.template(shard.templateHash);
@@ -59,12 +85,11 @@ export async function executeShard(
   }
   const messages = renderPrompt(template, { content, permutation: shard.permutation, nonce: shard.nonce });
   const reserved = reserve(todo.length);
-  if (!reserved) return retry('no engine serves');
+  if (!reserved) return back('no engine serves', untakenMs(context.random));
 
   // Draw; each sample is parsed and stored as it finishes.
   const { engine, release } = reserved;
   const queueMs = clock.now() - shard.queuedAtMs;
-  const watch = cancellations.watch(requestId);
   const stored: Promise<unknown>[] = [];
   const answered = new Set<number>();
   const failed: Retry[] = [];
@@ -98,34 +123,28 @@ export async function executeShard(
     scoreCount: shard.permutation.length,
   };
   try {
-    await engine.draw(job, onResult, AbortSignal.any([watch.signal, hurry]));
+    await engine.draw(job, onResult, AbortSignal.any([cancel, hurry]));
   } finally {
-    watch.done();
     release();
   }
   await Promise.all(stored);
 
   // X2: settle by the worst that happened.
-  const worst = failed[0];
-  if ((worst || cancelled > 0) && watch.signal.aborted) return drop('cancelled');
-  if (worst && isLastTry(deliveries)) {
-    const left = todo.filter((each) => !answered.has(each.index));
-    return giveUp(delivery, shard, left, worst.reason, context);
-  }
-  if (worst) return retry(worst.reason, worst.retryAfterMs);
-  if (cancelled > 0 && hurry.aborted) {
-    delivery.nak(0);
-    events.emit('delivery.retried', {
-      requestId,
-      stage: 'sample',
-      deliveries,
-      reason: 'handed back by a draining worker',
-    });
-    return;
-  }
-  if (cancelled > 0) return drop('expired');
-  delivery.ack();
+  if (failed.length === 0 && cancelled === 0) return delivery.ack();
+  if (cancel.aborted) return drop('cancelled');
+  if (clock.now() >= shard.deadlineAtMs) return drop('expired');
+  const worst = failed.find((each) => !each.untaken);
+  const [untaken] = failed;
+  if (!worst && hurry.aborted) return back('handed back by a draining worker', 0);
+  if (!worst && untaken) return back(untaken.reason, untakenMs(context.random, untaken.retryAfterMs));
+  const { reason, retryAfterMs } = worst ?? engineClosed;
+  if (!isLastTry(deliveries)) return retry(reason, retryAfterMs);
+  const left = todo.filter((each) => !answered.has(each.index));
+  return giveUp(delivery, shard, left, reason, context);
 }
+
+/** Neither we nor the deadline stopped it: its engine was closed while it ran, perhaps because of what it ran. */
+const engineClosed: Pick<Retry, 'reason' | 'retryAfterMs'> = { reason: 'the engine was closed while it drew' };
 
 /** The samples that the ledger does not hold (X1). What is there is told again: its follower may have missed it. */
 async function notThere(shard: Shard, context: WorkerContext): Promise<readonly SampleSpec[]> {

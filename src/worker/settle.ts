@@ -1,7 +1,7 @@
 // Settle: what becomes of a delivery that could not be finished. Shared by samples and meta rewards.
 
 import { limits } from '../limits.js';
-import type { Delivery } from '../queue/queue.js';
+import type { Delivery, Published } from '../queue/queue.js';
 import type { Stage } from '../work/shard.js';
 import type { WorkerContext } from './context.js';
 
@@ -17,6 +17,27 @@ export function backoffMs(deliveries: number, random: () => number, askedMs = 0)
 /** True when this was the last try. */
 export function isLastTry(deliveries: number): boolean {
   return deliveries >= limits.deliveriesMax;
+}
+
+const untakenMsMin = 1_000;
+
+/** Gives a task back that nobody has tried, as a new one. A crash in between leaves two of it: the ledger decides (promise P2). */
+export async function giveBack(
+  delivery: Delivery<unknown>,
+  requeue: () => Promise<Published>,
+  context: WorkerContext,
+): Promise<void> {
+  const { kind } = await requeue();
+  if (kind === 'stored') delivery.ack();
+  else delivery.nak(backoffMs(delivery.deliveries, context.random));
+}
+
+/**
+ * Pause before a task is given back that an engine did not take: a second with jitter, or what it asked for. The task stays in hand
+ * meanwhile, so a worker whose engine is away takes no more than it has slots.
+ */
+export function untakenMs(random: () => number, askedMs = 0): number {
+  return Math.round(Math.min(backoffMsMax, Math.max(askedMs, untakenMsMin) * (1 + random() / 2)));
 }
 
 /**

@@ -49,7 +49,9 @@ test('P2 P4: a request whose caller goes away, or that is cancelled at another c
   // The caller goes away.
   const caller = new AbortController();
   let call: Promise<unknown> = Promise.resolve();
-  await halfDone(cluster, () => (call = settled(left.score(request('left'), { signal: caller.signal }))));
+  await halfDone(cluster, () => {
+    call = settled(left.score(request('left'), { signal: caller.signal }));
+  });
   caller.abort();
   expect(await call).toMatchObject({ kind: 'cancelled' });
   await allFreed(cluster);
@@ -64,7 +66,9 @@ test('P2 P4: a request whose caller goes away, or that is cancelled at another c
 
   // Cancelled by an operator who asks the other coordinator.
   const drawnBefore = cluster.engine.stats().requests;
-  await halfDone(cluster, () => (call = settled(left.score(request('stopped')))));
+  await halfDone(cluster, () => {
+    call = settled(left.score(request('stopped')));
+  });
   const id = requestIdOfKey('stopped', 'default');
   expect(await right.cancel(id)).toBe(true);
   expect(await call).toMatchObject({ kind: 'cancelled' });

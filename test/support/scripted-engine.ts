@@ -11,17 +11,22 @@ import type {
   MetaEngine,
   RankJob,
   RankResult,
+  Untaken,
 } from '../../src/engine/engine.js';
 import { uint32Stream } from '../../src/grm/seed.js';
 import type { Clock } from '../../src/process/clock.js';
 
-/** What becomes of one sample, `afterMs` after it was asked for. `never`: the engine hangs until the deadline or a cancel. */
+/**
+ * What becomes of one sample, `afterMs` after it was asked for. `never`: the engine hangs until the deadline or a cancel. `closed`: the engine
+ * is closed under it.
+ */
 export type Answer = { readonly afterMs?: number } & (
   | { readonly kind: 'scores'; readonly shown: readonly number[] }
   | { readonly kind: 'text'; readonly text: string; readonly finishReason?: string }
-  | { readonly kind: 'retryable'; readonly reason: string; readonly retryAfterMs?: number }
+  | { readonly kind: 'retryable'; readonly reason: string; readonly retryAfterMs?: number; readonly untaken?: Untaken }
   | { readonly kind: 'terminal'; readonly why: 'context_exceeded' | 'rejected'; readonly reason: string }
   | { readonly kind: 'never' }
+  | { readonly kind: 'closed' }
 );
 
 export interface Drawn extends DrawSpec {
@@ -94,12 +99,19 @@ function resultOf(told: Answer, index: number, engineMs: number): DrawResult {
     case 'text':
       return { kind: 'text', index, text: told.text, finishReason: told.finishReason ?? 'stop', usage, engineMs };
     case 'retryable': {
-      const { reason, retryAfterMs } = told;
-      return { kind: 'retryable', index, reason, ...(retryAfterMs !== undefined && { retryAfterMs }) };
+      const { reason, retryAfterMs, untaken } = told;
+      return {
+        kind: 'retryable',
+        index,
+        reason,
+        ...(retryAfterMs !== undefined && { retryAfterMs }),
+        ...(untaken && { untaken }),
+      };
     }
     case 'terminal':
       return { kind: 'terminal', index, why: told.why, reason: told.reason };
     case 'never':
+    case 'closed':
       return { kind: 'cancelled', index };
   }
 }

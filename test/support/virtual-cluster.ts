@@ -23,6 +23,7 @@ import type { Delivery, Puller } from '../../src/queue/queue.js';
 import { openCancellations } from '../../src/worker/cancellations.js';
 import { openLibrary } from '../../src/worker/content.js';
 import type { WorkerContext } from '../../src/worker/context.js';
+import { openRequeue } from '../../src/worker/requeue.js';
 import { Credit } from '../../src/worker/credit.js';
 import { executeMeta } from '../../src/worker/execute-meta.js';
 import { executeShard } from '../../src/worker/execute-shard.js';
@@ -255,6 +256,7 @@ export class VirtualCluster {
       clock,
       random: () => draw() / 2 ** 32,
       cancellations,
+      requeue: openRequeue(queue.work, role, id, clock),
     };
     void queue.control.listen('cancel', (body) => void cancellations.cancel(Buffer.from(body).toString()));
     const pool = new EnginePool([{ name: engine.name, slots, current: () => engine }]);

@@ -10,6 +10,7 @@ import type { RequestRecord } from '../../src/work/shard.js';
 import { openCancellations } from '../../src/worker/cancellations.js';
 import { openLibrary } from '../../src/worker/content.js';
 import type { WorkerContext } from '../../src/worker/context.js';
+import { openRequeue } from '../../src/worker/requeue.js';
 import { plan } from './judgement.js';
 import { memoryNats, type MemoryNatsOptions } from './memory-queue.js';
 import { virtualClock } from './virtual-clock.js';
@@ -42,6 +43,10 @@ export function workerSetting(options: Omit<MemoryNatsOptions, 'clock'> = {}) {
     clock,
     random: () => 0,
     cancellations,
+    requeue: {
+      shard: openRequeue(queue.work, 'grm', 'w', clock).shard,
+      meta: openRequeue(queue.work, 'meta', 'w', clock).meta,
+    },
   };
   return {
     clock,

@@ -30,8 +30,16 @@ describe('classifying a failed reply', () => {
     expect(failure.reason).not.toContain('sk-123');
   });
 
-  it.each([408, 425, 429, 500, 502, 503, 504])('a %d may pass', (status) => {
+  it.each([408, 425, 500, 502, 504])('a %d may pass', (status) => {
     expect(classifyReply({ status, message: '' })).toEqual({ kind: 'retryable', reason: `HTTP ${status}` });
+  });
+
+  it.each([429, 503])('a %d may pass, and was not taken', (status) => {
+    expect(classifyReply({ status, message: '' })).toEqual({
+      kind: 'retryable',
+      reason: `HTTP ${status}`,
+      untaken: true,
+    });
   });
 
   it('takes the delay that the server asks for', () => {

@@ -131,6 +131,21 @@ test('cancelled while it is ranked, and handed back by a drain (P6)', async () =
   expect(drained.nats.tasks()).toBe(1);
 });
 
+test('X5: a meta engine that is away costs no task; one that is closed under it is tried again', async () => {
+  let answer: RankResult = { kind: 'retryable', reason: 'connection failed: ECONNREFUSED', untaken: true };
+  const m = await metaWorker(() => answer);
+  await m.put();
+  for (let tries = 0; tries < 3 * limits.deliveriesMax; tries++) await m.run();
+  answer = { kind: 'cancelled' };
+  await m.run();
+  answer = { kind: 'logit', metaReward: 0.5 };
+  await m.run();
+  expect(m.dead).toEqual([]);
+  expect(m.dropped).toEqual([]);
+  expect(await m.stored()).toMatchObject({ kind: 'ranked', metaReward: 0.5 });
+  expect(m.nats.tasks()).toBe(0);
+});
+
 test('bytes that are no task are quarantined', async () => {
   const m = await metaWorker();
   m.nats.putRaw('meta', 'meta', 'rl', 'r1', 3, new Uint8Array([0xff, 0xff, 0xff]));

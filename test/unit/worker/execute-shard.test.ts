@@ -21,7 +21,7 @@ async function shardWorker(answer?: (spec: DrawSpec) => Answer, options: Paramet
   let up = true;
   const pool = new EnginePool([{ name: 'e', slots: 8, current: () => (up ? engine : undefined) }]);
   const puller = await setting.queue.work.pullShards('grm');
-  const hurry = new AbortController();
+  let hurry = new AbortController();
   const begin = async (): Promise<{ deliveries: number; done: Promise<void> }> => {
     const delivery = await setting.next((max, signal) => puller.pull(max, signal));
     const done = executeShard(delivery, (samples) => pool.reserve(samples), setting.context, hurry.signal);
@@ -32,7 +32,20 @@ async function shardWorker(answer?: (spec: DrawSpec) => Answer, options: Paramet
     await setting.clock.until(done, 120_000);
     return deliveries;
   };
-  return { ...setting, engine, pool, hurry, begin, run, engineUp: (now: boolean) => void (up = now) };
+  return {
+    ...setting,
+    engine,
+    pool,
+    get hurry(): AbortController {
+      return hurry;
+    },
+    set hurry(fresh: AbortController) {
+      hurry = fresh;
+    },
+    begin,
+    run,
+    engineUp: (now: boolean) => void (up = now),
+  };
 }
 
 /** All indexes of one shard of the record. */
@@ -305,8 +318,73 @@ test('P6: a drain hands back what is not finished at once, and keeps what is', a
   await w.clock.until(done, 0);
   expect(w.retried).toMatchObject([{ reason: 'handed back by a draining worker' }]);
   expect([...(await w.queue.ledger.samples('r1', indexes)).keys()]).toEqual([0]);
-  const [row] = await w.queue.work.depths();
-  expect(row).toMatchObject({ inFlight: 1 });
+  expect(w.nats.tasks()).toBe(1);
+  // It comes as a new one: being handed back does not count.
+  w.hurry = new AbortController();
+  const again = await w.begin();
+  expect(again.deliveries).toBe(1);
+});
+
+test('X5: tries that no engine took do not count: nothing is quarantined for an engine that is away, until the deadline', async () => {
+  let away = true;
+  const w = await shardWorker(() =>
+    away
+      ? { kind: 'retryable', reason: 'connection failed: ECONNREFUSED', untaken: true }
+      : { kind: 'scores', shown: [7, 3] },
+  );
+  await w.putShards(w.record('r1'), [0], { deadlineMs: 600_000 });
+  for (let tries = 0; tries < 3 * limits.deliveriesMax; tries++) expect(await w.run()).toBe(1);
+  expect(w.clock.now()).toBeGreaterThan(3 * limits.deliveriesMax * 1_000);
+  away = false;
+  await w.run();
+  expect(w.dead).toEqual([]);
+  expect((await w.queue.ledger.samples('r1', [0])).get(0)).toMatchObject({ kind: 'scored' });
+  expect(w.nats.tasks()).toBe(0);
+
+  away = true;
+  await w.putShards(w.record('r2'), [0], { deadlineMs: 2_500 });
+  while (w.dropped.length === 0) await w.run();
+  expect(w.dropped).toMatchObject([{ requestId: 'r2', why: 'expired' }]);
+  expect(w.nats.tasks()).toBe(0);
+});
+
+test('X5: an asked pause is kept, and a cancel ends it', async () => {
+  const w = await shardWorker(() => ({ kind: 'retryable', reason: 'HTTP 429', retryAfterMs: 5_000, untaken: true }));
+  await w.putShards(w.record('r1'), [0]);
+  const { done } = await w.begin();
+  await w.clock.advance(4_000);
+  expect(w.nats.tasks()).toBe(1);
+  w.cancellations.cancel('r1');
+  await w.clock.until(done, 10);
+  expect(w.dropped).toMatchObject([{ why: 'cancelled' }]);
+  expect(w.nats.tasks()).toBe(0);
+});
+
+test('an engine that is closed under a shard loses no sample: it is tried again, and counts', async () => {
+  let closing = true;
+  const w = await shardWorker(() => (closing ? { kind: 'closed' } : { kind: 'scores', shown: [7, 3] }));
+  await w.putShards(w.record('r1'), [0]);
+  await w.run();
+  expect(w.dropped).toEqual([]);
+  expect(w.retried).toMatchObject([{ reason: 'the engine was closed while it drew' }]);
+  closing = false;
+  expect(await w.run()).toBe(2);
+  expect((await w.queue.ledger.samples('r1', [0])).size).toBe(1);
+
+  closing = true;
+  await w.putShards(w.record('r2'), [0]);
+  while (w.dead.length === 0) await w.run();
+  expect(w.dead).toMatchObject([{ deliveries: limits.deliveriesMax, reason: 'the engine was closed while it drew' }]);
+});
+
+test('a cancel that comes while the shard is looked up stops it', async () => {
+  const w = await shardWorker();
+  await w.putShards(w.record('r1'), [0]);
+  const { done } = await w.begin();
+  w.cancellations.cancel('r1');
+  await w.clock.until(done, 1_000);
+  expect((await w.queue.ledger.samples('r1', [0])).size).toBe(0);
+  expect(w.dropped).toMatchObject([{ why: 'cancelled' }]);
 });
 
 test('no engine serves: handed back', async () => {

@@ -1,0 +1,90 @@
+// A shard that kills whoever works on it, and an engine that is away.
+
+import { setTimeout as sleep } from 'node:timers/promises';
+import { expect, test } from 'vitest';
+import type { ScoreRequest } from '../../src/rpc/client.js';
+import { clientOf, enginesAt, quiet, startCluster, type ServiceProcess } from '../support/cluster.js';
+import { startEngineProxy, type EngineProxy } from '../support/engine-proxy.js';
+
+const k = 8;
+
+function request(name: string, mark = ''): ScoreRequest {
+  return {
+    query: `Which answer to ${name} is better?`,
+    responses: [`An answer of quality=8 to ${name}. ${mark}`, `Another, quality=3, to ${name}. HARMLESS`],
+    idempotencyKey: name,
+    k,
+  };
+}
+
+test('P5: a shard that kills its worker on every delivery ends in quarantine, its request is answered without it, neighbours finish, and it can be run again', async () => {
+  await using cluster = await startCluster({}, { GRM_NATS__ACK_WAIT_MS: '1500' });
+  const coordinator = await cluster.start('coordinator');
+  using client = clientOf(coordinator);
+
+  let poisonous = true;
+  let deaths = 0;
+  const proxies: EngineProxy[] = [];
+  /** A worker that dies of the prompt in which the marked response stands first, and comes back, as under Kubernetes. */
+  const workerThatDies = async (): Promise<void> => {
+    const victim: { process?: ServiceProcess } = {};
+    let dying = false;
+    const proxy = await startEngineProxy(cluster.engine.url, async (body) => {
+      const poison = poisonous && body.includes('POISON') && body.indexOf('POISON') < body.indexOf('HARMLESS');
+      if (!poison) return 'pass';
+      // The four samples of a shard come at once and are one death. It takes a moment, in which what stands beside it may finish.
+      if (!dying) {
+        dying = true;
+        await sleep(300);
+        deaths += 1;
+        victim.process?.kill('SIGKILL');
+        reborn = reborn.then(workerThatDies);
+      } else await sleep(10_000);
+      return 'break';
+    });
+    proxies.push(proxy);
+    victim.process = await cluster.start('grm-worker', enginesAt(proxy.url));
+  };
+  let reborn: Promise<void> = Promise.resolve();
+  try {
+    await Promise.all([workerThatDies(), workerThatDies()]);
+    await cluster.serving(client, 2, 0);
+
+    const neighbour = async (number: number) => client.score(request(`neighbour-${number}`), { deadlineMs: 120_000 });
+    const poisoned = client.score(request('poisoned', 'POISON'), { deadlineMs: 150_000 });
+    for (let number = 0; number < 12; number++) {
+      expect(await neighbour(number)).toMatchObject({ kind: 'valid', best: 0, kValid: k, degraded: [] });
+    }
+    const verdict = await poisoned;
+    expect(verdict).toMatchObject({ kind: 'valid', best: 0, kValid: k / 2, degraded: ['samples_invalid'] });
+    const reasons = verdict.samples.map(({ sample }) => (sample.kind === 'invalid' ? sample.reason : sample.kind));
+    expect(reasons.filter((reason) => reason === 'dead_letter')).toHaveLength(k / 2);
+    expect(deaths).toBe(5);
+    await quiet(client);
+
+    const [letter, ...more] = await client.listDead();
+    expect(more).toEqual([]);
+    expect(letter).toMatchObject({ stage: 'sample', deliveries: 6, requestId: verdict.requestId });
+    expect(letter?.samples).toHaveLength(k / 2);
+    expect(letter?.reason).toMatch(/5 deliveries and none was finished/);
+    // Answered as it is, as long as nobody has it run again.
+    expect(await client.score(request('poisoned', 'POISON'))).toEqual(verdict);
+
+    // The cause is mended: it runs again, from the good samples.
+    poisonous = false;
+    await reborn;
+    await cluster.serving(client, 2, 0);
+    const before = cluster.engine.stats().requests;
+    expect(await client.retryDead([letter?.id ?? ''])).toEqual({ requestIds: [verdict.requestId], refused: new Map() });
+    const mended = await client.score(request('poisoned', 'POISON'), { deadlineMs: 60_000 });
+    expect(mended).toMatchObject({ kind: 'valid', best: 0, kValid: k, degraded: [] });
+    expect(cluster.engine.stats().requests - before).toBe(k / 2);
+    expect(await client.listDead()).toEqual([]);
+    const gone = await client.retryDead(['r00000000000000000000000000000000.sample.0']);
+    expect(gone.refused.size).toBe(1);
+  } finally {
+    poisonous = false;
+    await reborn;
+    for (const proxy of proxies) await proxy[Symbol.asyncDispose]();
+  }
+}, 240_000);

@@ -1,0 +1,60 @@
+// A proxy in front of an engine that sees every request before the engine does: for tests in which a prompt does harm, or in which the
+// way to the engine breaks.
+
+import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
+import type { AddressInfo } from 'node:net';
+
+export interface EngineProxy extends AsyncDisposable {
+  readonly url: string;
+  readonly port: number;
+  /** Generations and meta calls that came through. */
+  seen(): number;
+}
+
+/** What to do with one request: pass it on, or break the connection without an answer. */
+export type Look = (body: string, path: string) => 'pass' | 'break' | Promise<'pass' | 'break'>;
+
+/** @param port 0 = any free one */
+export async function startEngineProxy(target: string, look: Look, port = 0): Promise<EngineProxy> {
+  let seen = 0;
+  const serve = async (req: IncomingMessage, res: ServerResponse): Promise<void> => {
+    const parts: Buffer[] = [];
+    for await (const part of req as AsyncIterable<Buffer>) parts.push(part);
+    const body = Buffer.concat(parts);
+    const path = req.url ?? '/';
+    if (req.method === 'POST') seen += 1;
+    if (req.method === 'POST' && (await look(body.toString('utf8'), path)) === 'break') {
+      res.destroy();
+      return;
+    }
+    const gone = new AbortController();
+    res.once('close', () => gone.abort());
+    const reply = await fetch(target + path, {
+      method: req.method ?? 'GET',
+      headers: { 'content-type': req.headers['content-type'] ?? 'application/json' },
+      ...(req.method === 'POST' && { body }),
+      signal: gone.signal,
+    });
+    res.writeHead(reply.status, { 'content-type': reply.headers.get('content-type') ?? 'text/plain' });
+    for await (const part of reply.body ?? []) res.write(part);
+    res.end();
+  };
+  const server = createServer((req, res) => {
+    serve(req, res).catch(() => res.destroy());
+  });
+  await new Promise<void>((resolve, reject) => {
+    server.once('error', reject);
+    server.listen(port, '127.0.0.1', resolve);
+  });
+  const { port: taken } = server.address() as AddressInfo;
+  return {
+    url: `http://127.0.0.1:${taken}`,
+    port: taken,
+    seen: () => seen,
+    async [Symbol.asyncDispose]() {
+      const closed = new Promise((resolve) => server.close(resolve));
+      server.closeAllConnections();
+      await closed;
+    },
+  };
+}
