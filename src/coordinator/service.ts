@@ -72,7 +72,7 @@ export function openCoordinator(context: CoordinatorContext, dead: DeadLetters):
       const verdict = await ledger.verdict(requestId);
       if (!verdict) return undefined;
       const record = await ledger.record(requestId);
-      return { verdict, ...(record && { content: record.content }) };
+      return { verdict, ...(record && { content: record.content, tenant: record.tenant }) };
     },
 
     cancel: (requestId) => Promise.resolve(inflight.cancel(requestId)),

@@ -69,4 +69,6 @@ export type Verdict = ValidVerdict | InvalidVerdict;
 export interface StoredVerdict {
   readonly verdict: Verdict;
   readonly content?: Content;
+  /** Whose request it was, while that is known. */
+  readonly tenant?: string;
 }

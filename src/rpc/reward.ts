@@ -14,6 +14,7 @@ import {
   type WatchScoreRequest,
   type WatchScoreResponse,
 } from '../wire/gen/grm/v1/reward.js';
+import { isRequestId } from '../coordinator/identity.js';
 import { defaultTenant } from '../coordinator/intake.js';
 import type { Content } from '../grm/query.js';
 import { mayActFor, tenantFor } from './auth.js';
@@ -65,7 +66,9 @@ export function rewardHandlers(context: RpcContext): RewardServiceServer {
           return { kind: 'fault', fault: invalid([{ field: 'request_id', description }]) };
         }
         const stored = await context.coordinator.stored(request.requestId, tenant);
-        if (!stored)
+        // A key is looked up inside its tenant; an id is not, and can be made from a key that is guessed.
+        const foreign = grant.tenants !== undefined && isRequestId(request.requestId) && stored?.tenant !== tenant;
+        if (!stored || foreign)
           return { kind: 'fault', fault: fault('not_found', 'no finished request of this id or key is kept') };
         const contentBytes = stored.content ? bytesOf(stored.content) : 0;
         const { value, detail } = verdictAt(stored.verdict, Detail.FULL, contentBytes);

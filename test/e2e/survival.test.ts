@@ -21,7 +21,10 @@ function request(number: number): ScoreRequest {
 }
 
 test('P1 P2 P6: 200 requests x k=8 survive a killed and a drained worker; every verdict arrives and no sample counts twice', async () => {
-  await using cluster = await startCluster({}, { GRM_COORDINATOR__DISPATCH_SAMPLES_MAX: '256', GRM_NATS__ACK_WAIT_MS: '2000' });
+  await using cluster = await startCluster(
+    {},
+    { GRM_COORDINATOR__DISPATCH_SAMPLES_MAX: '256', GRM_NATS__ACK_WAIT_MS: '2000' },
+  );
   // Slow enough that whoever is killed has work in hand.
   cluster.engine.setFaults([{ kind: 'slow', probability: 1, delayMs: 150, on: 'generate' }]);
   const coordinator = await cluster.start('coordinator');

@@ -1,0 +1,107 @@
+// nats-server is killed under load, again and again: every request finishes, and nothing of it stays in the queues.
+
+import { jetstreamManager } from '@nats-io/jetstream';
+import { connect } from '@nats-io/transport-node';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { expect, test } from 'vitest';
+import type { Verdict } from '../../src/grm/verdict.js';
+import type { ScoreRequest } from '../../src/rpc/client.js';
+import { clientOf, metric, quiet, startCluster } from '../support/cluster.js';
+import type { NatsServer } from '../support/nats.js';
+import { until } from '../support/processes.js';
+
+const requests = 120;
+const k = 8;
+
+function request(number: number): ScoreRequest {
+  return {
+    query: `Question ${number}: which answer is better?`,
+    responses: [`The answer of quality=8 to ${number}.`, `Another one, quality=4, for ${number}.`],
+    idempotencyKey: `restart-${number}`,
+    k,
+  };
+}
+
+/** What the server holds of the work queues: messages, and deliveries that it waits for. */
+async function left(nats: NatsServer): Promise<{ messages: number; waiting: number; pending: number }> {
+  const nc = await connect({ servers: nats.url });
+  try {
+    const jsm = await jetstreamManager(nc);
+    const sum = { messages: 0, waiting: 0, pending: 0 };
+    for (const stream of ['GRM_WORK', 'GRM_META']) {
+      sum.messages += (await jsm.streams.info(stream)).state.messages;
+      for await (const consumer of jsm.consumers.list(stream)) {
+        sum.waiting += consumer.num_pending;
+        sum.pending += consumer.num_ack_pending;
+      }
+    }
+    return sum;
+  } finally {
+    await nc.close();
+  }
+}
+
+test('P1 P2: nats-server killed three times under load: every request gets its verdict, no sample counts twice, and the queues end empty without phantoms', async () => {
+  await using cluster = await startCluster(
+    {},
+    { GRM_NATS__ACK_WAIT_MS: '2000', GRM_COORDINATOR__SWEEP_EVERY_MS: '1000' },
+  );
+  cluster.engine.setFaults([{ kind: 'slow', probability: 1, delayMs: 100, on: 'generate' }]);
+  const coordinator = await cluster.start('coordinator');
+  const workers = await Promise.all([cluster.start('grm-worker'), cluster.start('grm-worker')]);
+  await cluster.start('meta-worker');
+  using client = clientOf(coordinator);
+  await cluster.serving(client, 2, 1);
+
+  const verdicts = new Map<number, Verdict>();
+  const restarts = (async () => {
+    for (const after of [15, 45, 75]) {
+      await until(() => verdicts.size >= after, `${after} verdicts`, 120_000);
+      await cluster.nats.kill('SIGKILL');
+      await sleep(1_000);
+      await cluster.nats.restart();
+    }
+  })();
+  const list = Array.from({ length: requests }, (_, number) => request(number));
+  for await (const result of client.scoreMany(list, { concurrency: 32, deadlineMs: 150_000 })) {
+    if (result.kind === 'fault')
+      throw new Error(`request ${result.index}: ${result.fault.kind} ${result.fault.message}`);
+    expect(verdicts.has(result.index)).toBe(false);
+    verdicts.set(result.index, result.verdict);
+  }
+  await restarts;
+
+  expect(verdicts.size).toBe(requests);
+  for (const [number, verdict] of verdicts) {
+    expect(verdict, `request ${number}`).toMatchObject({ kind: 'valid', kValid: k });
+    expect(verdict.samples.map(({ sample }) => sample.index)).toEqual([0, 1, 2, 3, 4, 5, 6, 7]);
+    expect(new Set(verdict.samples.map(({ sample }) => sample.seed)).size).toBe(k);
+  }
+  // What was answered is what is stored.
+  for (const number of [0, 16, 46, 76, requests - 1]) {
+    expect((await client.verdict(`restart-${number}`))?.verdict).toEqual(verdicts.get(number));
+  }
+
+  await quiet(client);
+  await until(
+    async () => {
+      const { messages, waiting, pending } = await left(cluster.nats);
+      return messages + waiting + pending === 0;
+    },
+    'the janitor has cleared what the killed server left',
+    60_000,
+  ).catch(async (error: unknown) => {
+    throw new Error(
+      `${String(error)}: ${JSON.stringify(await left(cluster.nats))}\n${coordinator.log().slice(-4_000)}`,
+    );
+  });
+  expect((await client.status()).dead).toBe(0);
+  for (const process of [coordinator, ...workers]) expect(await metric(process, 'grm_nats_reconnects_total')).toBe(3);
+
+  // And it works as before.
+  expect(await client.score({ query: 'After all that?', responses: ['quality=9', 'quality=1'] })).toMatchObject({
+    kind: 'valid',
+    best: 0,
+    degraded: [],
+  });
+}, 300_000);

@@ -1,0 +1,125 @@
+// A cluster that trusts nobody by default: TLS and client certificates, bearer tokens with tenants, NATS with a token, an engine with a key.
+
+import { fork } from 'node:child_process';
+import { once as onceEvent } from 'node:events';
+import { expect, test } from 'vitest';
+import { requestIdOfKey } from '../../src/coordinator/identity.js';
+import type { ConnectOptions, GrmClient, ScoreRequest } from '../../src/rpc/client.js';
+import { clientOf, enginesAt, once, page, settled, startCluster } from '../support/cluster.js';
+import { built } from '../support/processes.js';
+import { makeCertificates } from '../support/rpc-peer.js';
+
+const secrets = {
+  nats: 'nats-secret-5f1d',
+  operator: 'operator-secret-77a0',
+  red: 'red-secret-19bc',
+  engine: 'engine-secret-c3e4',
+} as const;
+
+const request: ScoreRequest = {
+  query: 'Who may ask?',
+  responses: ['Whoever has a token. quality=9', 'Anybody. quality=1'],
+  idempotencyKey: 'item-1',
+  k: 4,
+};
+
+test('TLS, client certificates, tokens and tenants by configuration; secrets stand nowhere', async () => {
+  await using certificates = await makeCertificates();
+  await using foreign = await makeCertificates();
+  await using cluster = await startCluster(
+    { apiKey: secrets.engine },
+    {
+      GRM_NATS__TOKEN: secrets.nats,
+      GRM_GRPC__TLS__CERT_FILE: certificates.server.certFile,
+      GRM_GRPC__TLS__KEY_FILE: certificates.server.keyFile,
+      GRM_GRPC__TLS__CLIENT_CA_FILE: certificates.caFile,
+      GRM_GRPC__TOKENS: JSON.stringify([
+        { name: 'operator', token: secrets.operator },
+        { name: 'red team', token: secrets.red, tenants: ['red', 'rose'] },
+      ]),
+    },
+    { config: `authorization { token: "${secrets.nats}" }` },
+  );
+  const coordinator = await cluster.start('coordinator');
+  const worker = await cluster.start('grm-worker', enginesAt(cluster.engine.url, 16, { api_key: secrets.engine }));
+  const { caFile, client: certificate } = certificates;
+  const clients: GrmClient[] = [];
+  const as = (token: string | undefined, more: Partial<ConnectOptions> = {}): GrmClient => {
+    const options = { ...once, tls: { caFile, ...certificate }, ...(token !== undefined && { token }), ...more };
+    const client = clientOf(coordinator, options);
+    clients.push(client);
+    return client;
+  };
+  try {
+    const operator = as(secrets.operator);
+    await cluster.serving(operator, 1, 0);
+
+    // Over what one speaks.
+    for (const tls of [
+      undefined,
+      { caFile },
+      { caFile, ...foreign.client },
+      { caFile: foreign.caFile, ...certificate },
+    ]) {
+      const stranger = clientOf(coordinator, { ...once, token: secrets.operator, ...(tls && { tls }) });
+      clients.push(stranger);
+      expect(await settled(stranger.score(request))).toMatchObject({ kind: 'unreachable' });
+    }
+
+    // Who one is.
+    expect(await settled(as(undefined).score(request))).toMatchObject({ kind: 'unauthenticated' });
+    expect(await settled(as('wrong').score(request))).toMatchObject({ kind: 'unauthenticated' });
+    expect(await settled(as('wrong').status())).toMatchObject({ kind: 'unauthenticated' });
+
+    // For whom one may ask.
+    const red = as(secrets.red);
+    const mine = await red.score(request);
+    expect(mine).toMatchObject({ kind: 'valid', best: 0 });
+    expect((await red.verdict('item-1'))?.verdict).toEqual(mine);
+    expect(await red.score({ ...request, tenant: 'rose' })).toMatchObject({ kind: 'valid' });
+    expect(await settled(red.score({ ...request, tenant: 'blue' }))).toMatchObject({ kind: 'permission_denied' });
+    expect(await settled(red.verdict('item-1', { tenant: 'blue' }))).toMatchObject({ kind: 'permission_denied' });
+    for await (const result of red.scoreMany([{ ...request, tenant: 'blue' }])) {
+      expect(result).toMatchObject({ kind: 'fault', fault: { kind: 'permission_denied' } });
+    }
+    for (const call of [red.status(), red.drain(), red.cancel(mine.requestId), red.listDead(), red.retryDead()]) {
+      expect(await settled<unknown>(call)).toMatchObject({ kind: 'permission_denied' });
+    }
+
+    // The same key of another tenant is another request, and its verdict is not to be had by its id either.
+    const blue = await operator.score({ ...request, tenant: 'blue' });
+    expect(blue.requestId).not.toBe(mine.requestId);
+    expect(blue.requestId).toBe(requestIdOfKey('item-1', 'blue'));
+    expect(await red.verdict(blue.requestId)).toBeUndefined();
+    expect((await operator.verdict(blue.requestId))?.verdict).toEqual(blue);
+    expect((await red.verdict(mine.requestId))?.verdict).toEqual(mine);
+
+    // No secret in logs, in what is served over HTTP, or in what status tells.
+    const told = [JSON.stringify(await operator.status())];
+    for (const process of [coordinator, worker]) {
+      told.push(process.log());
+      for (const path of ['/metrics', '/readyz', '/debug/state']) told.push((await page(process, path)).body);
+    }
+    for (const [name, secret] of Object.entries(secrets)) expect(told.join('\n').includes(secret), name).toBe(false);
+
+    // A process with the wrong token for NATS says so and ends.
+    const refused = cluster.start('grm-worker', { GRM_NATS__TOKEN: 'not the token' });
+    await expect(refused).rejects.toThrow(/refuses these credentials/);
+    await expect(refused).rejects.not.toThrow(/not the token/);
+  } finally {
+    for (const client of clients) client.close();
+  }
+}, 120_000);
+
+test('a door that would stand open to other machines without TLS does not open', async () => {
+  const child = fork(built('services/coordinator/main.js'), ['--set', 'grpc.listen=0.0.0.0:0'], {
+    env: { PATH: process.env.PATH ?? '' },
+    stdio: ['ignore', 'ignore', 'pipe', 'ipc'],
+    execArgv: [],
+  });
+  let said = '';
+  child.stderr?.on('data', (chunk: Buffer) => (said += chunk.toString()));
+  const [code] = (await onceEvent(child, 'exit')) as [number];
+  expect(code).toBe(2);
+  expect(said).toMatch(/grpc\.listen.*without encryption/s);
+}, 30_000);
