@@ -139,6 +139,10 @@ export function failureOf(error: unknown, door?: Door): Failure {
   if (error instanceof CliError) return { message: error.message, code: error.code };
   if (!(error instanceof GrmError))
     return { message: error instanceof Error ? error.message : String(error), code: exitCodes.failure };
+  if (error.kind === 'unreachable' && door) {
+    const message = `no coordinator answers at ${door.address}: ${causeOf(error.message)}`;
+    return { message: `${message}${hints.unreachable ?? ''}`, code: exitCodes.unavailable };
+  }
   const where = door === undefined ? '' : ` (${door.address})`;
   const fields = error.violations.map(({ field, description }) => `\n  ${field}: ${description}`).join('');
   const hint = hints[error.kind] ?? '';
@@ -146,6 +150,12 @@ export function failureOf(error: unknown, door?: Door): Failure {
     message: `${error.kind}: ${error.message}${where}${fields}${hint}`,
     code: codes[error.kind] ?? exitCodes.failure,
   };
+}
+
+/** The gRPC library wraps the one fact in words about its balancer. */
+function causeOf(message: string): string {
+  const causes = [...message.matchAll(/Last error: (?:Error: )?(.+?)(?=\. (?:Last error|Resolution note)|$)/g)];
+  return causes.at(-1)?.[1] ?? message;
 }
 
 const hints: Partial<Record<GrmError['kind'], string>> = {

@@ -34,6 +34,8 @@ export interface EmbeddedOptions {
   /** Aborts when nothing is to be waited for any more. */
   readonly hurrying?: AbortSignal;
   readonly tell: (notice: Notice) => void;
+  /** How often it is told what is waited for. Default 5 s. */
+  readonly tellEveryMs?: number;
   /** A service's own log lines, when wanted. */
   readonly onLog?: (name: string, line: string) => void;
 }
@@ -56,7 +58,7 @@ const stopOrder: readonly (readonly string[])[] = [
   ['src/cli/nats-keeper.js'],
 ];
 
-const waitingTellMs = { first: 2_000, every: 5_000 } as const;
+const tellEveryMsDefault = 5_000;
 
 export async function startEmbedded(options: EmbeddedOptions): Promise<Embedded> {
   const { config, stopping, tell } = options;
@@ -107,6 +109,25 @@ class Cluster implements Embedded {
 
   /** Resolves when every worker serves. */
   async start(): Promise<void> {
+    const silence = this.#tellWaiting();
+    try {
+      await this.#start();
+    } finally {
+      silence();
+    }
+    this.#serving = true;
+    this.#publish();
+    this.options.tell({
+      event: 'ready',
+      grpc: this.grpcAddress,
+      nats: this.#natsUrl,
+      metrics: `http://${this.#http}/metrics`,
+      data_dir: this.folder.path,
+      pids: Object.fromEntries(Object.entries(this.#processes()).map(([name, { pid }]) => [name, pid])),
+    });
+  }
+
+  async #start(): Promise<void> {
     const { config, fake, workers, metaWorkers } = this.options;
     const listen = await claimed('grpc.listen', config.grpc.listen, '--listen 127.0.0.1:0');
     const http = await claimed('http.listen', config.http.listen, '--set http.listen=127.0.0.1:0');
@@ -129,16 +150,6 @@ class Cluster implements Embedded {
       }),
     );
     await this.#untilServing();
-    this.#serving = true;
-    this.#publish();
-    this.options.tell({
-      event: 'ready',
-      grpc: this.grpcAddress,
-      nats: this.#natsUrl,
-      metrics: `http://${this.#http}/metrics`,
-      data_dir: this.folder.path,
-      pids: Object.fromEntries(Object.entries(this.#processes()).map(([name, { pid }]) => [name, pid])),
-    });
   }
 
   close(): Promise<ExitCode> {
@@ -151,7 +162,7 @@ class Cluster implements Embedded {
     const left = new Set(this.#services.filter((each) => each.pid !== undefined));
     const reminder = setInterval(
       () => tell({ event: 'draining', waiting_for: [...left].map((each) => each.name) }),
-      waitingTellMs.every,
+      tellEveryMsDefault,
     );
     for (const scripts of stopOrder) {
       const these = this.#services.filter((each) => scripts.includes(each.script));
@@ -175,8 +186,12 @@ class Cluster implements Embedded {
   }
 
   async #startNats(): Promise<string> {
-    const { config, env } = this.options;
-    if (config.nats.servers.length > 0) return config.nats.servers.join(',');
+    const { config, env, tell } = this.options;
+    if (config.nats.servers.length > 0) {
+      const given = config.nats.servers.join(',');
+      tell({ event: 'nats_given', servers: given });
+      return given;
+    }
     const binary = findNatsServer(config.nats.serverBinary, env.PATH ?? '');
     if (binary === undefined) throw new CliError(natsServerMissing);
     const { url } = await this.#launch({
@@ -271,24 +286,31 @@ class Cluster implements Embedded {
     keeper?.send({ kind: 'guard', pids, graceMs: this.graceMs } satisfies Guarded);
   }
 
-  /** Models take their time to load: how it goes is told. */
+  /** Models take their time to load. */
   async #untilServing(): Promise<void> {
-    const { tell, stopping } = this.options;
-    const startedAtMs = Date.now();
-    let tellAtMs = startedAtMs + waitingTellMs.first;
+    const giveUpAtMs = Date.now() + limits.upServingMs;
     while (!this.#watch.complete()) {
-      const now = Date.now();
-      if (stopping.aborted) throw interrupted;
-      if (now - startedAtMs > limits.upServingMs)
-        throw new CliError(
-          `the engines did not serve within ${limits.upServingMs / 3_600_000} hours; see ${this.folder.path}/logs`,
-        );
-      if (now >= tellAtMs) {
-        tellAtMs = now + waitingTellMs.every;
-        tell(this.#watch.waiting(now - startedAtMs));
+      if (this.#closed) throw interrupted;
+      if (Date.now() > giveUpAtMs) {
+        const logs = join(this.folder.path, 'logs');
+        throw new CliError(`the engines did not serve within ${limits.upServingMs / 3_600_000} hours; see ${logs}`);
       }
       await sleep(50);
     }
+  }
+
+  /** How the start goes, now and then. The returned function ends it. */
+  #tellWaiting(): () => void {
+    const everyMs = this.options.tellEveryMs ?? tellEveryMsDefault;
+    const startedAtMs = Date.now();
+    const say = (): void => {
+      const starting = this.#services.filter((each) => !each.isReady);
+      const processes = starting.map(({ name, lastLine }) => ({ name, says: lastLine }));
+      this.options.tell(this.#watch.waiting(Date.now() - startedAtMs, processes));
+      timer = setTimeout(say, everyMs);
+    };
+    let timer = setTimeout(say, everyMs);
+    return () => clearTimeout(timer);
   }
 }
 

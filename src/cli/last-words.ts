@@ -34,9 +34,14 @@ export function logWords(line: string): { readonly level: string; readonly words
 
 const grave: ReadonlySet<string> = new Set(['error', 'fatal']);
 
-/** The errors among the last lines, or all of them when none is called an error; indented. */
+/** What the lines call an error, and what is no line of our log; all of them when that is nothing. One a line, indented. */
 export function lastWords(lines: readonly string[]): string {
   const told = lines.map(logWords);
   const errors = told.filter(({ level }) => grave.has(level) || level === '');
   return (errors.length > 0 ? errors : told).map(({ words }) => `  ${words}`).join('\n');
+}
+
+/** The last error that our log tells of; undefined when there is none. */
+export function lastError(lines: readonly string[]): string | undefined {
+  return lines.map(logWords).findLast(({ level }) => grave.has(level))?.words;
 }

@@ -8,6 +8,7 @@ import { oneLine, printable } from './printable.js';
 export type Notice =
   | { readonly event: 'fake_engine'; readonly why: string }
   | { readonly event: 'left_behind'; readonly processes: readonly string[] }
+  | { readonly event: 'nats_given'; readonly servers: string }
   | {
       readonly event: 'process_ready';
       readonly name: string;
@@ -50,6 +51,8 @@ export interface Waiting {
   readonly meta_workers: number;
   readonly meta_workers_wanted: number;
   readonly elapsed_seconds: number;
+  /** Processes that are not ready yet, with their last words. */
+  readonly processes: readonly { readonly name: string; readonly says: string }[];
   readonly engines: readonly WaitingEngine[];
 }
 
@@ -105,6 +108,8 @@ export function noticeText(notice: Notice, paint: Paint): string {
       );
     case 'left_behind':
       return `an earlier \`grm up\` was killed; waiting for what it left behind to end: ${notice.processes.join(', ')}`;
+    case 'nats_given':
+      return `${'nats'.padEnd(14)} at ${notice.servers}, which is not ours to start or stop`;
     case 'process_ready':
       return `${notice.name.padEnd(14)} ${Object.entries(notice.facts)
         .map(([name, value]) => `${name} ${value}`)
@@ -135,17 +140,20 @@ export function noticeText(notice: Notice, paint: Paint): string {
 }
 
 function waitingText(waiting: Waiting): string {
-  const { workers, workers_wanted, meta_workers, meta_workers_wanted, elapsed_seconds, engines } = waiting;
+  const { workers, workers_wanted, meta_workers, meta_workers_wanted, elapsed_seconds, processes, engines } = waiting;
   const meta = meta_workers_wanted > 0 ? `, ${meta_workers} of ${meta_workers_wanted} meta workers` : '';
   const serve = `waiting ${clockText(elapsed_seconds)}: ${workers} of ${workers_wanted} workers${meta} serve`;
-  return [serve, ...engines.map(engineText)].join('; ');
+  const starting = processes.map(({ name, says }) => `${name} starts${says === '' ? '' : `: ${oneLine(says, 100)}`}`);
+  return [serve, ...starting, ...engines.map(engineText)].join('; ');
 }
 
+/** Why an engine failed was told when it did. */
 function engineText({ engine, state, restarts, doing, done_ratio, eta_seconds }: WaitingEngine): string {
+  const does = state === 'starting' && doing !== '' ? ` ${oneLine(doing, 80)}` : '';
   const done = done_ratio === null ? '' : ` ${Math.floor(done_ratio * 100)}%`;
   const eta = eta_seconds === null ? '' : ` ETA ${clockText(eta_seconds)}`;
   const again = restarts > 0 ? ` (${timesText(restarts)})` : '';
-  return `${engine} ${state}${doing === '' ? '' : ` ${oneLine(doing, 80)}`}${done}${eta}${again}`;
+  return `${engine} ${state}${does}${done}${eta}${again}`;
 }
 
 function timesText(restarts: number): string {

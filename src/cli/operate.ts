@@ -7,9 +7,10 @@ import { CliError } from './context.js';
 import { table, verdictInFull, verdictRow } from './render.js';
 import { oneLine } from './printable.js';
 import { whole, type Session } from './session.js';
+import { snakeKeys } from './snake.js';
 import { status, type StatusFlags } from './status.js';
 
-export function addOperate(program: Command, session: Session): void {
+export function addInspect(program: Command, session: Session): void {
   program
     .command('inspect')
     .argument('<request>', 'a request id, or an idempotency key (of --tenant)')
@@ -26,7 +27,9 @@ export function addOperate(program: Command, session: Session): void {
         return exitCodes.ok;
       }),
     );
+}
 
+export function addOperate(program: Command, session: Session): void {
   program
     .command('status')
     .description('show nodes, actors, GPUs, queues and rates')
@@ -45,7 +48,7 @@ function addDead(dead: Command, session: Session): void {
     .action((flags: { limit: number }) =>
       session.ask(async ({ client, signal }) => {
         const shards = await client.listDead(flags.limit, { signal });
-        session.show(shards, () => {
+        session.show(snakeKeys(shards), () => {
           if (shards.length === 0) return 'nothing is quarantined';
           return table(
             ['id', 'samples', 'deliveries', 'worker', 'died', 'reason'],

@@ -4,7 +4,7 @@ import { Command } from 'commander';
 import { version } from '../process/version.js';
 import { addConfig } from './config-command.js';
 import { addDoctor } from './doctor.js';
-import { addOperate } from './operate.js';
+import { addInspect, addOperate } from './operate.js';
 import { addScore } from './score-command.js';
 import { Session } from './session.js';
 import { addUp } from './up.js';
@@ -21,8 +21,7 @@ export function grmProgram(): Command {
     .option(
       '--set <key=value>',
       'one setting, such as defaults.k=16; may be repeated',
-      (each: string, all: string[]) => [...all, each],
-      [],
+      (each: string, all: string[] | undefined) => [...(all ?? []), each],
     )
     .option(
       '--address <host:port>',
@@ -40,11 +39,16 @@ export function grmProgram(): Command {
     .addHelpText('after', exitCodesText)
     .exitOverride();
   const session = new Session(program);
+  program.commandsGroup('Run a cluster:');
   addUp(program, session);
+  program.commandsGroup('Score:');
   addScore(program, session);
+  addInspect(program, session);
+  program.commandsGroup('Look and steer:');
   addOperate(program, session);
   addDoctor(program, session);
   addConfig(program, session);
+  program.commandsGroup('Help:').helpCommand('help [command]', 'display help for command');
   return program;
 }
 

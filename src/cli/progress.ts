@@ -14,8 +14,8 @@ export interface Counts {
 
 export interface Progress {
   update(counts: Counts): void;
-  /** The last word; nothing is written after it. */
-  end(): void;
+  /** Nothing is written after it. `whole`: the work came to its end, or was interrupted, and its last state is shown; else an error follows. */
+  end(whole: boolean): void;
 }
 
 export interface ProgressOptions {
@@ -62,11 +62,12 @@ export function openProgress(options: ProgressOptions): Progress {
       counts = fresh;
       pace.note(fresh.done, clock.now());
     },
-    end() {
+    end(whole) {
       if (ended) return;
       ended = true;
       cancel();
-      view.end(now());
+      if (whole) view.show(now());
+      view.end();
     },
   };
 }
@@ -80,14 +81,15 @@ interface Shown extends Counts {
 interface View {
   everyMs(): number;
   show(shown: Shown): void;
-  end(shown: Shown): void;
+  end(): void;
 }
 
 function barView({ what, stream }: ProgressOptions, first: Shown): View {
   const bar = new SingleBar({
-    format: `${what} {bar} {value}/{shownTotal}  {rate}/s  ETA {eta}{trouble}`,
+    format: `${what} {bar} {value}/{shownTotal}  {rate}/s  ETA {left}{trouble}`,
     stream,
-    hideCursor: true,
+    // A killed process could not bring it back.
+    hideCursor: false,
     barsize: 30,
     barCompleteChar: '█',
     barIncompleteChar: '░',
@@ -99,7 +101,7 @@ function barView({ what, stream }: ProgressOptions, first: Shown): View {
   const payload = (shown: Shown): object => ({
     shownTotal: shown.total ?? '?',
     rate: shown.perSecond.toFixed(1),
-    eta: shown.etaSeconds === undefined ? '-' : clockText(shown.etaSeconds),
+    left: shown.etaSeconds === undefined ? '-' : clockText(shown.etaSeconds),
     trouble: troubleText(shown),
   });
   bar.start(scale(first), first.done, payload(first));
@@ -110,10 +112,7 @@ function barView({ what, stream }: ProgressOptions, first: Shown): View {
   return {
     everyMs: () => barEveryMs,
     show,
-    end(shown) {
-      show(shown);
-      bar.stop();
-    },
+    end: () => bar.stop(),
   };
 }
 
@@ -132,7 +131,7 @@ function lineView({ mode, what, stream }: ProgressOptions): View {
   return {
     everyMs: () => (lines < firstLines ? lineEveryMs.first : lineEveryMs.later),
     show,
-    end: show,
+    end: () => undefined,
   };
 }
 

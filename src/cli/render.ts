@@ -157,7 +157,7 @@ export function verdictInFull(verdict: Verdict, content: Content | undefined): s
     '',
     pc.bold('vote'),
     table(
-      ['sample', ...names, 'meta', 'kept', 'shown as', 'seed', 'tokens', 'ms', 'worker', 'model'],
+      ['sample', ...names, ...voteColumns],
       [...verdict.samples.map((judged) => voteRow(judged, names)), ...totals(verdict)],
     ),
   ];
@@ -168,6 +168,8 @@ export function verdictInFull(verdict: Verdict, content: Content | undefined): s
   lines.push('', pc.dim(printable(`${origin}  ${cost}`)));
   return lines.join('\n');
 }
+
+const voteColumns = ['meta', 'kept', 'shown as', 'seed', 'tokens', 'ms', 'worker', 'model'] as const;
 
 function voteRow({ sample, metaReward, kept }: JudgedSample, names: readonly string[]): Cell[] {
   const painted = kept === 'kept' ? pc.green('kept') : sample.kind === 'invalid' ? pc.red(sample.reason) : pc.dim(kept);
@@ -188,22 +190,23 @@ function voteRow({ sample, metaReward, kept }: JudgedSample, names: readonly str
 /** Under the samples: what the vote made of the kept ones. */
 function totals(verdict: Verdict): Cell[][] {
   if (verdict.kind === 'invalid') return [];
+  const { rewards } = verdict;
   const row = (name: string, values: readonly string[]): Cell[] => [
-    { painted: pc.bold(name) },
-    ...values.map((value) => ({ painted: pc.bold(value) })),
+    ...[name, ...values].map((text) => ({ painted: pc.bold(text) })),
+    ...Array.from({ length: voteColumns.length }, () => ''),
   ];
   return [
     row(
       'vote',
-      verdict.rewards.map(({ vote }) => number(vote)),
+      rewards.map(({ vote }) => number(vote)),
     ),
     row(
       'reward',
-      verdict.rewards.map(({ value }) => number(value)),
+      rewards.map(({ value }) => number(value)),
     ),
     row(
       'rank',
-      verdict.rewards.map(({ rank }) => String(rank)),
+      rewards.map(({ rank }) => String(rank)),
     ),
   ];
 }

@@ -10,7 +10,7 @@ import { GrmError } from '../rpc/client.js';
 import { CliError, connect, doorOf, failureOf, readConfig, type Door, type ResolvedConfig } from './context.js';
 import { openOutput, standardOutput } from './output.js';
 import { openInput } from './rows.js';
-import { codeOf, scoreRows, type ScoreSummary } from './score.js';
+import { codeOf, scoreRows, type ScoreCommand, type ScoreSummary } from './score.js';
 import { decimal, whole, type Session } from './session.js';
 import { stopSignals } from './stop.js';
 
@@ -79,7 +79,7 @@ async function score(session: Session, path: string, flags: ScoreFlags): Promise
         defaults,
         ...(flags.class !== undefined && { class: flags.class }),
         samples: flags.samples === true,
-        progress: session.json ? 'json' : 'auto',
+        progress: progressMode(session, flags),
         signal: stop.first,
       });
       say(session, summary, flags.out);
@@ -109,6 +109,12 @@ async function checkReachable(
     // A token may be for the tenants that the rows name.
     if (!(error instanceof GrmError) || error.kind !== 'permission_denied') throw error;
   }
+}
+
+/** Rows that run over the terminal show the progress themselves; a bar would stand between them. */
+function progressMode(session: Session, flags: ScoreFlags): ScoreCommand['progress'] {
+  if (session.json) return 'json';
+  return flags.out === undefined && process.stdout.isTTY ? 'none' : 'auto';
 }
 
 function say(

@@ -102,6 +102,7 @@ export async function scoreRows(client: GrmClient, command: ScoreCommand): Promi
     }
   };
 
+  let whole = false;
   try {
     for await (const result of client.scoreMany(requests(), { concurrency, deadlineMs, signal })) {
       const { row } = result.request;
@@ -109,12 +110,13 @@ export async function scoreRows(client: GrmClient, command: ScoreCommand): Promi
       if (result.kind === 'fault' && result.fault.kind === 'cancelled' && signal.aborted) continue;
       await put(row, result.kind === 'verdict' ? { kind: 'verdict', verdict: result.verdict } : result);
     }
+    whole = true;
   } catch (error) {
-    if (!(signal.aborted && error instanceof GrmError && error.kind === 'cancelled')) throw error;
+    whole = signal.aborted && error instanceof GrmError && error.kind === 'cancelled';
+    if (!whole) throw error;
   } finally {
-    progress.end();
+    progress.end(whole);
   }
-  await output.flushed();
   return { rows: ordered.next, resumed: output.rows, invalid, failed, interrupted: signal.aborted };
 }
 

@@ -15,7 +15,7 @@ import { limits } from '../limits.js';
 import { exitCodes } from '../process/run.js';
 import { packageRoot } from '../process/version.js';
 import { CliError } from './context.js';
-import { lastWords, LineSplitter } from './last-words.js';
+import { lastError, lastWords, LineSplitter, logWords } from './last-words.js';
 
 export interface ServicePlan {
   readonly name: string;
@@ -61,6 +61,7 @@ export interface ServiceHooks {
 }
 
 const lastWordsMs = 300;
+const unreadyGraceMs = 2_000;
 const pausesMs = [250, 1_000, 4_000, 15_000];
 
 export class Service {
@@ -71,6 +72,7 @@ export class Service {
   #failures = 0;
   #ready: Ready | undefined;
   #exitCode: number | undefined;
+  #lastLine = '';
   #pause: NodeJS.Timeout | undefined;
 
   constructor(
@@ -107,8 +109,18 @@ export class Service {
     if (this.#child?.connected === true) this.#child.send(message, () => undefined);
   }
 
-  /** SIGTERM, and SIGKILL after `graceMs`. */
-  async stop(graceMs: number): Promise<void> {
+  /** What it said last, in words; empty before it said anything. */
+  get lastLine(): string {
+    return this.#lastLine;
+  }
+
+  get isReady(): boolean {
+    return this.#ready !== undefined;
+  }
+
+  /** SIGTERM, and SIGKILL after `graceMs`; sooner when it never was ready, and has nothing to drain. */
+  async stop(drainMs: number): Promise<void> {
+    const graceMs = this.#ready ? drainMs : Math.min(drainMs, unreadyGraceMs);
     this.#stopping = true;
     clearTimeout(this.#pause);
     const child = this.#child;
@@ -144,6 +156,7 @@ export class Service {
       const splitter = new LineSplitter((line) => {
         last.push(line);
         if (last.length > limits.upLastLinesMax) last.shift();
+        this.#lastLine = logWords(line).words;
         this.hooks.onLog(this, line);
       });
       stream?.on('data', (chunk: Buffer) => {
@@ -173,12 +186,11 @@ export class Service {
           clearTimeout(timer);
           void log.close();
           gone();
-          const words = lastWords(last);
-          reject(
-            new CliError(`${this.name} did not start (${how}):\n${words}\n  log: ${log.path}`, codeOf(child.exitCode)),
-          );
-          if (!this.#stopping && this.#ready)
-            this.#startAgain(`${how}${words === '' ? '' : `: ${words.trim()}`}`, Date.now() - startedAtMs);
+          const words = `${lastWords(last)}\n  log: ${log.path}`;
+          reject(new CliError(`${this.name} did not start (${how}):\n${words}`, codeOf(child.exitCode)));
+          if (this.#stopping || !this.#ready) return;
+          const error = lastError(last);
+          this.#startAgain(error === undefined ? how : `${how}: ${error}`, Date.now() - startedAtMs);
         };
         child.once('error', (error) => {
           // Without a process there is no exit to wait for.

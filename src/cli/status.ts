@@ -8,6 +8,7 @@ import { failureOf } from './context.js';
 import { paint } from './paint.js';
 import { oneLine } from './printable.js';
 import { table, type Cell } from './render.js';
+import { snakeKeys } from './snake.js';
 import { failureText, type Cluster, type Session } from './session.js';
 
 export const stateWords: Readonly<Record<number, string>> = Object.fromEntries(
@@ -54,9 +55,14 @@ export async function status(
 function screen(text: string): string {
   const time = new Date().toISOString();
   if (!process.stdout.isTTY) return `${time}\n${text}\n\n`;
-  const lines = `${paint.dim(`${time}  Ctrl-C ends`)}\n\n${text}`.split('\n');
-  // Home; each line clears what stood behind it; the last one what stood below.
-  return `\u001b[H${lines.map((line) => `${line}\u001b[K\n`).join('')}\u001b[J`;
+  const lines = [paint.dim(`${time}  Ctrl-C ends`), '', ...text.split('\n')];
+  // One row is the cursor's. More lines would scroll, and the next look would not find its place.
+  const rows = (process.stdout.rows || 24) - 1;
+  const shown = lines.length <= rows ? lines : lines.slice(0, rows - 1);
+  if (shown.length < lines.length)
+    shown.push(paint.dim(`${lines.length - shown.length} more lines in a taller window`));
+  // No wrapping; home; each line clears what stood behind it; the last one what stood below.
+  return `\u001b[?7l\u001b[H${shown.map((line) => `${line}\u001b[K\n`).join('')}\u001b[J\u001b[?7h`;
 }
 
 export function statusText(found: ClusterStatus): string {
@@ -123,13 +129,13 @@ export function statusText(found: ClusterStatus): string {
 
 /** The answer with words for enum numbers. */
 export function statusJson(found: ClusterStatus): unknown {
-  return {
+  return snakeKeys({
     ...found,
     nodes: found.nodes.map((node) => ({
       ...node,
       actors: node.actors.map((actor) => ({ ...actor, state: stateWords[actor.state] })),
     })),
-  };
+  });
 }
 
 function stateCell(actor: Actor): Cell {

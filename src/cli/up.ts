@@ -172,6 +172,8 @@ async function start(
     stopping: stop.first,
     hurrying: stop.second,
     tell: (notice) => teller.tell(notice),
+    // On a terminal it is one line that moves.
+    ...(process.stderr.isTTY && global.json !== true && { tellEveryMs: 1_000 }),
     ...(options.verbose && {
       onLog: (name: string, line: string) => teller.pass(logText(name, line, global.json === true)),
     }),

@@ -52,7 +52,7 @@ export class EngineWatch {
     return this.#serving.workers >= this.wanted.workers && this.#serving.metaWorkers >= this.wanted.metaWorkers;
   }
 
-  waiting(elapsedMs: number): Waiting {
+  waiting(elapsedMs: number, processes: Waiting['processes']): Waiting {
     return {
       event: 'waiting',
       workers: this.#serving.workers,
@@ -60,6 +60,7 @@ export class EngineWatch {
       meta_workers: this.#serving.metaWorkers,
       meta_workers_wanted: this.wanted.metaWorkers,
       elapsed_seconds: Math.floor(elapsedMs / 1_000),
+      processes,
       engines: [...this.#engines]
         .filter(([, { news }]) => news.state !== 'alive')
         .map(([id, known]) => this.#line(id, known)),
