@@ -117,6 +117,7 @@ export async function openWorker<T, R extends Running>(host: Host, parts: Worker
     events,
     cost: parts.cost,
     costMax: parts.costMax,
+    cautionMs: limits.workerCautionMs,
     renewEveryMs: host.config.nats.ackWaitMs / 3,
     execute: (delivery, hurry) => parts.execute(delivery, pool, context, hurry),
   }));

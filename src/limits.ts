@@ -42,6 +42,10 @@ export const limits = {
   shardSamplesMax: 8,
   /** Deliveries of one shard before it is quarantined (promise P5). */
   deliveriesMax: 5,
+  /** From this delivery on a task runs alone: it may be what killed the worker that others died with. Late, because a failing engine brings tasks back too. */
+  aloneFromDelivery: 4,
+  /** A worker that has just started, perhaps after such a death, or that saw a task come back, takes one task at a time for so long. */
+  workerCautionMs: 60_000,
   /** A delivery not renewed for this long goes to another worker. */
   ackWaitMs: 30_000,
   /** How often a worker renews a delivery: a third of ackWaitMs, so two renewals may be lost. */
@@ -230,6 +234,7 @@ function holds(relation: boolean, words: string): void {
 }
 
 holds(limits.workingEveryMs * 3 <= limits.ackWaitMs, 'two renewals may be lost before a delivery is given away');
+holds(limits.aloneFromDelivery < limits.deliveriesMax, 'a suspect has more than one try alone');
 holds(limits.heartbeatMs * 3 <= limits.leaseMs, 'a lease outlives two lost heartbeats');
 holds(
   limits.busyRequestsMax * (limits.tokenCharsMax + 2) +

@@ -3,6 +3,9 @@
 //   L1. Pull only while credit is free (K1); one pull at a time, for no more tasks than would fit if each cost `costMax`.
 //   L2. A held delivery is renewed every `renewEveryMs` until it is settled.
 //   L3. Drain: stop pulling, let what runs finish within the grace, then hand the rest back at once (promise P6).
+//   L4. What kills its worker takes what is beside it down too, and all of it comes back at once. So a task on its later deliveries
+//       (limits.aloneFromDelivery) runs alone, and while tasks come back, and after a start, they are taken one at a time: what waits in
+//       hand dies as well (promise P5).
 
 import { limits } from '../limits.js';
 import type { Clock } from '../process/clock.js';
@@ -21,6 +24,8 @@ export interface LoopOptions<T> {
   readonly costMax?: number;
   /** A third of the ack wait, so that two renewals may be lost. Default limits.workingEveryMs. */
   readonly renewEveryMs?: number;
+  /** L4: takes one task at a time for so long from now on. Default 0. */
+  readonly cautionMs?: number;
   /** Does one delivery from look-up to settlement. Never rejects. `signal` aborts when the drain's grace is over. */
   readonly execute: (delivery: Delivery<T>, signal: AbortSignal) => Promise<void>;
 }
@@ -41,16 +46,18 @@ const retryPullMs = 500;
 
 export function startLoop<T>(options: LoopOptions<T>): Loop {
   const { puller, credit, clock, events } = options;
-  const { costMax = limits.shardSamplesMax, renewEveryMs = limits.workingEveryMs } = options;
+  const { costMax = limits.shardSamplesMax, renewEveryMs = limits.workingEveryMs, cautionMs = 0 } = options;
   const stop = new AbortController();
   const inHand = new Set<Promise<void>>();
   /** One signal per delivery: a shared one would gather listeners and dependent signals for as long as the process lives. */
   const hurries = new Set<AbortController>();
+  let cautiousUntilMs = clock.now() + cautionMs;
   let pulls = new AbortController();
   let paused = false;
   let wake: () => void = () => undefined;
 
-  const hold = (delivery: Delivery<T>): void => {
+  /** Executes it once `start` resolves; until then it is only kept alive. */
+  const hold = (delivery: Delivery<T>, start?: Promise<unknown>): Promise<void> => {
     const cost = delivery.task === undefined ? 1 : options.cost(delivery.task);
     credit.take(cost);
     const hurry = new AbortController();
@@ -59,8 +66,8 @@ export function startLoop<T>(options: LoopOptions<T>): Loop {
       delivery.working();
       cancelRenewal = clock.after(renewEveryMs, renew);
     });
-    const work = options
-      .execute(delivery, hurry.signal)
+    const execute = (): Promise<void> => options.execute(delivery, hurry.signal);
+    const work = (start ? start.then(execute) : execute())
       .catch((error: unknown) => {
         events.emit('trouble', { where: 'worker', error, requestId: delivery.requestId });
         delivery.nak(retryPullMs);
@@ -72,8 +79,23 @@ export function startLoop<T>(options: LoopOptions<T>): Loop {
         inHand.delete(work);
       });
     inHand.add(work);
+    return work;
   };
 
+  /** Begins with what was pulled; resolves when more may be pulled. */
+  const take = async (pulled: readonly Delivery<T>[]): Promise<void> => {
+    if (pulled.some(({ deliveries }) => deliveries > 1)) cautiousUntilMs = clock.now() + limits.workerCautionMs;
+    const suspects = pulled.filter(({ deliveries }) => deliveries >= limits.aloneFromDelivery);
+    for (const delivery of pulled) if (!suspects.includes(delivery)) void hold(delivery);
+    if (suspects.length === 0) return;
+    // L4: one after the other, after everything else.
+    let before: Promise<unknown> = Promise.all(inHand);
+    for (const delivery of suspects) before = hold(delivery, before);
+    await Promise.race([before, stopped]);
+  };
+  const stopped = new Promise<void>((resolve) =>
+    stop.signal.addEventListener('abort', () => resolve(), { once: true }),
+  );
   const isStopped = (): boolean => stop.signal.aborted;
   const isPaused = (): boolean => paused;
 
@@ -82,9 +104,9 @@ export function startLoop<T>(options: LoopOptions<T>): Loop {
       if (isPaused()) await new Promise<void>((resolve) => (wake = resolve));
       await credit.whenFree(stop.signal);
       if (isStopped() || isPaused()) continue;
-      const max = Math.max(1, Math.floor(credit.free / costMax));
+      const max = clock.now() < cautiousUntilMs ? 1 : Math.max(1, Math.floor(credit.free / costMax));
       try {
-        for (const delivery of await puller.pull(max, pulls.signal)) hold(delivery);
+        await take(await puller.pull(max, pulls.signal));
       } catch (error) {
         events.emit('trouble', { where: 'pull', error });
         await sleep(clock, retryPullMs, stop.signal);

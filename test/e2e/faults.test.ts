@@ -115,7 +115,7 @@ test('P7: when time runs out the verdict says so; below the quorum it is INVALID
 test('P1 P5: an engine that is away for a while costs no request its samples: nothing is quarantined for it', async () => {
   await using cluster = await startCluster();
   const port = await freePort();
-  let engine = await startFakeEngine({ instant: true, port });
+  let engine = await startFakeEngine({ instant: true, accuracy: 1, port });
   try {
     const coordinator = await cluster.start('coordinator');
     await cluster.start('grm-worker', enginesAt(engine.url));
@@ -126,7 +126,7 @@ test('P1 P5: an engine that is away for a while costs no request its samples: no
     await until(() => engine.stats().done >= 16, 'some samples are drawn');
     await engine.close();
     await new Promise((resolve) => setTimeout(resolve, 12_000));
-    engine = await startFakeEngine({ instant: true, port });
+    engine = await startFakeEngine({ instant: true, accuracy: 1, port });
     for (const verdict of await Promise.all(verdicts)) {
       expect(verdict).toMatchObject({ kind: 'valid', best: 0, kValid: k, degraded: [] });
     }

@@ -38,7 +38,7 @@ describe('P8: a response cannot steer its own score', () => {
     ['completions', 'completions'],
   ])('hostile responses get the verdict of their harmless twins (%s door of the engine)', async (_, mode) => {
     // A judge that is always right reads the planted quality: equal quality, equal scores.
-    await using cluster = await startCluster({ accuracy: 1 });
+    await using cluster = await startCluster();
     const coordinator = await cluster.start('coordinator');
     await cluster.start('grm-worker', {
       GRM_WORKER__ENGINES: JSON.stringify([{ kind: 'openai', base_url: cluster.engine.url, slots: 16, mode }]),

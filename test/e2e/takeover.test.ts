@@ -132,3 +132,43 @@ test.concurrent(
   },
   120_000,
 );
+
+test.concurrent(
+  'P2: a coordinator and a worker that were frozen and come back change nothing: one verdict, the samples that came first',
+  async () => {
+    await using cluster = await startCluster({}, { ...stepwise, GRM_NATS__ACK_WAIT_MS: '1500' });
+    const [frozen, second] = await Promise.all([cluster.start('coordinator'), cluster.start('coordinator')]);
+    const sleeper = await cluster.start('grm-worker');
+    using sleeping = clientOf(frozen, once);
+    using client = clientOf(second);
+    await cluster.serving(client, 1, 0);
+    // The only worker has samples in the engine when it and its coordinator freeze.
+    cluster.engine.setFaults([{ kind: 'slow', next: 10, delayMs: 2_000, on: 'generate' }]);
+    const asked = settled(sleeping.score(request('frozen'), { deadlineMs: 90_000 }));
+    await until(() => cluster.engine.stats().running > 0, 'samples are drawn', 60_000);
+    sleeper.kill('SIGSTOP');
+    frozen.kill('SIGSTOP');
+    const awake = await cluster.start('grm-worker');
+
+    await until(async () => (await client.verdict('frozen')) !== undefined, 'the others have finished it', 90_000);
+    const verdict = (await client.verdict('frozen'))?.verdict;
+    expect(verdict).toMatchObject({ kind: 'valid', best: 0, kValid: k, degraded: [] });
+    expect(new Set(verdict?.samples.map(({ sample }) => sample.worker))).toEqual(new Set([awake.node]));
+
+    // They wake with their samples and their request in hand.
+    sleeper.kill('SIGCONT');
+    frozen.kill('SIGCONT');
+    const answer = await asked;
+    // Its own caller is told the same, or that the connection broke meanwhile: never anything else.
+    if (answer.kind !== 'unreachable') expect(answer).toEqual(verdict);
+    await until(
+      async () => (await metric(sleeper, 'grm_duplicates_suppressed_total')) > 0,
+      'what the sleeper had drawn is suppressed',
+      60_000,
+    );
+    await quiet(client);
+    expect((await client.verdict('frozen'))?.verdict).toEqual(verdict);
+    expect(await sleeping.score(request('frozen'))).toEqual(verdict);
+  },
+  180_000,
+);

@@ -47,7 +47,7 @@ export async function startCluster(
     throw new Error('dist/ is not built: `make build` first (make test does)');
   }
   const nats = await startNats(natsOptions);
-  const fake = await startFakeEngine({ port: 0, instant: true, ...engine });
+  const fake = await startFakeEngine({ port: 0, instant: true, accuracy: 1, ...engine });
   const processes: ServiceProcess[] = [];
   const base: Record<string, string> = {
     PATH: process.env.PATH ?? '',

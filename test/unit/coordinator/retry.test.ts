@@ -91,7 +91,9 @@ test('unknown ids, requests no longer kept and requests that still run are refus
         ? { kind: 'retryable', reason: 'out of memory' }
         : { kind: 'scores', shown: seededScores(spec, job, n), afterMs: 40_000 },
   });
-  await cluster.worker('w', { engine });
+  // One each: the failing sample does not wait for the slow one (a suspect runs alone).
+  await cluster.worker('w', { engine, slots: 1 });
+  await cluster.worker('v', { engine, slots: 1 });
   const running = a.score(ask({ k: 2 }, { idempotencyKey: 'runs' }));
   await cluster.clock.until(a.queue.dead.put(aDeadLetter('gone', 4)), 10);
   await cluster.clock.advance(35_000);

@@ -13,6 +13,7 @@ interface Work {
   readonly delivery: Delivery<Shard>;
   readonly hurry: AbortSignal;
   finish(): void;
+  handBack(): void;
 }
 
 /** A loop on the queue model whose work the test finishes by hand. */
@@ -56,12 +57,13 @@ async function loopOf(options: { slots: number; costMax?: number } & Omit<Memory
           delivery.ack();
           resolve();
         };
-        if (delivery.task?.requestId === 'bug') reject(new Error('a bug'));
-        else works.push({ delivery, hurry, finish });
-        hurry.addEventListener('abort', () => {
+        const handBack = (): void => {
           delivery.nak(0);
           resolve();
-        });
+        };
+        if (delivery.task?.requestId === 'bug') reject(new Error('a bug'));
+        else works.push({ delivery, hurry, finish, handBack });
+        hurry.addEventListener('abort', handBack);
       }),
   });
   let unit = 0;
@@ -145,6 +147,42 @@ test('pause takes no more and keeps what is in hand; resume goes on', async () =
   await put(1);
   await clock.advance(60_000);
   expect(works).toHaveLength(2);
+});
+
+test('L4 (P5): a task that came back too often runs alone, and while tasks come back they are taken one at a time', async () => {
+  const { clock, works, put, asked, credit } = await loopOf({ slots: 32, costMax: 2, ackWaitMs: 1_000 });
+  await put(3);
+  await clock.advance(10);
+  expect(works).toHaveLength(3);
+  expect(asked[0]).toBe(16);
+  // Two of them are handed back until they are suspects; the third goes on all the time.
+  const long = works.shift()!;
+  for (let delivery = 1; delivery < limits.aloneFromDelivery; delivery++) {
+    expect(works.map((work) => work.delivery.deliveries)).toEqual([delivery, delivery]);
+    for (const work of works.splice(0)) work.handBack();
+    await clock.advance(10);
+  }
+  expect(works).toEqual([]);
+  expect(asked.at(-1)).toBe(1);
+  const asksBefore = asked.length;
+  await clock.advance(60_000);
+  expect(asked.length).toBe(asksBefore);
+  expect(works).toEqual([]);
+
+  // What ran before has ended: the suspects come, each on its own, and nothing new beside them.
+  long.finish();
+  for (let suspect = 0; suspect < 2; suspect++) {
+    await clock.advance(10);
+    expect(works.map((work) => work.delivery.deliveries)).toEqual([limits.aloneFromDelivery]);
+    works.shift()!.finish();
+  }
+  await put(5);
+  await clock.advance(10);
+  expect(works.map((work) => work.delivery.deliveries)).toEqual([1, 1, 1, 1, 1]);
+  for (const work of works.splice(0)) work.finish();
+  await clock.advance(limits.workerCautionMs);
+  expect(asked.at(-1)).toBe(16);
+  expect(credit.taken).toBe(0);
 });
 
 test('L3 (P6): drain stops pulling, lets work finish within the grace, and then hands the rest back at once', async () => {
