@@ -5,7 +5,7 @@ import type { CoordinatorContext, Members } from '../../src/coordinator/context.
 import { Dispatcher } from '../../src/coordinator/dispatch.js';
 import { openCoordinator, type RunningCoordinator } from '../../src/coordinator/service.js';
 import { chosen } from '../../src/coordinator/takeover.js';
-import { askEach, broadcastCancel } from '../../src/actor/handle.js';
+import { askEach, broadcastCancel, broadcastWanted, listenWanted } from '../../src/actor/handle.js';
 import { openNode, type Node } from '../../src/actor/node.js';
 import { openRegistry, type Registry } from '../../src/actor/registry.js';
 import { limits } from '../../src/limits.js';
@@ -78,6 +78,7 @@ async function openCoordinatorProcess(config: Config) {
     templateNames: templates.map(({ name }) => name),
   };
   const running = (coordinator = openCoordinator(context, queue.dead));
+  const unlisten = await listenWanted(queue.control, (requestId) => running.wanted(requestId));
   const endWatch = watchCoordinators(host, registry, running);
   queue.onConnection((state) => {
     if (state === 'connected') running.reconnected();
@@ -144,6 +145,7 @@ async function openCoordinatorProcess(config: Config) {
       await doorClosed;
       endSweeps();
       endWatch();
+      unlisten();
       await node.close();
       await registry.close();
       await host.close();
@@ -180,6 +182,7 @@ function membersOf(registry: Registry, node: Node, host: Host): Members {
       }
       return { engines, busyRatio: slots === 0 ? 1 : running / slots };
     },
+    want: (requestId) => broadcastWanted(queue.control, requestId),
     cancel: (requestId) => broadcastCancel(queue.control, requestId),
   };
 }
@@ -235,19 +238,25 @@ function startJanitor(host: Host, registry: Registry, node: Node, running: Runni
   const sweep = async (): Promise<void> => {
     const ids = registry.nodes().flatMap(({ node: each }) => (each.role === 'coordinator' ? [each.id] : []));
     const { busy, complete, oldestOpenAtMs } = registry.work();
-    if (!queue.connected() || !complete || chosen('janitor', ids) !== node.id) return;
+    if (!queue.connected() || chosen('janitor', ids) !== node.id) return;
     const own = running.busy();
     const oldest = Math.min(
       oldestOpenAtMs ?? Infinity,
       own.requestIds.length > 0 ? own.oldestOpenAtMs : Infinity,
       clock.now(),
     );
-    await queue.sweep({ busy: new Set([...busy, ...own.requestIds]), oldestOpenAtMs: oldest });
+    await queue.sweep({ busy: new Set([...busy, ...own.requestIds]), complete, oldestOpenAtMs: oldest });
   };
+  let closed = false;
   let cancel = clock.after(config.coordinator.sweepEveryMs, function again() {
     sweep()
       .catch((error: unknown) => events.emit('trouble', { where: 'janitor', error }))
-      .finally(() => (cancel = clock.after(config.coordinator.sweepEveryMs, again)));
+      .finally(() => {
+        if (!closed) cancel = clock.after(config.coordinator.sweepEveryMs, again);
+      });
   });
-  return () => cancel();
+  return () => {
+    closed = true;
+    cancel();
+  };
 }

@@ -11,6 +11,7 @@ export interface Unreachable {
 }
 
 const cancelTopic = 'cancel';
+const wantedTopic = 'wanted';
 
 /** Never rejects for what a node or NATS does. Every order may be sent again: each of them is idempotent. */
 export async function ask(control: ControlPlane, nodeId: string, message: Message): Promise<Reply | Unreachable> {
@@ -34,14 +35,28 @@ export async function askEach(
   return Promise.all(nodeIds.map(async (nodeId) => ({ nodeId, reply: await ask(control, nodeId, message) })));
 }
 
-/** Tells every worker and coordinator to stop working on a request. At most once, to those who listen now. */
+/** Tells every worker to stop working on a request. At most once, to those who listen now. */
 export function broadcastCancel(control: ControlPlane, requestId: string): void {
   control.broadcast(cancelTopic, encodeCancel(requestId));
 }
 
+/** Tells every coordinator that somebody waits for a request. The body is that of a cancel: the topic tells them apart. */
+export function broadcastWanted(control: ControlPlane, requestId: string): void {
+  control.broadcast(wantedTopic, encodeCancel(requestId));
+}
+
+/** What is no request id is dropped. */
+export async function listenWanted(control: ControlPlane, hear: (requestId: string) => void): Promise<() => void> {
+  return listen(control, wantedTopic, hear);
+}
+
 /** What is no request id is dropped. */
 export async function listenCancel(control: ControlPlane, hear: (requestId: string) => void): Promise<() => void> {
-  return control.listen(cancelTopic, (body) => {
+  return listen(control, cancelTopic, hear);
+}
+
+function listen(control: ControlPlane, topic: string, hear: (requestId: string) => void): Promise<() => void> {
+  return control.listen(topic, (body) => {
     const requestId = decodeCancel(body);
     if (requestId !== undefined) hear(requestId);
   });

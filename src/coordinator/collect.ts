@@ -5,6 +5,7 @@
 
 import { FaultError, fault, type Fault } from '../fault.js';
 import type { Sample } from '../grm/sample.js';
+import type { Verdict } from '../grm/verdict.js';
 import { limits } from '../limits.js';
 import { gather, missing, startGather, unranked, type Gather, type GatherEvent } from '../work/gather.js';
 import { isOfPlan, planShards, shardSamples } from '../work/plan.js';
@@ -15,7 +16,9 @@ export type Collected =
   | { readonly kind: 'gathered'; readonly gather: Gather }
   /** `cancelled`: nobody wants it any more; `abandoned`: this process goes away, another coordinator goes on. */
   | { readonly kind: 'stopped'; readonly why: StopReason; readonly gather: Gather }
-  | { readonly kind: 'failed'; readonly fault: Fault; readonly gather: Gather };
+  | { readonly kind: 'failed'; readonly fault: Fault; readonly gather: Gather }
+  /** Another coordinator was at it too, and its verdict is the stored one. */
+  | { readonly kind: 'answered'; readonly verdict: Verdict };
 
 export type StopReason = 'cancelled' | 'abandoned';
 
@@ -23,14 +26,19 @@ export type StopReason = 'cancelled' | 'abandoned';
 export interface Run {
   readonly signal: AbortSignal;
   readonly onSample: (sample: Sample) => void;
+  /** When the most patient caller wants the answer; it may move away while the run goes on. Infinity without callers. */
+  readonly endsAtMs: () => number;
   /** Registers a call for every tick of the shared clock (about one per second) and for every reconnect; returns how to end it. */
   readonly onTick: (tick: (why: 'tick' | 'reconnected') => void) => () => void;
 }
 
+/** Silent requests look at the ledger ever less often, at the least so many times settings.silenceMs apart. */
+const silenceFactorMax = 16;
+
 /**
  * Draws the request's samples (and has them ranked) until all are there, the budget ends, or the run is stopped.
  * @param fresh the record was accepted just now: the ledger cannot hold samples that no worker will repeat
- * @param deadlineAtMs end of the time budget on this process's clock
+ * @param deadlineAtMs end of the time budget on this process's clock; patient callers may be fewer (run.endsAtMs)
  */
 export async function collect(
   record: RequestRecord,
@@ -48,6 +56,7 @@ export async function collect(
 
   let state = startGather(plan.k, plan.meta);
   let lastNewsAtMs = clock.now();
+  let quietMs = settings.silenceMs;
   let metaGoneSinceMs: number | undefined;
   let settled: (collected: Collected) => void = () => undefined;
   const outcome = new Promise<Collected>((resolve) => (settled = resolve));
@@ -70,6 +79,7 @@ export async function collect(
     }
     state = next;
     lastNewsAtMs = clock.now();
+    quietMs = settings.silenceMs;
     if (event.kind === 'sample') {
       account.settle(1);
       run.onSample(event.sample);
@@ -130,8 +140,10 @@ export async function collect(
 
   const onTick = (why: 'tick' | 'reconnected'): void => {
     const now = clock.now();
-    if (why === 'reconnected' || now - lastNewsAtMs >= settings.silenceMs) {
+    if (why === 'reconnected' || now - lastNewsAtMs >= quietMs) {
       lastNewsAtMs = now;
+      // Long samples are silent for long: each look that finds nothing doubles the time to the next.
+      quietMs = Math.min(quietMs * 2, settings.silenceMs * silenceFactorMax);
       replay().catch((error: unknown) => events.emit('trouble', { where: 'replay', error, requestId }));
     }
     for (const sample of toRankAgain.splice(0)) rank(sample);
@@ -149,13 +161,20 @@ export async function collect(
 
   if (run.signal.aborted) return { kind: 'stopped', why: run.signal.reason as StopReason, gather: state };
   run.signal.addEventListener('abort', onStop);
-  const cancelTimer = clock.after(deadlineAtMs - clock.now(), onBudgetEnd);
+  let cancelTimer: () => void = () => undefined;
+  const awaitEnd = (): void => {
+    const endAtMs = Math.min(deadlineAtMs, run.endsAtMs());
+    if (clock.now() >= endAtMs) onBudgetEnd();
+    else cancelTimer = clock.after(endAtMs - clock.now(), awaitEnd);
+  };
+  awaitEnd();
   const endTicks = run.onTick(onTick);
   let unfollow = (): void => undefined;
   try {
     const following = await ledger.follow(requestId, {
       sample: (sample) => apply({ kind: 'sample', sample }),
       meta: (result) => apply({ kind: 'meta', result }),
+      verdict: (verdict) => finish({ kind: 'answered', verdict }),
     });
     unfollow = () => following.close();
     if (!fresh) await replay();

@@ -18,6 +18,8 @@ export interface Members {
   metaServing(): number | 'unknown';
   /** Engines that draw samples now, and the share of their slots in use (0..1). */
   fleet(): { readonly engines: number; readonly busyRatio: number };
+  /** Tells the coordinator that runs this request that somebody waits for it here. */
+  want(requestId: string): void;
   /** Tells every worker to drop what it does for this request. */
   cancel(requestId: string): void;
 }

@@ -7,6 +7,7 @@ import type { RequestRecord } from '../work/shard.js';
 import type { Run, StopReason } from './collect.js';
 import type { CoordinatorContext } from './context.js';
 import type { ScoreOutcome } from './coordinator.js';
+import { chosen } from './takeover.js';
 
 export type Elsewhere = ScoreOutcome | { readonly kind: 'ours_to_finish'; readonly record: RequestRecord };
 
@@ -55,14 +56,16 @@ export async function finishedElsewhere(
         const accepted = await ledger.accept(draft);
         if (accepted.kind === 'new') return { kind: 'ours_to_finish', record: draft };
         if (accepted.kind === 'full') return { kind: 'fault', fault: ledgerFull() };
-      } else if (record.owner === settings.nodeId || members.alive(record.owner) === false) {
+      } else if (isOurs(record, context)) {
         return { kind: 'ours_to_finish', record: withPatienceOf(draft, record) };
       }
       if (run.signal.aborted) {
         const gone = fault('cancelled', 'the caller went away; the request goes on elsewhere');
         return { kind: 'fault', fault: run.signal.reason === 'abandoned' ? stopFault('abandoned') : gone };
       }
-      const leftMs = deadlineAtMs - clock.now();
+      // The coordinator that is at it must not take it for abandoned while somebody waits here.
+      members.want(requestId);
+      const leftMs = Math.min(deadlineAtMs, run.endsAtMs()) - clock.now();
       if (leftMs <= 0)
         return {
           kind: 'fault',
@@ -77,6 +80,12 @@ export async function finishedElsewhere(
     run.signal.removeEventListener('abort', stop);
     following.close();
   }
+}
+
+/** Of a dead coordinator's requests each survivor takes its own (takeover.ts): two that run one request would only stand in each other's way. */
+function isOurs({ requestId, owner }: RequestRecord, { settings, members }: CoordinatorContext): boolean {
+  if (owner === settings.nodeId) return true;
+  return members.alive(owner) === false && chosen(requestId, members.coordinators()) === settings.nodeId;
 }
 
 /** The record as it was accepted, with the time and the quorum that this caller gave: they say how long to wait, not what is asked. */

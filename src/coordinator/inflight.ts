@@ -1,7 +1,8 @@
 // Inflight: the requests that run on this coordinator, and who waits for each.
 //
 //   I1. One run per request id, however many callers.
-//   I2. A run whose last caller left goes on for `lingerMs` (a retry may join it), then it is cancelled. A run without callers from the
+//   I2. A run ends with the longest time that its callers gave, not with the first one's; a run without callers, with its plan's.
+//   I3. A run whose last caller left goes on for `lingerMs` (a retry may join it), then it is cancelled. A run without callers from the
 //       start (a take-over) is never cancelled for want of them.
 
 import { fault } from '../fault.js';
@@ -10,6 +11,9 @@ import { limits } from '../limits.js';
 import type { Clock } from '../process/clock.js';
 import type { Run, StopReason } from './collect.js';
 import type { Caller, ScoreOutcome } from './coordinator.js';
+
+/** Kept of a caller's deadline for the vote and the way back: a tenth, at most so much. */
+const answerReserveMsMax = 250;
 
 type Tick = (why: 'tick' | 'reconnected') => void;
 
@@ -21,6 +25,8 @@ interface Running {
   readonly samples: Map<number, Sample>;
   readonly watchers: Set<(sample: Sample) => void>;
   readonly outcome: Promise<ScoreOutcome>;
+  /** When the most patient caller so far wants the answer; undefined while there was none. */
+  endsAtMs: number | undefined;
   callers: number;
   endLinger: () => void;
 }
@@ -70,6 +76,7 @@ export class Inflight {
         samples.set(sample.index, sample);
         for (const watch of watchers) watch(sample);
       },
+      endsAtMs: () => this.#running.get(requestId)?.endsAtMs ?? Infinity,
       onTick: (tick) => {
         this.#ticks.add(tick);
         return () => void this.#ticks.delete(tick);
@@ -87,6 +94,7 @@ export class Inflight {
         this.#running.delete(requestId);
         if (this.#running.size === 0) for (const wake of this.#idle) wake();
       }),
+      endsAtMs: undefined,
       callers: 0,
       endLinger: () => undefined,
     };
@@ -108,6 +116,9 @@ export class Inflight {
     }
     running.callers++;
     running.endLinger();
+    const leftMs = caller.deadlineAtMs - this.clock.now();
+    const endsAtMs = Math.floor(caller.deadlineAtMs - Math.min(answerReserveMsMax, Math.max(0, leftMs) / 10));
+    running.endsAtMs = Math.max(running.endsAtMs ?? -Infinity, endsAtMs);
     const watch = caller.onSample && watcher(caller.onSample);
     if (watch) {
       for (const sample of running.samples.values()) watch(sample);
@@ -122,9 +133,7 @@ export class Inflight {
         endTimer();
         if (watch) running.watchers.delete(watch);
         running.callers--;
-        if (running.callers === 0 && this.#running.get(requestId) === running) {
-          running.endLinger = this.clock.after(this.lingerMs, () => this.#stop(running, 'cancelled'));
-        }
+        if (running.callers === 0 && this.#running.get(requestId) === running) this.#linger(running);
         resolve(outcome);
       };
       const onGone = (): void => leave({ kind: 'fault', fault: fault('cancelled', 'the caller went away') });
@@ -143,6 +152,17 @@ export class Inflight {
       if (caller.signal.aborted) onGone();
       void running.outcome.then(leave);
     });
+  }
+
+  /** Somebody waits for it at another coordinator: a lingering run goes on for as long again. */
+  wanted(requestId: string): void {
+    const running = this.#running.get(requestId);
+    if (running?.callers === 0 && running.endsAtMs !== undefined) this.#linger(running);
+  }
+
+  #linger(running: Running): void {
+    running.endLinger();
+    running.endLinger = this.clock.after(this.lingerMs, () => this.#stop(running, 'cancelled'));
   }
 
   /** False when it does not run here. */

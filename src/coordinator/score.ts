@@ -23,8 +23,6 @@ export type Job =
       readonly kind: 'new';
       readonly input: ScoreInput;
       readonly identity: Identity;
-      /** What the caller's own deadline leaves, milliseconds; bounds the time budget. */
-      readonly callerMs: number;
     }
   | { readonly kind: 'resume'; readonly record: RequestRecord };
 
@@ -88,7 +86,7 @@ type Drafted =
 function draft(job: Job, nowMs: number, context: CoordinatorContext): Drafted {
   const { settings, members } = context;
   if (job.kind === 'resume') return { kind: 'drafted', record: job.record, contentBytes: contentSize(job.record) };
-  const { input, identity, callerMs } = job;
+  const { input, identity } = job;
   const templateHash = context.templateHash(input.options.template);
   if (templateHash === undefined) {
     const description = `no template "${input.options.template ?? ''}" is loaded; there is ${context.templateNames.join(', ')}`;
@@ -107,7 +105,7 @@ function draft(job: Job, nowMs: number, context: CoordinatorContext): Drafted {
     tenant: input.tenant,
     class: input.class,
     content: input.content,
-    plan: { ...plan, timeBudgetMs: Math.max(1, Math.floor(Math.min(plan.timeBudgetMs, callerMs))) },
+    plan,
     nonce: identity.nonce,
     owner: settings.nodeId,
     acceptedAtMs: nowMs,
@@ -146,7 +144,7 @@ async function accept(
       return { kind: 'fault', fault: ledgerFull() };
     case 'known': {
       const found = await finishedElsewhere(record, run, context);
-      return found.kind === 'ours_to_finish' ? resumed(found.record, context) : found;
+      return found.kind === 'ours_to_finish' ? await resumed(found.record, context) : found;
     }
   }
 }
@@ -160,9 +158,11 @@ async function resume(record: RequestRecord, context: CoordinatorContext): Promi
   return resumed(record, context);
 }
 
-function resumed(record: RequestRecord, context: CoordinatorContext): Extract<Mine, { kind: 'mine' }> {
+async function resumed(record: RequestRecord, context: CoordinatorContext): Promise<Extract<Mine, { kind: 'mine' }>> {
   const { requestId, owner } = record;
   if (owner !== context.settings.nodeId) context.events.emit('request.taken_over', { requestId, owner });
+  // What an earlier run has left in the queues would be drawn besides what is planned now.
+  await attempt('withdraw', requestId, context, () => context.work.withdraw(requestId));
   return { kind: 'mine', record, fresh: false };
 }
 
@@ -174,6 +174,7 @@ async function conclude(
 ): Promise<ScoreOutcome> {
   const { ledger, clock } = context;
   const { record } = mine;
+  if (collected.kind === 'answered') return { kind: 'verdict', verdict: collected.verdict };
   if (collected.kind !== 'gathered') {
     await letGo(mine, collected, context);
     return { kind: 'fault', fault: collected.kind === 'failed' ? collected.fault : stopFault(collected.why) };
@@ -221,7 +222,7 @@ async function store(verdict: Verdict, context: CoordinatorContext): Promise<Ver
  */
 async function letGo(
   { record, fresh }: Extract<Mine, { kind: 'mine' }>,
-  collected: Exclude<Collected, { kind: 'gathered' }>,
+  collected: Extract<Collected, { kind: 'stopped' | 'failed' }>,
   context: CoordinatorContext,
 ): Promise<void> {
   const keep =

@@ -1,7 +1,6 @@
 // Service: the coordinator that the doors talk to. It tells requests apart, joins callers to runs, and looks after what others left behind.
 
 import { fault } from '../fault.js';
-import { limits } from '../limits.js';
 import type { DeadLetters } from '../queue/queue.js';
 import type { Caller, Coordinator, CoordinatorLoad, ScoreInput, ScoreOutcome } from './coordinator.js';
 import type { CoordinatorContext } from './context.js';
@@ -12,15 +11,14 @@ import { retryDead } from './retry.js';
 import { takeover } from './takeover.js';
 import type { StoredVerdict } from '../grm/verdict.js';
 
-/** Kept of the caller's deadline for the vote and the way back: a tenth, at most so much. */
-const answerReserveMsMax = 250;
-
 export interface RunningCoordinator extends Coordinator {
   /** Call when the connection to the queue came back: running requests read the ledger. */
   reconnected(): void;
   /** Call when a coordinator is known to be dead: its requests are taken over. */
   membersChanged(): void;
-  /** Requests that run here, and since when the oldest does: for the janitor. */
+  /** Somebody waits at another coordinator for a request that may run here. */
+  wanted(requestId: string): void;
+  /** All requests that run here, and since when the oldest does: for the janitor. Whoever sends the list on cuts it, and says so. */
   busy(): { readonly requestIds: readonly string[]; readonly oldestOpenAtMs: number };
 }
 
@@ -61,8 +59,7 @@ export function openCoordinator(context: CoordinatorContext, dead: DeadLetters):
         if (leftMs <= 0) {
           return { kind: 'fault', fault: fault('deadline_exceeded', 'the deadline had passed when the request came') };
         }
-        const callerMs = leftMs - Math.min(answerReserveMsMax, leftMs / 10);
-        run(identity.requestId, identity.digest, { kind: 'new', input, identity, callerMs });
+        run(identity.requestId, identity.digest, { kind: 'new', input, identity });
       }
       return inflight.join(identity.requestId, caller);
     },
@@ -98,8 +95,9 @@ export function openCoordinator(context: CoordinatorContext, dead: DeadLetters):
 
     reconnected: () => inflight.tick('reconnected'),
     membersChanged: () => takeovers.look(),
+    wanted: (requestId) => inflight.wanted(requestId),
     busy: () => ({
-      requestIds: [...inflight.ids()].slice(0, limits.busyReportedMax),
+      requestIds: [...inflight.ids()],
       oldestOpenAtMs: inflight.oldestAtMs(),
     }),
   };

@@ -172,6 +172,7 @@ export class VirtualCluster {
     const service = openCoordinator(context, queue.dead);
     this.#services.set(id, service);
     this.#join(id, 'coordinator');
+    void queue.control.listen('wanted', (body) => service.wanted(Buffer.from(body).toString()));
     queue.onConnection((state) => {
       if (state === 'connected') service.reconnected();
     });
@@ -300,6 +301,7 @@ export class VirtualCluster {
         const taken = loads.reduce((sum, load) => sum + load.credit.taken, 0);
         return { engines: loads.length, busyRatio: slots === 0 ? 1 : taken / slots };
       },
+      want: (requestId) => queue.control.broadcast('wanted', Buffer.from(requestId)),
       cancel: (requestId) => queue.control.broadcast('cancel', Buffer.from(requestId)),
     };
   }

@@ -20,7 +20,7 @@ function setting(requestsMax?: number) {
     ledger: queue.ledger,
     clock,
     events,
-    members: { alive: () => ownerAlive },
+    members: { alive: () => ownerAlive, coordinators: () => ['me'], want: () => undefined },
   } as unknown as CoordinatorContext;
   const stop = new AbortController();
   const seen: number[] = [];
@@ -28,6 +28,7 @@ function setting(requestsMax?: number) {
     signal: stop.signal,
     onSample: ({ index }) => void seen.push(index),
     onTick: () => () => undefined,
+    endsAtMs: () => Infinity,
   };
   const draft = aRecord('r1', { owner: 'me', plan: { ...somePlan, timeBudgetMs: 30_000, quorum: 2 } });
   return {
@@ -81,12 +82,13 @@ test('a notice that comes during a look ends the wait, not the next look', async
     ledger: queue.ledger,
     clock,
     events: new Events(),
-    members: { alive: () => true },
+    members: { alive: () => true, coordinators: () => ['me'], want: () => undefined },
   } as unknown as CoordinatorContext;
   const run: Run = {
     signal: new AbortController().signal,
     onSample: () => undefined,
     onTick: () => () => undefined,
+    endsAtMs: () => Infinity,
   };
   const start = clock.now();
   const waiting = finishedElsewhere(aRecord('r1', { owner: 'me' }), run, context);
