@@ -20,7 +20,7 @@ export async function finishedElsewhere(
   run: Run,
   context: CoordinatorContext,
 ): Promise<Elsewhere> {
-  const { ledger, members, clock, events, settings } = context;
+  const { ledger, members, clock, events } = context;
   const { requestId } = draft;
   const deadlineAtMs = clock.now() + draft.plan.timeBudgetMs;
 
