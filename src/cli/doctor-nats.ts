@@ -1,6 +1,8 @@
 // Doctor, NATS: does a server answer, which one, are the streams there and as configured, do the clocks agree.
 
 import { FaultError, type FaultKind } from '../fault.js';
+import { scrubbed } from '../observe/redact.js';
+import { queueOptionsOf } from '../process/queue-options.js';
 import type { Config } from '../process/schema.js';
 import { openQueue } from '../queue/jetstream.js';
 import type { QueueSystem } from '../queue/queue.js';
@@ -11,22 +13,18 @@ import type { Say } from './finding.js';
 const skewMsMax = 2_000;
 const connectMs = 5_000;
 
+/** @param servers of the cluster; empty: nobody knows them */
 export async function checkNats(config: Config, servers: readonly string[], say: Say): Promise<void> {
+  if (servers.length === 0) {
+    const detail = 'not checked: the cluster is not of this machine, and nats.servers does not name its NATS';
+    say({ check: 'NATS', result: 'warning', detail, fix: 'give nats.servers' });
+    return;
+  }
   let queue: QueueSystem;
   try {
     queue = await openQueue({
-      servers,
-      ...(config.nats.token && { token: config.nats.token.reveal() }),
-      ...(config.nats.user !== undefined && { user: config.nats.user }),
-      ...(config.nats.password && { password: config.nats.password.reveal() }),
-      ...(config.nats.credsFile !== undefined && { credsFile: config.nats.credsFile }),
-      ...(config.nats.tls && { tls: config.nats.tls }),
+      ...queueOptionsOf(config, servers),
       name: 'doctor',
-      pools: { grm: [config.coordinator.pool], meta: [config.coordinator.metaPool] },
-      storage: config.nats.storage,
-      replicas: config.nats.replicas,
-      storageBytesMax: config.nats.storageBytesMax,
-      retention: { ledgerMs: config.nats.retentionMs },
       own: false,
       connectMs,
       topologyWaitMs: connectMs,
@@ -67,7 +65,11 @@ const fixes = {
 async function checkServer(queue: QueueSystem, servers: readonly string[], say: Say): Promise<void> {
   const { serverVersion } = queue;
   const roundTrip = `${(await queue.rttMs()).toFixed(1)} ms round trip`;
-  say({ check: 'NATS', result: 'ok', detail: `${servers.join(', ')}, server ${serverVersion}, ${roundTrip}` });
+  say({
+    check: 'NATS',
+    result: 'ok',
+    detail: `${servers.map(scrubbed).join(', ')}, server ${serverVersion}, ${roundTrip}`,
+  });
   const [major = 0, minor = 0] = serverVersion.split('.').map(Number);
   if (major === 2 && minor < 10) {
     say({

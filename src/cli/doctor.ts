@@ -1,9 +1,12 @@
 // grm doctor: looks at everything a cluster stands on and says how to mend what is wrong.
 
 import type { Command } from 'commander';
+import { scrubbed } from '../observe/redact.js';
 import type { Config } from '../process/schema.js';
 import { environment } from '../process/environment.js';
+import { natsServersDefault } from '../process/queue-options.js';
 import { exitCodes } from '../process/run.js';
+import type { Door } from './context.js';
 import { checkCluster } from './doctor-cluster.js';
 import { checkEngines } from './doctor-engines.js';
 import { checkNats } from './doctor-nats.js';
@@ -32,14 +35,16 @@ export function addDoctor(program: Command, session: Session): void {
 export async function doctor({ client, door, resolved, signal }: Cluster, onFinding: Say): Promise<readonly Finding[]> {
   const { config } = resolved;
   const findings: Finding[] = [];
-  const say: Say = (finding) => {
+  // Addresses of NATS and of engines may hold a password.
+  const say: Say = (found) => {
+    const finding = withoutSecrets(found);
     findings.push(finding);
     onFinding(finding);
   };
   const steps: readonly (() => void | Promise<void>)[] = [
     () => checkNode(say),
     () => checkBinary(config, say),
-    () => checkNats(config, natsServersOf(config), say),
+    () => checkNats(config, natsServersOf(config, door), say),
     () => checkCluster(client, door, say, signal),
     () => checkEngines(config, say, signal),
   ];
@@ -47,10 +52,15 @@ export async function doctor({ client, door, resolved, signal }: Cluster, onFind
   return findings;
 }
 
-/** The configured ones, else that of the `grm up` of this folder, else the usual address. */
-function natsServersOf(config: Config): readonly string[] {
+function withoutSecrets(finding: Finding): Finding {
+  const detail = scrubbed(finding.detail);
+  return finding.result === 'ok' ? { ...finding, detail } : { ...finding, detail, fix: scrubbed(finding.fix) };
+}
+
+/** The configured ones, else that of the `grm up` of this folder, else the usual address; of somebody else's cluster none is usual. */
+function natsServersOf(config: Config, door: Door): readonly string[] {
   if (config.nats.servers.length > 0) return config.nats.servers;
-  return (runningCluster(config.up.dataDir)?.nats ?? 'nats://127.0.0.1:4222').split(',');
+  return runningCluster(config.up.dataDir)?.nats?.split(',') ?? (door.own ? natsServersDefault : []);
 }
 
 function checkNode(say: Say): void {

@@ -189,7 +189,7 @@ class Cluster implements Embedded {
     const { config, env, tell } = this.options;
     if (config.nats.servers.length > 0) {
       const given = config.nats.servers.join(',');
-      tell({ event: 'nats_given', servers: given });
+      tell({ event: 'nats_given', servers: config.nats.servers.map(scrubbed).join(', ') });
       return given;
     }
     const binary = findNatsServer(config.nats.serverBinary, env.PATH ?? '');

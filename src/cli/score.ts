@@ -7,7 +7,7 @@
 
 import { intake, type RawScore } from '../coordinator/intake.js';
 import type { ScoreOptions } from '../coordinator/coordinator.js';
-import { classes, type Class } from '../grm/query.js';
+import type { Class } from '../grm/query.js';
 import type { Verdict } from '../grm/verdict.js';
 import { faults, type Fault } from '../fault.js';
 import { limits } from '../limits.js';
@@ -222,9 +222,4 @@ function result(answer: Answer, samples: boolean): Record<string, unknown> {
     case 'unreadable':
       return { rewards: null, error: { kind: 'unreadable', message: answer.reason, retry: false } };
   }
-}
-
-/** A class by its word, for flags. */
-export function isClass(word: string): word is Class {
-  return (classes as readonly string[]).includes(word);
 }

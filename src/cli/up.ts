@@ -9,7 +9,15 @@ import { prettyLine } from '../observe/log.js';
 import { environment } from '../process/environment.js';
 import { exitCodes, type ExitCode } from '../process/run.js';
 import type { NamedFlag } from '../process/sources.js';
-import { configArgs, connect, readConfig, reachable, type GlobalOptions, type ResolvedConfig } from './context.js';
+import {
+  CliError,
+  configArgs,
+  connect,
+  readConfig,
+  reachable,
+  type GlobalOptions,
+  type ResolvedConfig,
+} from './context.js';
 import { startEmbedded, type Embedded } from './embedded.js';
 import { openTeller, type Teller } from './notice.js';
 import { noOutput } from './output.js';
@@ -162,12 +170,18 @@ async function start(
     const why = options.fakeEngine === true ? '--fake-engine' : 'no engine is configured (worker.engines)';
     teller.tell({ event: 'fake_engine', why });
   }
+  const hasMeta = fake || config.meta.engines.length > 0;
+  if (!hasMeta && Number(options.metaWorkers ?? 0) > 0)
+    throw new CliError(
+      '--meta-workers: meta.engines is empty, so there is nothing that they could serve',
+      exitCodes.usage,
+    );
   const cluster = await startEmbedded({
     config,
     configArgs: [...configArgs(global), ...passed],
     env: environment(),
     workers: config.up.workers,
-    metaWorkers: fake || config.meta.engines.length > 0 ? config.up.metaWorkers : 0,
+    metaWorkers: hasMeta ? config.up.metaWorkers : 0,
     fake,
     stopping: stop.first,
     hurrying: stop.second,

@@ -1,0 +1,110 @@
+import { appendFile, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { Chain, openOutput } from '../../../src/cli/output.js';
+
+let folder: string;
+let path: string;
+beforeEach(async () => {
+  folder = await mkdtemp(join(tmpdir(), 'grm-output-'));
+  path = join(folder, 'scored.jsonl');
+});
+afterEach(() => rm(folder, { recursive: true }));
+
+const digest = (number: number): string => String(number).padStart(16, '0');
+const line = (number: number, more = '"id":null'): string => `{"row":${number},"input":"${digest(number)}",${more}}\n`;
+
+function chainOf(count: number): string {
+  const chain = new Chain();
+  for (let number = 0; number < count; number++) chain.add(digest(number));
+  return chain.value();
+}
+
+describe('output', () => {
+  it('F1: goes on after the whole rows, and cuts off what a kill left of one', async () => {
+    for (let cut = 0; cut < line(2).length; cut++) {
+      await writeFile(path, line(0) + line(1) + line(2).slice(0, cut));
+      const output = await openOutput(path);
+      expect([output.rows, output.chain], `cut at ${cut}`).toEqual([2, chainOf(2)]);
+      output.write(line(2));
+      await output.flushed();
+      await output.close();
+      expect(await readFile(path, 'utf8')).toBe(line(0) + line(1) + line(2));
+    }
+  });
+
+  it('F1: takes line separators of Unicode for text, as JSON does', async () => {
+    const text = line(0, '"text":"a\u2028b\u2029c\\rd"') + line(1);
+    await writeFile(path, text);
+    const output = await openOutput(path);
+    await output.close();
+    expect(output.rows).toBe(2);
+    expect(await readFile(path, 'utf8')).toBe(text);
+  });
+
+  it('begins anew where there is nothing', async () => {
+    const output = await openOutput(path);
+    expect([output.rows, output.chain]).toEqual([0, undefined]);
+    await output.close();
+    expect(await readFile(path, 'utf8')).toBe('');
+  });
+
+  it.each([
+    ['text', 'hello\n'],
+    ['text without a newline', 'hello'],
+    ['JSON of another make', '{"a":1}\n'],
+    ['a gap', line(0) + line(2)],
+    ['rows from the middle', line(1)],
+    ['a row twice', line(0) + line(0)],
+    ['a broken row in the middle', `${line(0)}{"row":1,"inp\n${line(1)}`],
+    ['rows, and then something else', `${line(0)}hello`],
+  ])('F2: refuses a file that holds %s, and leaves it as it is', async (_, text) => {
+    await writeFile(path, text);
+    await expect(openOutput(path)).rejects.toMatchObject({
+      code: 2,
+      message: expect.stringContaining('is not the output') as string,
+    });
+    expect(await readFile(path, 'utf8')).toBe(text);
+  });
+
+  it.each([
+    ['a folder', '.'],
+    ['below a folder that is not there', 'nowhere/out.jsonl'],
+  ])('F2: refuses %s', async (_, name) => {
+    await expect(openOutput(join(folder, name))).rejects.toMatchObject({ code: 2 });
+  });
+
+  it('F3: writes in order, also when nobody waits', async () => {
+    const output = await openOutput(path);
+    const lines = Array.from({ length: 500 }, (_, number) => line(number));
+    for (const [at, each] of lines.entries()) {
+      output.write(each);
+      if (at % 50 === 0) await output.flushed();
+    }
+    await output.close();
+    expect(await readFile(path, 'utf8')).toBe(lines.join(''));
+  });
+
+  it('F3: tells a full disk, now and later', async () => {
+    const output = await openOutput('/dev/full');
+    output.write(line(0));
+    await expect(output.flushed()).rejects.toMatchObject({
+      code: 1,
+      message: expect.stringMatching(/cannot write.*ENOSPC/) as string,
+    });
+    output.write(line(1));
+    await expect(output.flushed()).rejects.toThrow(/ENOSPC/);
+    await output.close();
+  });
+
+  it('is what another run appended to: the rows count on', async () => {
+    await writeFile(path, line(0));
+    const first = await openOutput(path);
+    await first.close();
+    await appendFile(path, line(1));
+    const second = await openOutput(path);
+    await second.close();
+    expect(second.rows).toBe(2);
+  });
+});
