@@ -52,7 +52,7 @@ export const limits = {
   workingEveryMs: 10_000,
   /** Deliveries out at one consumer. */
   ackPendingMax: 10_000,
-  /** Parked pulls at one consumer: at least twice the slots of the largest fleet (platform.md 1.3.12). */
+  /** Parked pulls at one consumer: at least twice the slots of the largest fleet; beyond it the server refuses pulls. */
   pullsWaitingMax: 8_192,
   /** A parked pull's life. Short, so that a worker that became busy holds no stale claim on a lower class. */
   pullExpiresMs: 5_000,
@@ -82,6 +82,8 @@ export const limits = {
   queueCallTriesMax: 5,
   /** Storing or reading one blob of contentBytesMax, then it is tried again. */
   blobMs: 10_000,
+  /** A blob that nothing refers to is left over: storing the message that refers to it takes no longer, with all its tries and waits. */
+  blobOrphanMs: 10 * 60_000,
   /** Answer to "is anything there now": then NATS is taken to be away. */
   pullProbeMs: 2_000,
   /** A claim on one task of an empty class: short, because a worker that became busy meanwhile still has it. */
@@ -143,8 +145,6 @@ export const limits = {
   tenantsMax: 1_000,
   /** Requests open on one ScoreStream: the stream stops reading above it (back-pressure). */
   streamOpenMax: 256,
-  /** Running request ids that a coordinator names in its lease. */
-  busyReportedMax: 1_000,
   /** Content bytes of the requests open on one ScoreStream: the second reason to stop reading. One content at its limit always fits. */
   streamOpenBytesMax: 64 * MiB,
   /** Calls at once on one gRPC connection; further ones wait at the client. Bounds what is decoded before admission sees it. */
@@ -234,7 +234,7 @@ function holds(relation: boolean, words: string): void {
 }
 
 holds(limits.workingEveryMs * 3 <= limits.ackWaitMs, 'two renewals may be lost before a delivery is given away');
-holds(limits.aloneFromDelivery < limits.deliveriesMax, 'a suspect has more than one try alone');
+holds(limits.aloneFromDelivery + 1 <= limits.deliveriesMax, 'a suspect has more than one try alone');
 holds(limits.heartbeatMs * 3 <= limits.leaseMs, 'a lease outlives two lost heartbeats');
 holds(
   limits.busyRequestsMax * (limits.tokenCharsMax + 2) +
@@ -252,6 +252,11 @@ holds(limits.contentBytesMax < limits.grpcMessageBytesMax, 'a content at its lim
 holds(
   limits.pubAckMs * limits.publishTriesMax < limits.duplicateWindowMs,
   'a repeated publish is known for what it is',
+);
+holds(
+  (limits.blobMs + limits.queueCallMs) * limits.queueCallTriesMax + 3 * limits.pubAckMs * limits.publishTriesMax <
+    limits.blobOrphanMs,
+  'a blob is not taken for left over while its message is on its way',
 );
 holds(limits.timeBudgetMsMax < limits.workKeepMs, 'a task outlives the time budget of its request');
 holds(

@@ -1,39 +1,97 @@
-// Blobs: what is too big for one NATS message, in the object store by the hash of its bytes. The same content is stored once.
+// Blobs: what is too big for one NATS message, in the object store.
+//
+//   B1. A blob belongs to one message of one request, and no two writers share one. So whoever knows that the message is gone, or that it
+//       was never stored, may free its blob, whatever else is accepted meanwhile.
 
+import { JetStreamApiError, type JetStreamClient } from '@nats-io/jetstream';
 import { Objm, type ObjectStore } from '@nats-io/obj';
-import { createHash } from 'node:crypto';
+import { randomUUID } from 'node:crypto';
 import { fault, FaultError } from '../fault.js';
 import { limits } from '../limits.js';
-import type { JetStreamClient } from '@nats-io/jetstream';
+import { purge, subjectsOf } from './api.js';
 import type { Link } from './link.js';
+import { saysFull } from './publisher.js';
+import type { Requests } from './requests.js';
+import { filters, subjects, token } from './subjects.js';
+
+/** What a blob holds: the content of a record in GRM_REQ, or a verdict of GRM_FIN. */
+export type BlobKind = 'content' | 'verdict';
+
+export type BlobPut = { readonly kind: 'stored'; readonly name: string } | { readonly kind: 'full' };
+
+export interface HeldBlob {
+  readonly name: string;
+  readonly holds: BlobKind;
+  readonly requestId: string;
+}
+
+export interface BlobInfo {
+  readonly bytes: number;
+  /** By the server's clock, milliseconds since the Unix epoch. */
+  readonly storedAtMs: number;
+}
+
+const stream = 'OBJ_GRM_BLOBS';
+const namePattern = /^(content|verdict)\.([A-Za-z0-9_-]+)\.[0-9a-f-]+$/;
 
 export class Blobs {
   private constructor(
     private readonly link: Link,
+    private readonly requests: Requests,
     private readonly store: ObjectStore,
-    private readonly keepMs: number,
   ) {}
 
-  /** `keepMs`: a blob older than this is stored anew, because its stream forgets it after twice that time. */
-  static async open(link: Link, js: JetStreamClient, keepMs: number): Promise<Blobs> {
-    return new Blobs(link, await new Objm(js).open('GRM_BLOBS', { check: false }), keepMs);
+  static async open(link: Link, requests: Requests, js: JetStreamClient): Promise<Blobs> {
+    return new Blobs(link, requests, await new Objm(js).open('GRM_BLOBS', { check: false }));
   }
 
-  /** Resolves to the blob's name once it is stored. */
-  async put(bytes: Uint8Array): Promise<string> {
-    const name = createHash('sha256').update(bytes).digest('hex');
-    await this.patiently(name, async () => {
-      const info = await this.store.info(name);
-      const ageMs = info ? Date.now() - Date.parse(info.mtime) : Infinity;
-      if (info && !info.deleted && ageMs < this.keepMs) return;
-      await this.store.putBlob({ name }, bytes);
+  /** Resolves to the blob's name once it is stored: a new one at each call (B1). */
+  async put(holds: BlobKind, requestId: string, bytes: Uint8Array): Promise<BlobPut> {
+    const name = `${holds}.${token(requestId, 'request')}.${randomUUID()}`;
+    return this.patiently<BlobPut>(name, async () => {
+      try {
+        await this.store.putBlob({ name }, bytes);
+        return { kind: 'stored', name };
+      } catch (error) {
+        if (error instanceof JetStreamApiError && saysFull(error.code)) return { kind: 'full' };
+        throw error;
+      }
     });
-    return name;
   }
 
   /** undefined when it is no longer kept. */
   async get(name: string): Promise<Uint8Array | undefined> {
     return (await this.patiently(name, () => this.store.getBlob(name))) ?? undefined;
+  }
+
+  /** Not by the library's delete: that stores a message, and a full store takes none. */
+  async free(name: string): Promise<void> {
+    const found = await this.entry(name);
+    if (!found) return;
+    await purge(this.requests, stream, { filter: subjects.blobEntry(name) });
+    await purge(this.requests, stream, { filter: subjects.blobChunks(found.nuid) });
+  }
+
+  /** Every blob whose name tells whose it is. */
+  async held(): Promise<readonly HeldBlob[]> {
+    const rows = await subjectsOf(this.requests, stream, filters.blobs);
+    return rows.flatMap(({ subject }) => {
+      const name = Buffer.from(subject.slice(filters.blobs.length - 1), 'base64url').toString();
+      const [, holds, requestId] = namePattern.exec(name) ?? [];
+      return requestId === undefined ? [] : [{ name, holds: holds === 'content' ? 'content' : 'verdict', requestId }];
+    });
+  }
+
+  /** undefined when it is not there. */
+  async info(name: string): Promise<BlobInfo | undefined> {
+    return this.entry(name);
+  }
+
+  private async entry(name: string): Promise<(BlobInfo & { readonly nuid: string }) | undefined> {
+    const msg = await this.requests.call(`$JS.API.DIRECT.GET.${stream}.${subjects.blobEntry(name)}`);
+    if (msg.data.length === 0) return undefined;
+    const { nuid, size } = msg.json<{ readonly nuid: string; readonly size: number }>();
+    return { nuid, bytes: size, storedAtMs: Date.parse(msg.headers?.get('Nats-Time-Stamp') ?? '') };
   }
 
   private async patiently<T>(name: string, act: () => Promise<T>): Promise<T> {

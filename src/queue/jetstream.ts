@@ -18,6 +18,7 @@ import type { QueueSystem } from './queue.js';
 import { Requests } from './requests.js';
 import { wantedConsumers, wantedStreams, type Pools, type Retention } from './streams.js';
 import { ensureTopology } from './topology.js';
+import { Trimmer } from './trim.js';
 import { JetStreamWork } from './work.js';
 
 export interface QueueOptions extends LinkOptions {
@@ -38,6 +39,8 @@ export interface QueueOptions extends LinkOptions {
   readonly settleMs?: number;
   /** Kept by the janitor's trimming besides what is open; default 10 s, against clocks and what is being stored now. */
   readonly trimMarginMs?: number;
+  /** Default limits.blobOrphanMs: a blob that nothing refers to is left over after so long. */
+  readonly blobOrphanMs?: number;
   /** Default limits.topologyWaitMs. */
   readonly topologyWaitMs?: number;
   readonly onEvent?: OnQueueEvent;
@@ -84,7 +87,7 @@ async function assemble(link: Link, options: QueueOptions, onEvent: OnQueueEvent
   const requests = Requests.open(link);
   const publisher = new Publisher(link, requests, onEvent);
   const clock = new Clock(link, requests, publisher);
-  const blobs = await Blobs.open(link, js, retention.ledgerMs);
+  const blobs = await Blobs.open(link, requests, js);
   const work = new JetStreamWork({
     link,
     requests,
@@ -93,14 +96,21 @@ async function assemble(link: Link, options: QueueOptions, onEvent: OnQueueEvent
     onEvent,
     pullTimes: options.pullTimes ?? pullTimesFor(ackWaitMs),
   });
+  const trimmer = new Trimmer({
+    requests,
+    blobs,
+    clock,
+    trimMarginMs: options.trimMarginMs ?? 10_000,
+    blobOrphanMs: options.blobOrphanMs ?? limits.blobOrphanMs,
+    onEvent,
+  });
   const janitor = new Janitor({
     link,
     requests,
     jsm,
-    clock,
+    trimmer,
     consumers,
     settleMs: options.settleMs ?? (ackWaitMs * 7) / 3,
-    trimMarginMs: options.trimMarginMs ?? 10_000,
     onEvent,
   });
 

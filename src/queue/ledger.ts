@@ -1,5 +1,4 @@
-// Ledger on JetStream: GRM_REQ, GRM_RES and GRM_FIN refuse a second message on a subject, so the server itself decides who was first
-// (form B of platform.md 8).
+// Ledger on JetStream: GRM_REQ, GRM_RES and GRM_FIN refuse a second message on a subject, so the server itself decides who was first.
 //
 // No message id is sent: a taken subject after a repeated publish is read back, and equal bytes are our own. That holds over any
 // restart and costs the server no table of ids.
@@ -52,10 +51,20 @@ export class JetStreamLedger implements Ledger {
 
   async accept(record: RequestRecord): Promise<Accepted> {
     const content = encodeContent(record.content);
-    const big = content.length > limits.recordContentBytesMax;
-    const bytes = encodeRecord(record, big ? { blob: await this.parts.blobs.put(content) } : { bytes: content });
-    const result = await this.putOnce('GRM_REQ', subjects.request(record.requestId), bytes);
-    return { kind: result === 'stored' ? 'new' : result === 'exists' ? 'known' : 'full' };
+    if (content.length > limits.recordContentBytesMax) return this.acceptBig(record, content);
+    const bytes = encodeRecord(record, { bytes: content });
+    return acceptedAs(await this.putOnce('GRM_REQ', subjects.request(record.requestId), bytes));
+  }
+
+  private async acceptBig(record: RequestRecord, content: Uint8Array): Promise<Accepted> {
+    const subject = subjects.request(record.requestId);
+    if (await this.read('GRM_REQ', subject, 'trust')) return { kind: 'known' };
+    const blob = await this.parts.blobs.put('content', record.requestId, content);
+    if (blob.kind === 'full') return blob;
+    // When this throws, the record may be stored: the blob stays, and the janitor knows when it is left over.
+    const result = await this.putOnce('GRM_REQ', subject, encodeRecord(record, { blob: blob.name }));
+    if (result !== 'stored') await this.parts.blobs.free(blob.name);
+    return acceptedAs(result);
   }
 
   async record(requestId: string): Promise<RequestRecord | undefined> {
@@ -71,7 +80,11 @@ export class JetStreamLedger implements Ledger {
   }
 
   async forget(requestId: string): Promise<void> {
-    await this.purge('GRM_REQ', subjects.request(requestId));
+    const subject = subjects.request(requestId);
+    const bytes = await this.read('GRM_REQ', subject, 'trust');
+    const stored = bytes && this.decode(bytes, `record of ${requestId}`, decodeRecord);
+    await this.purge('GRM_REQ', subject);
+    if (stored?.kind === 'blob') await this.parts.blobs.free(stored.blob);
   }
 
   async *unfinished(skip: (requestId: string) => boolean = () => false): AsyncIterable<RequestRecord> {
@@ -108,8 +121,12 @@ export class JetStreamLedger implements Ledger {
     const subject = subjects.verdict(verdict.requestId);
     if (bytes.length <= limits.natsPayloadBytesMax - 4_096) return this.putCertain('GRM_FIN', subject, bytes);
     const headers = newHeaders();
-    headers.set(blobHeader, await this.parts.blobs.put(bytes));
-    return this.putCertain('GRM_FIN', subject, new Uint8Array(1), headers);
+    const blob = await this.parts.blobs.put('verdict', verdict.requestId, bytes);
+    if (blob.kind === 'full') throw streamFull('GRM_BLOBS', 'its storage is used up');
+    headers.set(blobHeader, blob.name);
+    const put = await this.putCertain('GRM_FIN', subject, new Uint8Array(1), headers);
+    if (put === 'exists') await this.parts.blobs.free(blob.name);
+    return put;
   }
 
   async verdict(requestId: string): Promise<Verdict | undefined> {
@@ -275,6 +292,10 @@ export class JetStreamLedger implements Ledger {
       return undefined;
     }
   }
+}
+
+function acceptedAs(result: Put | 'full'): Accepted {
+  return { kind: result === 'stored' ? 'new' : result === 'exists' ? 'known' : 'full' };
 }
 
 function streamFull(stream: string, reason: string): FaultError {

@@ -1,8 +1,9 @@
 // Publisher: a message is stored, or the caller knows why not. Several thousand may be under way at once.
 //
 //   U1. At most limits.pubAcksPendingMax messages and pubAcksPendingBytesMax bytes wait for their ack; callers above that wait in turn.
-//   U2. A lost ack is not a lost message (platform.md 1.3.16): the publish is repeated with the same bytes and the same id.
-//   U3. A publish ends: limits.publishTriesMax tries, each within pubAckMs, and no later than their product.
+//   U2. A lost ack is not a lost message, the server may have stored it: the publish is repeated with the same bytes and the same id.
+//   U3. A publish ends: limits.publishTriesMax tries, each within pubAckMs, and no later than their product; waiting for room (U1) takes no
+//       longer than that either.
 
 import type { Msg, MsgHdrs } from '@nats-io/transport-node';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -19,6 +20,19 @@ export type PublishResult =
   | { readonly kind: 'exists'; readonly retried: boolean }
   | { readonly kind: 'full'; readonly reason: string };
 
+export interface PublisherBounds {
+  readonly pendingMax: number;
+  readonly pendingBytesMax: number;
+  /** Longest wait for room. */
+  readonly roomMs: number;
+}
+
+const publisherBounds: PublisherBounds = {
+  pendingMax: limits.pubAcksPendingMax,
+  pendingBytesMax: limits.pubAcksPendingBytesMax,
+  roomMs: limits.pubAckMs * limits.publishTriesMax,
+};
+
 const stored: PublishResult = { kind: 'stored', again: false };
 const storedBefore: PublishResult = { kind: 'stored', again: true };
 const takenBefore: PublishResult = { kind: 'exists', retried: false };
@@ -26,17 +40,18 @@ const takenBefore: PublishResult = { kind: 'exists', retried: false };
 export class Publisher {
   private pending = 0;
   private pendingBytes = 0;
-  private readonly waiters: (() => void)[] = [];
+  private readonly waiters = new Set<() => void>();
 
   constructor(
     private readonly link: Link,
     private readonly requests: Requests,
     private readonly onEvent: OnQueueEvent,
+    private readonly bounds: PublisherBounds = publisherBounds,
   ) {}
 
   /** Throws FaultError(queue_unavailable) when NATS stays away, FaultError(internal) when it refuses for good. */
   async publish(subject: string, data: Uint8Array, headers?: MsgHdrs): Promise<PublishResult> {
-    while (this.full()) await new Promise<void>((go) => this.waiters.push(go));
+    if (this.full()) await this.room(subject);
     this.pending += 1;
     this.pendingBytes += data.length;
     try {
@@ -44,8 +59,8 @@ export class Publisher {
     } finally {
       this.pending -= 1;
       this.pendingBytes -= data.length;
-      if (this.waiters.length > 0 && !this.full()) this.waiters.shift()!();
-      if (this.pending === 0 && this.waiters.length > 0) for (const go of this.waiters.splice(0)) go();
+      if (this.pending === 0) for (const go of [...this.waiters]) go();
+      else if (!this.full()) this.waiters.values().next().value?.();
     }
   }
 
@@ -56,7 +71,27 @@ export class Publisher {
   }
 
   private full(): boolean {
-    return this.pending >= limits.pubAcksPendingMax || this.pendingBytes >= limits.pubAcksPendingBytesMax;
+    return this.pending >= this.bounds.pendingMax || this.pendingBytes >= this.bounds.pendingBytesMax;
+  }
+
+  private async room(subject: string): Promise<void> {
+    const giveUpAt = Date.now() + this.bounds.roomMs;
+    while (this.full()) {
+      const leftMs = giveUpAt - Date.now();
+      if (leftMs <= 0) {
+        const words = `${this.pending} messages before ${subject} still wait for NATS to store them`;
+        throw new FaultError(fault('queue_unavailable', words));
+      }
+      await new Promise<void>((resolve) => {
+        const go = (): void => {
+          clearTimeout(timer);
+          this.waiters.delete(go);
+          resolve();
+        };
+        const timer = setTimeout(go, leftMs);
+        this.waiters.add(go);
+      });
+    }
   }
 
   private async attempt(subject: string, data: Uint8Array, headers?: MsgHdrs): Promise<PublishResult> {
@@ -95,6 +130,11 @@ const subjectTaken = 10_071;
 const storeFailed = 10_077;
 const storageUsedUp = new Set([10_023, 10_028, 10_047]);
 
+/** The code says that a stream without write-once subjects takes no more. */
+export function saysFull(errCode: number): boolean {
+  return errCode === storeFailed || storageUsedUp.has(errCode);
+}
+
 function readPubAck(msg: Msg, retried: boolean): PublishResult | { kind: 'later'; reason: string } {
   const { data } = msg;
   // {"stream":"GRM_RES", "seq":22} is what nearly every answer looks like; it needs no parser.
@@ -113,7 +153,7 @@ function readPubAck(msg: Msg, retried: boolean): PublishResult | { kind: 'later'
   const { code, err_code: errCode = 0, description = '' } = body.error;
   const taken: PublishResult = retried ? { kind: 'exists', retried: true } : takenBefore;
   if (errCode === subjectTaken) return taken;
-  // One code for both; only the words tell them apart (platform.md 1.3.7).
+  // One code for both; only the words tell them apart.
   if (errCode === storeFailed)
     return description.includes('per subject') ? taken : { kind: 'full', reason: description };
   if (storageUsedUp.has(errCode)) return { kind: 'full', reason: description };

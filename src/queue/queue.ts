@@ -16,7 +16,7 @@ export type Accepted =
   | { readonly kind: 'new' }
   /** A record of that id is there already. */
   | { readonly kind: 'known' }
-  /** The stream is full: shed. */
+  /** The ledger has no room for it: shed. */
   | { readonly kind: 'full' };
 
 export type Put = 'stored' | 'exists';
@@ -35,7 +35,7 @@ export interface Follower {
 export interface Ledger {
   accept(record: RequestRecord): Promise<Accepted>;
   record(requestId: string): Promise<RequestRecord | undefined>;
-  /** Removes the record of a cancelled or expired request, so that it is not taken over; its samples stay for a retry. */
+  /** Removes the record of a cancelled or expired request and what it alone refers to, so that it is not taken over; its samples stay for a retry. */
   forget(requestId: string): Promise<void>;
   /** Accepted requests that have no verdict: what is left of coordinators that died. Those that `skip` names are not even read. */
   unfinished(skip?: (requestId: string) => boolean): AsyncIterable<RequestRecord>;
@@ -140,12 +140,21 @@ export interface ControlPlane {
   listen(topic: string, hear: (body: Uint8Array) => void): Promise<() => void>;
 }
 
-/** What the janitor found in a work queue that a killed server had left behind (platform.md 1.3.1). */
+/** What the janitor found in a work queue that a killed server had left behind (janitor.ts says what and why). */
 export interface Swept {
   readonly stream: string;
   readonly consumer: string;
   readonly orphans: number;
   readonly phantoms: number;
+}
+
+export interface SweepState {
+  /** Requests that live nodes report as running. */
+  readonly busy: ReadonlySet<string>;
+  /** False when live nodes may run more than `busy` names: then no consumer is made anew. */
+  readonly complete: boolean;
+  /** When the oldest running request was accepted, by our clock, milliseconds since the Unix epoch. */
+  readonly oldestOpenAtMs: number;
 }
 
 export interface QueueSystem {
@@ -166,10 +175,10 @@ export interface QueueSystem {
   /** Server clock less ours, milliseconds, from a stored message's time stamp. */
   clockSkewMs(): Promise<number>;
   /**
-   * One janitor pass: clears orphans and phantom pendings of the work queues that no live worker holds (`busy` says which requests
-   * live nodes report as running), and trims the ledger under storage pressure, never past `oldestOpenAtMs`.
+   * One janitor pass: clears orphans and phantom pendings of the work queues that no live worker holds, and under storage pressure trims
+   * the ledger and the object store, never past `oldestOpenAtMs` nor past anything accepted that has no verdict.
    */
-  sweep(state: { readonly busy: ReadonlySet<string>; readonly oldestOpenAtMs: number }): Promise<readonly Swept[]>;
+  sweep(state: SweepState): Promise<readonly Swept[]>;
   /** Flushes what is pending, then disconnects. */
   close(): Promise<void>;
 }

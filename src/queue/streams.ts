@@ -1,9 +1,10 @@
 // Streams: the table of everything this project keeps in JetStream, with every setting, and the consumers of the work queues.
-// `topology.ts` makes and checks them. architecture.md section 2 says what each is for.
+// `topology.ts` makes and checks them. ARCHITECTURE.md, The ledger, says what each is for.
 //
 //   T1. GRM_REQ, GRM_RES and GRM_FIN are write-once per subject: one message per subject, a second one refused by the server (Q1).
 //   T2. GRM_RES and GRM_FIN repeat what they have stored, and nothing else, on grm.out.> (Q2).
-//   T3. Work queues deliver for ever (max_deliver -1): the worker quarantines, because a server that stops delivering keeps the message (platform.md 1.3.9).
+//   T3. Work queues deliver for ever (max_deliver -1): the worker quarantines, because a server that stops delivering keeps the message
+//       (github.com/nats-io/nats-server/issues/5564).
 
 import {
   AckPolicy,
@@ -125,9 +126,9 @@ export function wantedStreams(sizing: Sizing): readonly StreamWanted[] {
       discard: DiscardPolicy.New,
       allow_rollup_hdrs: true,
       allow_direct: true,
-      // Twice the ledger's: a blob is shared by requests of the same content and renewed after one ledger life.
-      max_age: nanos(retention.ledgerMs * 2),
-      duplicate_window: duplicates(retention.ledgerMs * 2),
+      // A blob is stored before the message that refers to it, and outlives it.
+      max_age: nanos(retention.ledgerMs + limits.blobOrphanMs),
+      duplicate_window: duplicates(retention.ledgerMs + limits.blobOrphanMs),
     },
     { ...base('KV_GRM_TEMPLATES'), subjects: ['$KV.GRM_TEMPLATES.>'], ...bucket },
     {
@@ -155,7 +156,7 @@ export interface ConsumerWanted {
   readonly config: Partial<ConsumerConfig> & { readonly durable_name: string; readonly filter_subject: string };
 }
 
-/** One durable per pool and class. No back-off and no inactivity limit (platform.md 1.3.10, 1.3.14). */
+/** One durable per pool and class. No back-off, because it overrides ack_wait; no inactivity limit, because older servers do not count renewals as activity. */
 export function wantedConsumers(pools: Pools, ackWaitMs: number): readonly ConsumerWanted[] {
   const one = (stage: Stage, pool: string, cls: Class): ConsumerWanted => ({
     stream: workStream[stage],

@@ -18,6 +18,11 @@ function index(value: number, what: string): number {
   return value;
 }
 
+function base64Url(name: string): string {
+  const text = Buffer.from(name).toString('base64url');
+  return text.padEnd(Math.ceil(text.length / 4) * 4, '=');
+}
+
 export const subjects = {
   request: (requestId: string) => `grm.req.${token(requestId, 'request')}`,
   sample: (requestId: string, sample: number) => `grm.res.${token(requestId, 'request')}.${index(sample, 'sample')}`,
@@ -29,6 +34,9 @@ export const subjects = {
     `grm.meta.${token(pool, 'pool')}.${cls}.${token(requestId, 'request')}.${index(sample, 'sample')}`,
   dead: (requestId: string, stage: Stage, unit: number) =>
     `grm.dead.${token(requestId, 'request')}.${stage}.${index(unit, 'unit')}`,
+  /** The object store's own layout: an entry by the name's base64url with padding, and the chunks by an id that the entry holds. */
+  blobEntry: (name: string) => `$O.GRM_BLOBS.M.${base64Url(name)}`,
+  blobChunks: (nuid: string) => `$O.GRM_BLOBS.C.${token(nuid, 'chunks')}`,
   template: (hash: string) => `$KV.GRM_TEMPLATES.${token(hash, 'template')}`,
   lease: (name: string) => `$KV.GRM_CLUSTER.lease.${token(name, 'node')}`,
   clock: (name: string) => `$KV.GRM_CLUSTER.clock.${token(name, 'connection')}`,
@@ -45,6 +53,8 @@ export const subjects = {
 export const filters = {
   requests: 'grm.req.>',
   verdicts: 'grm.fin.>',
+  blobs: '$O.GRM_BLOBS.M.>',
+  samples: (requestId: string) => `grm.res.${token(requestId, 'request')}.*`,
   leases: '$KV.GRM_CLUSTER.lease.>',
   /** All tasks of one consumer. */
   work: (stage: Stage, pool: string, cls: Class) =>

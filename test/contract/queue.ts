@@ -535,8 +535,8 @@ export function queueContract(what: string, makeWorld: () => Promise<QueueWorld>
         const pool = nextPool();
         const id = freshId();
         await a.work.putShards(pool, 'e1', [aShard(id, 0)]);
-        await a.sweep({ busy: new Set(), oldestOpenAtMs: Date.now() });
-        await a.sweep({ busy: new Set(), oldestOpenAtMs: Date.now() });
+        await a.sweep({ busy: new Set(), complete: true, oldestOpenAtMs: Date.now() });
+        await a.sweep({ busy: new Set(), complete: true, oldestOpenAtMs: Date.now() });
         const puller = await b.work.pullShards(pool);
         const [delivery] = await pullAll(puller, 1);
         expect(delivery).toMatchObject({ requestId: id, deliveries: 1 });

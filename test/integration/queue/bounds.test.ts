@@ -41,7 +41,7 @@ test('P4: a full work queue and a full request stream say so, and take again whe
   await queue.close();
 });
 
-test('contents of 8 MB go through the object store and come back whole; the same content is stored once', async () => {
+test('B1: contents of 8 MB go through the object store and come back whole, one request at a time', async () => {
   await using nats = await startNats();
   const queue = await openQueue(queueOptions(nats));
   const other = await openQueue(queueOptions(nats, { own: false }));

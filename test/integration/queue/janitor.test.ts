@@ -9,7 +9,7 @@ import { openQueue } from '../../../src/queue/jetstream.js';
 import type { QueueSystem, Swept } from '../../../src/queue/queue.js';
 import { startNats, type NatsServer } from '../../support/nats.js';
 import { queueOptions } from '../../support/queue-options.js';
-import { aRecord, aSample, aShard, aVerdict, freshId } from '../../support/work-values.js';
+import { aRecord, aSample, aShard, aVerdict, freshId, someContent } from '../../support/work-values.js';
 
 const nobody: ReadonlySet<string> = new Set();
 
@@ -93,13 +93,13 @@ test('J1 (P1): after three kill -9 under load the work queue ends empty, and not
   const left = (await server.jsm.streams.info('GRM_WORK')).state.messages;
   const swept: Swept[] = [];
   for (let i = 0; i < 200 && !(await emptied(server.jsm)); i += 1) {
-    swept.push(...(await queue.sweep({ busy: nobody, oldestOpenAtMs: Date.now() })));
+    swept.push(...(await queue.sweep({ busy: nobody, complete: true, oldestOpenAtMs: Date.now() })));
     await sleep(50);
   }
   expect(await emptied(server.jsm)).toBe(true);
   expect(working.drawn()).toBe(drawn);
   if (left > 0) expect(swept.length).toBeGreaterThan(0);
-  expect(await queue.sweep({ busy: nobody, oldestOpenAtMs: Date.now() })).toEqual([]);
+  expect(await queue.sweep({ busy: nobody, complete: true, oldestOpenAtMs: Date.now() })).toEqual([]);
   await working.stop();
   await queue.close();
   await worker.close();
@@ -123,7 +123,8 @@ test('J2: while other tasks wait, orphans at or below the ack floor go and the w
   const held = async () => (await server.jsm.streams.info('GRM_WORK')).state.messages;
   const before = await held();
   const swept: Swept[] = [];
-  for (let i = 0; i < 3; i += 1) swept.push(...(await queue.sweep({ busy: nobody, oldestOpenAtMs: Date.now() })));
+  for (let i = 0; i < 3; i += 1)
+    swept.push(...(await queue.sweep({ busy: nobody, complete: true, oldestOpenAtMs: Date.now() })));
   const gone = swept.reduce((sum, row) => sum + row.orphans, 0);
   expect(await held()).toBe(30);
   expect(gone).toBe(before - 30); // a couple of hundred on nats-server 2.9.10, in every run so far
@@ -149,10 +150,10 @@ test('J1: while a live node works on a request, or tasks wait, the consumer is l
   const before = await created();
   const id = freshId();
   await queue.work.putShards('grm', 'e', [aShard(id, 0)]);
-  await queue.sweep({ busy: nobody, oldestOpenAtMs: Date.now() }); // it waits: not an orphan
+  await queue.sweep({ busy: nobody, complete: true, oldestOpenAtMs: Date.now() }); // it waits: not an orphan
   const puller = await queue.work.pullShards('grm');
   const [delivery] = await puller.pull(1, new AbortController().signal);
-  await queue.sweep({ busy: new Set([id]), oldestOpenAtMs: Date.now() });
+  await queue.sweep({ busy: new Set([id]), complete: true, oldestOpenAtMs: Date.now() });
   expect(await created()).toBe(before);
   delivery?.ack();
   await puller.close();
@@ -185,7 +186,7 @@ test('J3 (P4): under storage pressure old finished requests go, open ones and th
   await queue.ledger.accept(aRecord(open, { acceptedAtMs: openedAtMs }));
   await queue.ledger.putSample(open, aSample(0));
   for (let i = 0; i < 18; i += 1) await finish();
-  await queue.sweep({ busy: new Set([open]), oldestOpenAtMs: openedAtMs });
+  await queue.sweep({ busy: new Set([open]), complete: true, oldestOpenAtMs: openedAtMs });
   expect(events.filter(({ kind }) => kind === 'trimmed').length).toBeGreaterThan(0);
   expect((await queue.ledger.record(open))?.requestId).toBe(open);
   expect((await queue.ledger.samples(open, [0])).size).toBe(1);
@@ -194,5 +195,59 @@ test('J3 (P4): under storage pressure old finished requests go, open ones and th
   const unfinished: string[] = [];
   for await (const record of queue.ledger.unfinished()) unfinished.push(record.requestId);
   expect(unfinished).toEqual([open]); // a trimmed verdict does not make its request look unfinished
+  await queue.close();
+});
+
+test('J4 (P1): an accepted request that nobody runs is not trimmed, nor a sample older than its record; J1: not knowing who works stops no trimming', async () => {
+  await using nats = await startNats();
+  await using server = await view(nats);
+  const events: QueueEvent[] = [];
+  const queue = await openQueue(
+    queueOptions(nats, {
+      storageBytesMax: 4 * 1024 * 1024,
+      onEvent: (event) => void events.push(event),
+      trimMarginMs: 0,
+      settleMs: 0,
+    }),
+  );
+  const text = 'x'.repeat(20_000);
+  const finish = async (): Promise<string> => {
+    const id = freshId('done');
+    await queue.ledger.accept(aRecord(id, { content: { ...someContent, responses: [text.slice(3_000), 'b'] } }));
+    await queue.ledger.putSample(id, aSample(0, { text }));
+    await queue.ledger.putVerdict(aVerdict(id, { samples: [{ sample: aSample(0, { text }), kept: 'kept' }] }));
+    return id;
+  };
+  const old = await finish();
+  await sleep(5);
+  const open = freshId('open');
+  await queue.ledger.putSample(open, aSample(3)); // of an earlier try, which was cancelled
+  const between = await finish();
+  await queue.ledger.accept(aRecord(open, { owner: 'a-dead-coordinator' }));
+  for (let i = 0; i < 36; i += 1) await finish();
+  // A task in the hands of a worker that `busy` does not name: a consumer made anew would give it to somebody else.
+  const created = (await server.jsm.consumers.info('GRM_WORK', 'grm-rl')).created;
+  await queue.work.putShards('grm', 'e', [aShard(open, 0)]);
+  const puller = await queue.work.pullShards('grm');
+  const [delivery] = await puller.pull(1, new AbortController().signal);
+  for (let i = 0; i < 2; i += 1) await queue.sweep({ busy: nobody, complete: false, oldestOpenAtMs: Date.now() });
+  expect((await server.jsm.consumers.info('GRM_WORK', 'grm-rl')).created).toBe(created);
+  delivery?.ack();
+  await puller.close();
+  expect(events.flatMap((event) => (event.kind === 'trimmed' ? event.stream : [])).toSorted()).toEqual(
+    expect.arrayContaining(['GRM_FIN', 'GRM_REQ', 'GRM_RES']),
+  );
+  expect(await queue.ledger.verdict(old)).toBeUndefined();
+  expect((await queue.ledger.record(open))?.owner).toBe('a-dead-coordinator');
+  expect((await queue.ledger.samples(open, [3])).size).toBe(1);
+  expect((await queue.ledger.samples(between, [0])).size).toBe(1);
+  const unfinished: string[] = [];
+  for await (const record of queue.ledger.unfinished()) unfinished.push(record.requestId);
+  expect(unfinished).toEqual([open]);
+  // With its verdict it is like any other.
+  await queue.ledger.putVerdict(aVerdict(open));
+  for (let i = 0; i < 12; i += 1) await finish();
+  await queue.sweep({ busy: nobody, complete: false, oldestOpenAtMs: Date.now() });
+  expect(await queue.ledger.record(open)).toBeUndefined();
   await queue.close();
 });

@@ -119,7 +119,7 @@ test('a consumer deleted under a parked pull and made anew is pulled from again'
   for (const cls of ['interactive', 'rl', 'batch']) await jsm.consumers.delete('GRM_WORK', `grm-${cls}`);
   expect(await pulling).toEqual([]);
   expect(events).toContainEqual(expect.objectContaining({ kind: 'pull_trouble', stream: 'GRM_WORK', pool: 'grm' }));
-  await queue.sweep({ busy: new Set(), oldestOpenAtMs: Date.now() }); // the janitor makes what is missing
+  await queue.sweep({ busy: new Set(), complete: true, oldestOpenAtMs: Date.now() }); // the janitor makes what is missing
   const id = freshId();
   await queue.work.putShards('grm', 'e', [aShard(id, 0)]);
   const got = [];

@@ -1,0 +1,32 @@
+// The publisher's bounds, with a nats-server that holds its connections and answers nobody.
+
+import { setTimeout as sleep } from 'node:timers/promises';
+import { expect, test } from 'vitest';
+import { openLink } from '../../../src/queue/link.js';
+import { openQueue } from '../../../src/queue/jetstream.js';
+import { Publisher } from '../../../src/queue/publisher.js';
+import { Requests } from '../../../src/queue/requests.js';
+import { startNats } from '../../support/nats.js';
+import { queueOptions } from '../../support/queue-options.js';
+
+test('U1, U3 (Q4): a publish waits for room, and not for ever', async () => {
+  await using nats = await startNats();
+  const queue = await openQueue(queueOptions(nats));
+  const link = await openLink(queueOptions(nats), () => undefined);
+  const bounds = { pendingMax: 1, pendingBytesMax: 1_000, roomMs: 200 };
+  const publisher = new Publisher(link, Requests.open(link), () => undefined, bounds);
+  const put = (id: string) => publisher.publish(`grm.res.${id}.0`, new Uint8Array(1));
+  nats.pause();
+  await sleep(100); // a signal takes its time
+  const first = put('one');
+  await expect(put('two')).rejects.toMatchObject({ fault: { kind: 'queue_unavailable' } });
+  const third = put('three');
+  nats.resume();
+  expect(await first).toMatchObject({ kind: 'stored' });
+  expect(await third).toMatchObject({ kind: 'stored' });
+  // Many more than there is room for, one after the other.
+  const many = await Promise.all(Array.from({ length: 50 }, (_, i) => put(`many${i}`)));
+  expect(new Set(many.map(({ kind }) => kind))).toEqual(new Set(['stored']));
+  await link.close();
+  await queue.close();
+});
