@@ -7,6 +7,7 @@ import { logEvents, openLog, type Log } from '../src/observe/log.js';
 import { openMetrics, type GaugeSources } from '../src/observe/metrics.js';
 import type { ProcessRole } from '../src/observe/metric-table.js';
 import { systemClock, type Clock } from '../src/process/clock.js';
+import { queueOptionsOf } from '../src/process/queue-options.js';
 import type { Config } from '../src/process/schema.js';
 import { version } from '../src/process/version.js';
 import type { QueueEvent } from '../src/queue/events.js';
@@ -78,9 +79,8 @@ export async function openHost(role: ProcessRole, config: Config, ownsStreams: b
 
   try {
     const queue = await openQueue({
-      ...natsOptions(config),
+      ...queueOptionsOf(config),
       name: role,
-      pools: { grm: [config.coordinator.pool], meta: [config.coordinator.metaPool] },
       own: ownsStreams,
       onEvent: (event) => hear(event, events, log),
     });
@@ -105,24 +105,6 @@ export async function openHost(role: ProcessRole, config: Config, ownsStreams: b
     await closeDoors();
     throw error;
   }
-}
-
-/** How to reach NATS and what to keep there, from the configuration. */
-export function natsOptions(config: Config) {
-  const { nats } = config;
-  return {
-    servers: nats.servers.length > 0 ? nats.servers : ['nats://127.0.0.1:4222'],
-    ...(nats.token && { token: nats.token.reveal() }),
-    ...(nats.user !== undefined && { user: nats.user }),
-    ...(nats.password && { password: nats.password.reveal() }),
-    ...(nats.credsFile !== undefined && { credsFile: nats.credsFile }),
-    ...(nats.tls && { tls: nats.tls }),
-    storage: nats.storage,
-    replicas: nats.replicas,
-    storageBytesMax: nats.storageBytesMax,
-    retention: { ledgerMs: nats.retentionMs },
-    ackWaitMs: nats.ackWaitMs,
-  };
 }
 
 function hear(event: QueueEvent, events: Events, log: Log): void {

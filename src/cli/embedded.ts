@@ -9,6 +9,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { join } from 'node:path';
 import { limits } from '../limits.js';
+import { scrubbed } from '../observe/redact.js';
 import type { Config } from '../process/schema.js';
 import { exitCodes, type ExitCode } from '../process/run.js';
 import { CliError } from './context.js';

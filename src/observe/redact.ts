@@ -48,6 +48,8 @@ export function scrubbed(text: string): string {
   const plain = text
     .slice(0, limits.loggedStringCharsMax + 1)
     .replace(/([a-z][a-z0-9+.-]*:\/\/)[^\s/?#]*@/gi, `$1${redactedMark}@`)
+    // An address needs no scheme: user:password@host:port. Bounded, so that no text makes the search long.
+    .replace(/(?<![^\s,;"'([])[^\s:@/,;"'([]{1,64}:[^\s@/]{1,256}@(?=[\w.[:\]-]{1,255}:\d)/g, `${redactedMark}@`)
     .replace(/\b(bearer|basic)\s+[\w.~+/=-]{4,}/gi, `$1 ${redactedMark}`);
   return plain.length > limits.loggedStringCharsMax ? `${plain.slice(0, limits.loggedStringCharsMax)}…` : plain;
 }

@@ -2,7 +2,7 @@
 //
 //   C1. Flags win over the environment, the environment over the file, the file over defaults.
 //   C2. All problems are told at once, each with the source of the wrong value.
-//   C3. A secret never shows: not in a problem, not in a listing.
+//   C3. A secret never shows: not in a problem, not in a listing. Of a place where one may stand below, a problem does not repeat the value.
 
 import { existsSync } from 'node:fs';
 import type { z } from 'zod';
@@ -11,7 +11,7 @@ import { layered } from './layers.js';
 import { brokenRelations } from './relations.js';
 import { configSchema, type Config } from './schema.js';
 import { Secret } from './secret.js';
-import { keyOf, shapeAt } from './shape.js';
+import { bearsSecret, keyOf, shapeAt } from './shape.js';
 import { readEnvironment, readFile, readFlags, sourceText, type Flags, type Problem, type Source } from './sources.js';
 
 export interface ConfigInput {
@@ -40,8 +40,12 @@ export function resolveConfig(input: ConfigInput): Resolved {
   const parsed = configSchema.safeParse(tree);
   const problems = [...reads.flatMap((read) => read.problems), ...nameProblems];
   if (!parsed.success) {
+    const ofWrongType = new Set<string>();
     for (const issue of parsed.error.issues) {
       const key = keyOf(issue.path);
+      // Bounds are judged even of a value of the wrong type: a text longer than a list may be.
+      if (ofWrongType.has(key)) continue;
+      if (issue.code === 'invalid_type') ofWrongType.add(key);
       problems.push({ key, source: blameOf(sources, key), message: wordsOf(issue, key, valueAt(tree, issue.path)) });
     }
     return { kind: 'problems', problems };
@@ -112,7 +116,8 @@ function shown(key: string, value: unknown): string {
 }
 
 function wordsOf(issue: z.core.$ZodIssue, key: string, value: unknown): string {
-  const got = value === undefined ? '' : `, not ${cut(shown(key, value))}`;
+  const shape = shapeAt(key);
+  const got = value === undefined || (shape && bearsSecret(shape)) ? '' : `, not ${cut(shown(key, value))}`;
   switch (issue.code) {
     case 'invalid_type':
       return value === undefined ? 'is required' : `must be ${typeNames[issue.expected] ?? issue.expected}${got}`;

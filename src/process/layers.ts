@@ -3,10 +3,12 @@
 //   Y1. A later source replaces an earlier one value by value; lists are replaced whole, unless a path names one of their items.
 //   Y2. A name that the schema does not know is a problem and leaves no trace in the tree.
 //   Y3. Texts (environment, flags) become what their setting holds: numbers, flags, lists; whatever does not fit stays a text for the schema to refuse.
+//   Y4. A text that starts with "[" or "{" is JSON or YAML's flow form, and never a list by commas.
 
-import { childOf, configShape, type Leaf, type Section, type Shape } from './shape.js';
+import { isCollection, parseDocument } from 'yaml';
 import { nearest } from './nearest.js';
-import type { Assignment, Problem, Source } from './sources.js';
+import { bearsSecret, childOf, configShape, type Leaf, type Section, type Shape } from './shape.js';
+import { aliasesMax, type Assignment, type Problem, type Source } from './sources.js';
 
 type Tree = Record<string, unknown>;
 
@@ -101,7 +103,7 @@ class Layer {
     const entries = Object.entries(read).sort(([a], [b]) => Number(b === 'kind') - Number(a === 'kind'));
     for (const [name, item] of entries) {
       const steps = [...path, name];
-      const found = this.#child(shape, tree, name, steps);
+      const found = this.#child(shape, tree, name, steps, item === null);
       if (!found) continue;
       const next = this.#put(found.shape, tree[found.name], steps, item);
       if (next === undefined) Reflect.deleteProperty(tree, found.name);
@@ -122,6 +124,8 @@ class Layer {
     tree: Tree,
     step: string,
     steps: readonly string[],
+    /** A name without a value: in a flow section it may be the rest of a secret with a comma in it. */
+    bare = false,
   ): { readonly name: string; readonly shape: Shape } | undefined {
     if (shape.kind === 'record') return { name: step, shape: shape.value };
     const option = shape.kind === 'choice' ? chosen(shape, tree) : shape;
@@ -133,6 +137,11 @@ class Layer {
       // Without a kind, or with an unknown one, the schema will say so; other names cannot be judged.
       if (step === 'kind' && any) return { name: 'kind', shape: any };
       if (any) return undefined;
+    }
+    if (bare && bearsSecret(shape)) {
+      const message = `has a name without a value, which is not known; there are ${known.join(', ')}`;
+      this.#problem(steps, message, steps.slice(0, -1));
+      return undefined;
     }
     const hint = nearest(step, known);
     this.#problem(
@@ -166,19 +175,19 @@ function chosen(shape: Extract<Shape, { kind: 'choice' }>, tree: Tree): Section 
   return typeof tree.kind === 'string' ? shape.options.get(tree.kind) : undefined;
 }
 
-/** Y3. */
+/** Y3, Y4. */
 export function fromText(shape: Shape, text: string): unknown {
-  const json = parsed(text);
+  const data = parsed(text);
   switch (shape.kind) {
     case 'section':
     case 'record':
     case 'choice':
-      return json ?? text;
+      return data ?? text;
     case 'list':
-      if (Array.isArray(json)) return json;
-      return shape.item.kind === 'leaf' ? parts(text).map((part) => fromText(shape.item, part)) : text;
+      if (Array.isArray(data)) return data;
+      return shape.item.kind === 'leaf' && !isFlow(text) ? parts(text).map((part) => fromText(shape.item, part)) : text;
     case 'leaf': {
-      const candidates = [text, json, parts(text).map((part) => parsed(part) ?? part)];
+      const candidates = [text, data, isFlow(text) ? undefined : parts(text).map((part) => parsed(part) ?? part)];
       const fits = candidates.find((candidate) => shape.schema.safeParse(candidate).success);
       if (fits !== undefined) return fits;
       const wrongType = shape.schema
@@ -188,7 +197,7 @@ export function fromText(shape: Shape, text: string): unknown {
             issue.code === 'invalid_type' ||
             (issue.code === 'invalid_value' && issue.values.some((value) => typeof value !== 'string')),
         );
-      return wrongType && json !== undefined ? json : text;
+      return wrongType && data !== undefined ? data : text;
     }
   }
 }
@@ -197,9 +206,25 @@ function parts(text: string): string[] {
   return text.split(',').map((part) => part.trim());
 }
 
+/** Y4. */
+function isFlow(text: string): boolean {
+  return /^\s*[[{]/.test(text);
+}
+
+/** JSON, or a list or section in YAML's flow form; undefined when it is neither. */
 function parsed(text: string): unknown {
   try {
     return JSON.parse(text) as unknown;
+  } catch {
+    return isFlow(text) ? flow(text) : undefined;
+  }
+}
+
+function flow(text: string): unknown {
+  const document = parseDocument(text, { prettyErrors: false, logLevel: 'silent' });
+  if (document.errors.length > 0 || !isCollection(document.contents)) return undefined;
+  try {
+    return document.toJS({ maxAliasCount: aliasesMax }) as unknown;
   } catch {
     return undefined;
   }

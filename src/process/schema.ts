@@ -289,18 +289,6 @@ type DeepReadonly<T> = T extends Secret
 
 /** The whole configuration, resolved: every default applied, frozen. */
 export type Config = DeepReadonly<z.output<typeof configSchema>>;
-export type NatsConfig = Config['nats'];
-export type GrpcConfig = Config['grpc'];
-export type GrpcTokenConfig = GrpcConfig['tokens'][number];
-export type HttpConfig = Config['http'];
-export type DefaultsConfig = Config['defaults'];
-export type CoordinatorConfig = Config['coordinator'];
-export type WorkerConfig = Config['worker'];
-export type EngineConfig = WorkerConfig['engines'][number];
+export type EngineConfig = Config['worker']['engines'][number];
 export type EngineConfigOf<K extends EngineConfig['kind']> = Extract<EngineConfig, { readonly kind: K }>;
-export type MetaConfig = Config['meta'];
-export type MetaEngineConfig = MetaConfig['engines'][number];
-export type MetaEngineConfigOf<K extends MetaEngineConfig['kind']> = Extract<MetaEngineConfig, { readonly kind: K }>;
-export type TemplatesConfig = Config['templates'];
-export type LogConfig = Config['log'];
-export type UpConfig = Config['up'];
+export type MetaEngineConfig = Config['meta']['engines'][number];

@@ -132,6 +132,22 @@ export function childOf(shape: Shape, outer: string): Shape | undefined {
   }
 }
 
+/** It is a secret, or one can stand somewhere below it. */
+export function bearsSecret(shape: Shape): boolean {
+  switch (shape.kind) {
+    case 'leaf':
+      return shape.secret;
+    case 'record':
+      return bearsSecret(shape.value);
+    case 'list':
+      return bearsSecret(shape.item);
+    case 'section':
+      return [...shape.fields.values()].some((field) => bearsSecret(field.shape));
+    case 'choice':
+      return [...shape.options.values()].some(bearsSecret);
+  }
+}
+
 /** The shape of what an outer key names, whatever the list index. */
 export function shapeAt(key: string): Shape | undefined {
   let shape: Shape | undefined = configShape;

@@ -55,6 +55,9 @@ export interface Assignment {
   readonly sourceAt?: (steps: readonly string[]) => Source;
 }
 
+/** Few aliases in YAML: a configuration that grows by them is an attack or a mistake. */
+export const aliasesMax = 100;
+
 export interface Read {
   readonly assignments: readonly Assignment[];
   readonly problems: readonly Problem[];
@@ -81,7 +84,7 @@ export function readFile(path: string): Read {
       problems: document.errors.map((error) => ({
         key: '',
         source: { ...source, line: lines.linePos(error.pos[0]).line },
-        message: `is no valid YAML: ${error.message}`,
+        message: `is no valid YAML: ${unquoted(error)}`,
       })),
     };
   }
@@ -90,16 +93,20 @@ export function readFile(path: string): Read {
   if (!isMap(root)) return failed('must hold sections: "name:" and below it indented settings');
   let value: unknown;
   try {
-    // Few aliases: a configuration that grows by them is an attack or a mistake.
-    value = document.toJS({ maxAliasCount: 100 });
+    value = document.toJS({ maxAliasCount: aliasesMax });
   } catch (error) {
-    return failed(`is no valid YAML: ${(error as Error).message}`);
+    return failed(`is no valid YAML: ${unquoted(error as Error)}`);
   }
   const sourceAt = (steps: readonly string[]): Source => {
     const line = lineOf(root, steps, lines);
     return line === undefined ? source : { ...source, line };
   };
   return { assignments: [{ path: [], value, text: false, source, sourceAt }], problems: [] };
+}
+
+/** After a colon the library repeats what it read, which may be a secret. */
+function unquoted({ message }: Error): string {
+  return message.replace(/:\s.*$/s, '');
 }
 
 /** The line of the deepest part of the path that stands in the file. */

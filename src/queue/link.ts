@@ -17,6 +17,7 @@ import { readFile } from 'node:fs/promises';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fault, FaultError } from '../fault.js';
 import { limits } from '../limits.js';
+import { scrubbed } from '../observe/redact.js';
 import type { OnQueueEvent } from './events.js';
 
 export interface LinkOptions {
@@ -53,7 +54,7 @@ export interface Link {
   close(): Promise<void>;
 }
 
-/** Connects, trying again up to `connectMs`; throws FaultError naming the servers. */
+/** Connects, trying again up to `connectMs`; throws FaultError naming the servers, without credentials. */
 export async function openLink(options: LinkOptions, onEvent: OnQueueEvent): Promise<Link> {
   const nc = await firstConnection(options);
   const id = randomBytes(9).toString('base64url');
@@ -150,7 +151,7 @@ async function firstConnection(options: LinkOptions): Promise<NatsConnection> {
     maxPingOut: 2,
     timeout: 5_000,
     inboxPrefix: inboxPrefix(options.name),
-    // A stack per request costs half of the client's time (platform.md 7).
+    // A stack per request costs half of the client's time (measured).
     noAsyncTraces: true,
     ...(options.token !== undefined && { token: options.token }),
     ...(options.user !== undefined && { user: options.user }),
@@ -163,8 +164,9 @@ async function firstConnection(options: LinkOptions): Promise<NatsConnection> {
     try {
       return await connect(wanted);
     } catch (error) {
-      const words = error instanceof Error ? error.message : String(error);
-      const where = options.servers.join(', ');
+      // Addresses may hold a password.
+      const words = scrubbed(error instanceof Error ? error.message : String(error));
+      const where = options.servers.map(scrubbed).join(', ');
       if (error instanceof errors.AuthorizationError) {
         throw new FaultError(fault('permission_denied', `NATS at ${where} refuses these credentials: ${words}`));
       }

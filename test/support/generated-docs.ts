@@ -70,7 +70,7 @@ export function configurationPage(): string {
       'flags (`--set section.key=value` and the named ones of each command). All problems are told at once, each with its source. `grm config print` shows every value and where it came from. Source: `src/process/schema.ts`.',
     [
       '* Environment: `GRM_SECTION__KEY`, two underscores between levels: `GRM_NATS__SERVERS`. An empty variable counts as not set.',
-      '* Values in the environment and in `--set`: text as it is; lists as JSON or separated by commas; sections as JSON.',
+      '* Values in the environment and in `--set`: text as it is; lists as `[a, b]` (JSON or YAML) or separated by commas; sections as `{name: value}` (JSON or YAML).',
       '* An item of a list is named by its number: `GRM_WORKER__ENGINES__0__API_KEY` adds a key to the first engine of the file.',
       '* Names inside records (`coordinator.weights.tenant`) are lower-cased when they stand in a variable name: give JSON for others.',
       '* A list in a later source replaces the whole list of an earlier one; sections and records are merged.',

@@ -34,6 +34,9 @@ describe('redact', () => {
     expect(scrubbed(text)).toBe(
       'connect nats://[redacted]@h:4222,tls://[redacted]@h2 with Bearer [redacted] and https://h/p?q=a@b',
     );
+    expect(scrubbed('["bob:p:ass@h:4222"], x:y@[::1]:1, mail bob@h, at 10:30 a@b')).toBe(
+      '["[redacted]@h:4222"], [redacted]@[::1]:1, mail bob@h, at 10:30 a@b',
+    );
     const error = new Error('cannot reach nats://bob:pass1word@h:4222', {
       cause: new Error('bearer abcdefgh refused'),
     });

@@ -114,6 +114,18 @@ describe('problems', () => {
     expect(problems({ yaml })).toEqual([]);
   });
 
+  it.each([
+    ['nats.servers=[nats://a:1,nats://b:2', 'nats.servers must be a list, not'],
+    ['worker.engines=[{kind: llama', 'worker.engines must be a list (from'],
+    ['worker.gpus=[0,1', 'worker.gpus must be "auto" or a list of GPU indexes, not'],
+    ['coordinator.weights={tenant: {a: 1}', 'coordinator.weights must be a section, not'],
+    ['worker.gpus=[*a]', 'worker.gpus must be "auto" or a list of GPU indexes, not'],
+  ])('Y4: a list or section that does not end is one: %s', (set, problem) => {
+    const told = problems({ flags: { set: [set] } });
+    expect(told).toHaveLength(1);
+    expect(told[0]).toContain(problem);
+  });
+
   it('tell a file that is missing, a folder, or too big', () => {
     expect(problems({ file: join(folder, 'none.yaml') })[0]).toMatch(/none\.yaml cannot be read: ENOENT/);
     expect(problems({ file: folder })[0]).toMatch(/cannot be read: EISDIR/);
@@ -144,4 +156,29 @@ describe('problems', () => {
     expect(shown.length).toBeGreaterThan(2);
     expect(shown.join('\n')).not.toContain('HUNTER2');
   });
+
+  it.each([
+    ['grpc.tokens=[{name: a, token: HUNTER2', 'grpc.tokens must be a list (from'],
+    ['grpc.tokens={name: a, token: HUNTER2}', 'grpc.tokens must be a list (from'],
+    ['grpc.tokens=[HUNTER2]', 'grpc.tokens.0 must be a section (from'],
+    ['grpc.tokens=[{name: a, token: x,HUNTER2}]', 'grpc.tokens.0 has a name without a value, which is not known'],
+    ['grpc=HUNTER2', 'grpc must be a section (from'],
+    ['nats={token: HUNTER2', 'nats must be a section (from'],
+    ['worker.engines=HUNTER2', 'worker.engines must be a list (from'],
+    ['meta.engines=[HUNTER2]', 'meta.engines.0 must be a section (from'],
+    ['nats.servers=[bob:HUNTER2@h:1', 'nats.servers must be a list, not "[[redacted]@h:1"'],
+  ])('C3: never repeat what stands where a secret may: %s', (set, problem) => {
+    const told = problems({ flags: { set: [set] } }).join('\n');
+    expect(told).toContain(problem);
+    expect(told).not.toContain('HUNTER2');
+  });
+
+  it.each(['nats: { password: *HUNTER2 }', 'nats: { password: x } HUNTER2', 'nats: { password: "x" HUNTER2 }'])(
+    'C3: never repeat what is no YAML: %s',
+    (yaml) => {
+      const told = problems({ yaml }).join('\n');
+      expect(told).toContain('is no valid YAML');
+      expect(told).not.toContain('HUNTER2');
+    },
+  );
 });

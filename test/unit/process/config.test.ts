@@ -96,6 +96,20 @@ describe('sources', () => {
     ]);
   });
 
+  it('Y4: reads lists and sections in the flow form of YAML, and never takes one for a list by commas', () => {
+    const set = (...texts: string[]) => ok({ flags: { set: texts } });
+    expect(set('nats.servers=[nats://a:1,nats://b:2]').nats.servers).toEqual(['nats://a:1', 'nats://b:2']);
+    expect(set(' nats.servers = [ "nats://a:1", nats://b:2 ]').nats.servers).toEqual(['nats://a:1', 'nats://b:2']);
+    expect(set('worker.gpus=[0, 2,]').worker.gpus).toEqual([0, 2]);
+    expect(set('coordinator.weights={tenant: {Team.A: 2.5}}').coordinator.weights.tenant).toEqual({ 'Team.A': 2.5 });
+    const engines = ok({ env: { GRM_WORKER__ENGINES: '[{kind: managed, model: m, args: [--x, "a, b"]}]' } }).worker
+      .engines;
+    expect(engines).toMatchObject([{ kind: 'managed', model: 'm', args: ['--x', 'a, b'] }]);
+    // A text is a text, however it begins.
+    expect(set('grpc.listen=[::1]:7', 'nats.token={a: b}').nats.token?.reveal()).toBe('{a: b}');
+    expect(set('grpc.listen=[::1]:7').grpc.listen).toBe('[::1]:7');
+  });
+
   it('counts an empty variable as not set, and leaves names without "__" alone', () => {
     const env = {
       GRM_NATS__TOKEN: '',
@@ -156,6 +170,9 @@ describe('C3: a resolved configuration', () => {
     expect(JSON.stringify(rows)).not.toContain('HUNTER2');
     expect(rows.find(({ key }) => key === 'nats.token')?.value).toBe('[redacted]');
     expect(rows.find(({ key }) => key === 'nats.servers')?.value).toBe('["nats://[redacted]@h:4222"]');
+    const bare = resolve({ flags: { set: ['nats.servers=bob:HUNTER2@h:4222'] } });
+    if (bare.kind === 'problems') throw new Error('problems');
+    expect(JSON.stringify(shownSettings(bare.config, bare.sources))).not.toContain('HUNTER2');
   });
 
   it('shows none when printed by accident', () => {
