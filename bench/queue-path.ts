@@ -1,6 +1,6 @@
 // How fast the queue alone goes: task -> work queue -> worker -> ledger -> follower, with an instant engine, k = 8 as 2 shards of 4.
 // `bare` is the yardstick in the same moment: one work-queue task per sample, the result over core NATS, no record, no ledger, no verdict.
-// Not measured: gRPC, prompts, parsing, votes, real engines. platform.md 8 (form B) holds the prototype's figures for the same path.
+// Not measured: gRPC, prompts, parsing, votes, real engines.
 //
 //   node dist/bench/queue-path.js [nats url] [seconds per round] [storage]
 

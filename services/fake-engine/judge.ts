@@ -1,4 +1,4 @@
-// The fake judge: text in the project's output format (method.md section 2) whose scores are right as often as asked.
+// The fake judge: text in the project's output format (templates/) whose scores are right as often as asked.
 //
 // How accuracy maps. A response's utility is its latent quality plus Gumbel noise of scale s, so the better of two responses that are `gap`
 // apart comes first with probability sigmoid(gap / s). With s = gap / ln(a / (1 - a)), where gap is the distance between the two best responses

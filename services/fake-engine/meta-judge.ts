@@ -1,6 +1,6 @@
 // The fake meta RM: one logit for a critique, whose sign is right as often as asked.
 //
-// A critique is right when the truly best response has a score strictly above every other (method.md section 5); with one response, when the
+// A critique is right when the truly best response has a score strictly above every other (how arXiv 2504.02495 labels them); with one response, when the
 // score is within two points of the latent quality. The logit is mu for a right critique and -mu for a wrong one, plus logistic noise, with
 // mu = ln(m / (1 - m)): so the sign is right with probability m = `metaAccuracy`. The text alone decides the noise.
 import { type PromptReading, readPrompt } from './prompt-reading.js';

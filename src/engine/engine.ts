@@ -130,7 +130,7 @@ export interface MetaEngine {
   readonly model: string;
   readonly fake: boolean;
   rank(job: RankJob, signal: AbortSignal): Promise<RankResult>;
-  /** Scores a known pair: fails when an activation squashes the logits or when all texts score alike (trainers.md section 2). */
+  /** Scores a known pair: fails when an activation squashes the logits or when all texts score alike. */
   selfTest(signal: AbortSignal): Promise<Health>;
   health(signal: AbortSignal): Promise<Health>;
   gauges(): Promise<EngineGauges>;

@@ -1,4 +1,4 @@
-// Grammars that hold an answer to the project's format (method.md section 2): criteria, analysis, scores, and a box with them.
+// Grammars that hold an answer to the project's format (templates/): criteria, analysis, scores, and a box with them.
 //
 // An aid for small models that would never reach a box. Characters are bounded so that the box is reached in time: with about four
 // characters a token the whole takes some 350 tokens, the length of a real critique; digits and symbols take more. What is inside the box stays the model's own choice.

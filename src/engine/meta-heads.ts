@@ -1,7 +1,7 @@
 // How each kind of meta RM is asked, and where its logit stands in the reply. Pure.
 //
 // Scalar heads squash the logit unless a switch turns that off, and the switch's name has changed over vLLM's versions; a name that a server
-// does not know is ignored without a word (trainers.md section 2). Which name works is for the self-test to find out.
+// does not know is ignored without a word. Which name works is for the self-test to find out.
 import type { PromptMessage } from './engine.js';
 import { at, listAt, numberAt, stringAt } from './openai-json.js';
 

@@ -1,7 +1,7 @@
 // One engine's HTTP address: the only place that opens connections to a model server.
 //
 //   H1. No time-out of the HTTP library ends a request: generations are long, so headersTimeout and bodyTimeout are off and the caller's signal
-//       is the one deadline (platform.md section 6).
+//       is the one deadline.
 //   H2. A request is sent once. The one exception: a kept-alive connection that the server had closed, noticed before any byte of a reply came,
 //       is replaced at once by a new one, a single time. A server that held the request longer than a moment had taken it.
 //   H3. No secret leaves: the key stands in no error, and an address with a password in it is refused.

@@ -1,6 +1,6 @@
 // Box: what stands inside \boxed{...}, or in a line of scores, as numbers.
 //
-// Strict where a guess would invent a score (method.md section 2), lenient about dress: "8/10" and "\frac{8}{10}" mean 8, "\text{8}", "**8**", "$8$",
+// Strict where a guess would invent a score, lenient about dress: "8/10" and "\frac{8}{10}" mean 8, "\text{8}", "**8**", "$8$",
 // doubled backslashes and one pair of brackets around the list are undressed. Words, labels, other denominators, empty places, NaN, infinities
 // and exponents are no scores.
 

@@ -1,4 +1,4 @@
-// Meta: which samples the meta RM lets into the vote (method.md section 3).
+// Meta: which samples the meta RM lets into the vote (arXiv 2504.02495, meta RM guided voting).
 
 export interface Ranked {
   /** The sample's place in the plan. */

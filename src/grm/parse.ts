@@ -1,4 +1,4 @@
-// Parse: what a generation says, by method.md section 2.
+// Parse: what a generation says, in the format that templates/ ask for.
 //
 //   R1. No text makes it throw; time is linear in the text.
 //   R2. Only the model's own last score section is read (promise P8): once the text has a line that begins with "Scores:" and a box follows,

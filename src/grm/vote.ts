@@ -1,4 +1,4 @@
-// Vote: samples in, verdict out (method.md section 3).
+// Vote: samples in, verdict out (arXiv 2504.02495: sums of scores; docs/api.md has the other votes).
 //
 //   V1. Order of arrival never matters: samples are taken by index, sums run in index order, ties break by the request id (promises P2, P3).
 //   V2. Invalid samples are counted and returned, and are never a number (promise P7).

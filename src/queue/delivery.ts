@@ -15,7 +15,7 @@ const bodies = {
   ack: encoder.encode('+ACK'),
   nak: encoder.encode('-NAK'),
   working: encoder.encode('+WPI'),
-  /** Bare: before 2.10.10 a reason makes the server ignore it (platform.md 1.3.2). */
+  /** Bare: before 2.10.10 a reason makes the server ignore it. */
   term: encoder.encode('+TERM'),
 };
 

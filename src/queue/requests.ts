@@ -1,5 +1,5 @@
 // Requests: many requests in flight over one inbox subscription and one map. The library's own request costs three times as much
-// (platform.md 7), and every ledger write and read passes here.
+// (measured), and every ledger write and read passes here.
 //
 //   R1. `done` is called exactly once per request: with the reply, or with why there is none.
 //   R2. A request ends within its time; a lost connection ends all at once.

@@ -1,5 +1,5 @@
 // Topology: makes the streams and consumers of `streams.ts`, or checks that they are there, and says in words where the server
-// differs. An old server drops settings that it does not know, so everything is read back (platform.md 1.2).
+// differs. An old server drops settings that it does not know, so everything is read back.
 
 import { type JetStreamManager, JetStreamApiError } from '@nats-io/jetstream';
 import { setTimeout as sleep } from 'node:timers/promises';

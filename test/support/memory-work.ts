@@ -1,7 +1,7 @@
 // The work queues of the queue model: what JetStream's work-queue streams with one explicit-ack consumer per pool and class do.
 //
 //   M1. A task is in one pair of hands at a time, until it is neither renewed nor settled for ackWaitMs; then it goes to the next.
-//   M2. A settling that comes late counts: an ack of an earlier delivery removes the task (platform.md 1.3.4).
+//   M2. A settling that comes late counts: an ack of an earlier delivery removes the task, as in nats-server.
 //   M3. Urgent classes first; inside a class what came back goes before what is new, and what is new goes in order.
 //   M4. Pulls that wait are served in their order.
 

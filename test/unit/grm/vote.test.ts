@@ -30,7 +30,7 @@ const figure3Rewards = new Map([
   [3, -4],
 ]);
 
-describe('golden numbers of method.md section 3', () => {
+describe('golden numbers of arXiv 2504.02495', () => {
   it('figure 3: naive 17/25', () => {
     const verdict = valid(vote(voteInput({ samples: figure3 })));
     expect(votes(verdict)).toEqual([17, 25]);
