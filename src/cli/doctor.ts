@@ -1,35 +1,17 @@
 // grm doctor: looks at everything a cluster stands on and says how to mend what is wrong.
 
-import type { Command } from 'commander';
 import { scrubbed } from '../observe/redact.js';
 import type { Config } from '../process/schema.js';
 import { environment } from '../process/environment.js';
 import { natsServersDefault } from '../process/queue-options.js';
-import { exitCodes } from '../process/run.js';
 import type { Door } from './context.js';
 import { checkCluster } from './doctor-cluster.js';
 import { checkEngines } from './doctor-engines.js';
 import { checkNats } from './doctor-nats.js';
-import { findingText, type Finding, type Say } from './finding.js';
+import type { Finding, Say } from './finding.js';
 import { runningCluster } from './folder.js';
 import { findNatsServer, natsServerMissing } from './nats-server.js';
-import type { Cluster, Session } from './session.js';
-
-export function addDoctor(program: Command, session: Session): void {
-  program
-    .command('doctor')
-    .description('check NATS, streams, versions, engines, meta RM and clocks, with a fix for each failure')
-    .action(() =>
-      session.ask(async (cluster) => {
-        const findings = await doctor(cluster, (finding) => {
-          if (!session.json) session.print(findingText(finding));
-        });
-        if (session.json) session.print(JSON.stringify(findings));
-        if (cluster.signal.aborted) return exitCodes.interrupted;
-        return findings.some(({ result }) => result === 'failed') ? exitCodes.failure : exitCodes.ok;
-      }),
-    );
-}
+import type { Cluster } from './session.js';
 
 /** Resolves to what was found; every check is bounded, and one that fails does not hide the others. */
 export async function doctor({ client, door, resolved, signal }: Cluster, onFinding: Say): Promise<readonly Finding[]> {

@@ -3,7 +3,7 @@
 import { Command } from 'commander';
 import { version } from '../process/version.js';
 import { addConfig } from './config-command.js';
-import { addDoctor } from './doctor.js';
+import { addDoctor } from './doctor-command.js';
 import { addInspect, addOperate } from './operate.js';
 import { addScore } from './score-command.js';
 import { Session } from './session.js';

@@ -1,0 +1,224 @@
+// grm up and grm demo: whole clusters as a user starts, breaks and stops them.
+
+import { createServer } from 'node:net';
+import { existsSync } from 'node:fs';
+import { writeFile } from 'node:fs/promises';
+import { describe, expect, it } from 'vitest';
+import { startFakeEngine } from '../../services/fake-engine/server.js';
+import { GrmClient } from '../../src/rpc/client.js';
+import { cliFolder, jsonLines, type CliRun } from '../support/cli.js';
+import { isGone, until } from '../support/processes.js';
+
+const anyPorts = ['--listen', '127.0.0.1:0', '--set', 'http.listen=127.0.0.1:0', '--json'];
+const fake = ['up', '--fake-engine', ...anyPorts];
+const row = JSON.stringify({ id: 'a', query: 'Which?', responses: ['quality=9', 'quality=2'] });
+
+type Events = readonly Readonly<Record<string, unknown>>[];
+
+function eventsOf(run: CliRun, name: string): Events {
+  return jsonLines(run.out()).filter(({ event }) => event === name);
+}
+
+/** Process ids of everything that it ever started. */
+function pidsOf(run: CliRun): number[] {
+  const started = eventsOf(run, 'process_ready').map(({ pid }) => Number(pid));
+  const pids = eventsOf(run, 'ready').flatMap((ready) => Object.values(ready.pids as Record<string, number>));
+  return [...new Set([...started, ...pids])];
+}
+
+function pidOf(run: CliRun, name: string): number {
+  return (eventsOf(run, 'ready')[0]!.pids as Record<string, number>)[name]!;
+}
+
+async function untilAllGone(pids: readonly number[], withinMs = 15_000): Promise<void> {
+  expect(pids.length).toBeGreaterThan(0);
+  await until(async () => (await Promise.all(pids.map(isGone))).every(Boolean), 'all processes are gone', withinMs);
+}
+
+async function ready(run: CliRun): Promise<void> {
+  await run.says('"event":"ready"', 60_000);
+}
+
+describe('grm up', () => {
+  it('B1 B2: serves, keeps a second one out, starts what is killed again, and one Ctrl-C stops all', async () => {
+    await using folder = await cliFolder();
+    const up = folder.start(...fake);
+    await ready(up);
+    expect(eventsOf(up, 'fake_engine')).toHaveLength(1);
+    const [{ grpc } = {}] = eventsOf(up, 'ready');
+
+    const second = await folder.run(fake);
+    expect(second.code).toBe(1);
+    expect(second.err).toContain(`another \`grm up\` (pid ${up.pid}) uses ${folder.file('.grm')}`);
+
+    const killed = ['grm-worker-1', 'coordinator', 'nats-server'];
+    for (const name of killed) process.kill(pidOf(up, name), 'SIGKILL');
+    // The keeper goes with its server, and another takes both their places.
+    const again = ['grm-worker-1', 'coordinator', 'nats'];
+    await until(
+      () => again.every((name) => namesOf(up, 'process_ready').filter((each) => each === name).length === 2),
+      'they are there again',
+    );
+    expect(namesOf(up, 'process_ended').sort()).toEqual(again.sort());
+    expect(
+      eventsOf(up, 'process_ready')
+        .filter(({ name }) => name === 'coordinator')
+        .map(({ facts }) => (facts as { gRPC: string }).gRPC),
+    ).toEqual([grpc, grpc]);
+
+    const scored = await folder.run(['score', '--k', '2'], row);
+    expect([scored.code, jsonLines(scored.out)[0]]).toEqual([0, expect.objectContaining({ id: 'a', k_valid: 2 })]);
+
+    up.kill('SIGINT');
+    expect(await up.ended).toBe(0);
+    expect(jsonLines(up.out()).slice(-2)).toEqual([{ event: 'draining', waiting_for: [] }, { event: 'stopped' }]);
+    await untilAllGone(pidsOf(up), 1_000);
+    expect(existsSync(folder.file('.grm/up.pid'))).toBe(false);
+  }, 90_000);
+
+  it('B3: killed with -9 leaves nothing behind, and the next one in the folder works at once', async () => {
+    await using folder = await cliFolder();
+    const first = folder.start(...fake);
+    await ready(first);
+    const scored = await folder.run(['score', '--k', '1', '--vote', 'sum'], row);
+    first.kill('SIGKILL');
+    const second = folder.start(...fake);
+    await ready(second);
+    expect((await Promise.all(pidsOf(first).map(isGone))).every(Boolean)).toBe(true);
+    // Its data is there, too: the verdict is known.
+    const again = await folder.run(['score', '--k', '1', '--vote', 'sum'], row);
+    expect(again.out).toBe(scored.out);
+    second.kill('SIGKILL');
+    await untilAllGone(pidsOf(second));
+  }, 90_000);
+
+  it('P6: the first Ctrl-C finishes what was accepted, the second kills', async () => {
+    await using folder = await cliFolder();
+    await using engine = await slowEngine();
+    const engines = `[{"kind":"openai","base_url":"${engine.url}"}]`;
+    const args = ['up', ...anyPorts, '--set', `worker.engines=${engines}`];
+
+    const up = folder.start(...args);
+    await ready(up);
+    engine.delay(1_500);
+    const scoring = folder.run(['score', '--k', '1'], row);
+    await untilBusy(up);
+    up.kill('SIGINT');
+    const { code, out } = await scoring;
+    expect([code, jsonLines(out)[0]]).toEqual([0, expect.objectContaining({ k_valid: 1, vote: 'sum' })]);
+    expect(await up.ended).toBe(0);
+
+    const hung = folder.start(...args);
+    await ready(hung);
+    engine.delay(60_000);
+    const waiting = folder.start('score', '--k', '1', '--seed', '2');
+    waiting.stdin.end(row);
+    await untilBusy(hung);
+    hung.kill('SIGINT');
+    await hung.says('"draining"');
+    hung.kill('SIGINT');
+    expect(await hung.ended).toBe(130);
+    await untilAllGone(pidsOf(hung), 1_000);
+  }, 90_000);
+
+  it('B4: says why an engine does not come up instead of waiting silently; Ctrl-C then leaves nothing', async () => {
+    await using folder = await cliFolder();
+    const engines = '[{"kind":"openai","base_url":"http://127.0.0.1:9"},{"kind":"llama","model":"/nowhere.gguf"}]';
+    const up = folder.start('up', ...anyPorts, '--set', `worker.engines=${engines}`);
+    await until(() => eventsOf(up, 'engine_failed').length >= 2, 'both failures are told');
+    expect(Object.fromEntries(eventsOf(up, 'engine_failed').map(({ engine, reason }) => [engine, reason]))).toEqual({
+      'grm-worker-1/openai-0': expect.stringContaining('ECONNREFUSED') as string,
+      'grm-worker-1/llama-1': expect.stringMatching(/nowhere\.gguf|packages are not installed/) as string,
+    });
+    await up.says('"waiting"');
+    expect(eventsOf(up, 'waiting').at(-1)).toMatchObject({ workers: 0, workers_wanted: 1 });
+    up.kill('SIGINT');
+    expect(await up.ended).toBe(130);
+    expect(up.err()).toContain('interrupted before the cluster was ready');
+    await untilAllGone(pidsOf(up), 1_000);
+  }, 60_000);
+
+  it('says at once what it cannot start with', async () => {
+    await using folder = await cliFolder();
+    const taken = createServer();
+    await new Promise<void>((resolve) => taken.listen(0, '127.0.0.1', resolve));
+    const { port } = taken.address() as { port: number };
+    const plain = ['up', '--fake-engine', '--set', 'http.listen=127.0.0.1:0'];
+    const cases: readonly (readonly [string[], number, RegExp])[] = [
+      [
+        [...plain, '--listen', `127.0.0.1:${port}`],
+        1,
+        /cannot listen at 127\.0\.0\.1:\d+ \(grpc\.listen\): another process listens there/,
+      ],
+      [
+        [...plain, '--listen', '127.0.0.1:0', '--set', 'nats.server_binary=nowhere'],
+        1,
+        /nats-server .*was not found[^]*apt-get install nats-server/,
+      ],
+      [
+        [...plain, '--listen', '127.0.0.1:0', '--set', 'nats.server_binary=/bin/false'],
+        1,
+        /nats did not start \(exit code 1\)/,
+      ],
+      [[...plain, '--workers', 'many'], 2, /up\.workers must be a number, not many \(from --workers\)/],
+      [
+        ['up', '--set', 'worker.engines=[{"kind":"llama","model":"x"}]', '--meta-workers', '1'],
+        2,
+        /--meta-workers: meta\.engines is empty/,
+      ],
+      [
+        [...plain, '--listen', '127.0.0.1:0', '--set', 'templates.grm=/nowhere'],
+        1,
+        /coordinator did not start[^]*\/nowhere/,
+      ],
+    ];
+    const ends = await Promise.all(cases.map(([args], at) => folder.run([...args, '--data-dir', `data-${at}`])));
+    for (const [at, [args, code, words]] of cases.entries()) {
+      expect(ends[at]?.err, args.join(' ')).toMatch(words);
+      expect(ends[at]?.code, args.join(' ')).toBe(code);
+      expect(ends[at]?.err, args.join(' ')).not.toMatch(/^\s+at /m);
+    }
+    taken.close();
+  }, 60_000);
+});
+
+describe('grm demo', () => {
+  it('starts a cluster, shows verdicts, says that they are invented, and cleans up', async () => {
+    await using folder = await cliFolder();
+    await writeFile(folder.file('rows.jsonl'), `${row}\n{"id":"b"}\n`);
+    const { code, out, err } = await folder.run(['demo', 'rows.jsonl', ...anyPorts.slice(0, -1)]);
+    expect(err).toMatch(/^FAKE ENGINE: no engine is configured/);
+    expect(out).toMatch(/^#1 a {2}r[0-9a-f]{32}\n {2}query {2}Which\?\n {2}1\. \[\d\]/);
+    expect(out).toMatch(/#2 b {2}content\.query/);
+    expect(err).toMatch(/2 requests, 8 samples in .* s .*; 0 invalid, 1 failed/);
+    expect(code).toBe(1);
+    expect(existsSync(folder.file('.grm'))).toBe(false);
+  }, 60_000);
+});
+
+function namesOf(run: CliRun, event: string): string[] {
+  return eventsOf(run, event).map(({ name }) => String(name));
+}
+
+async function untilBusy(up: CliRun): Promise<void> {
+  using client = GrmClient.connect({ address: String(eventsOf(up, 'ready')[0]?.grpc) });
+  await until(
+    async () => (await client.status()).nodes.some(({ role, running }) => role === 'grm-worker' && running > 0),
+    'a sample is drawn',
+  );
+}
+
+interface SlowEngine extends AsyncDisposable {
+  readonly url: string;
+  /** Of every sample from now on. */
+  delay(delayMs: number): void;
+}
+
+async function slowEngine(): Promise<SlowEngine> {
+  const engine = await startFakeEngine({ port: 0, instant: true });
+  return {
+    url: engine.url,
+    delay: (delayMs) => engine.setFaults([{ kind: 'slow', probability: 1, delayMs, on: 'generate' }]),
+    [Symbol.asyncDispose]: () => engine.close(),
+  };
+}
