@@ -62,7 +62,9 @@ export async function openFolder(
   return {
     path,
     publish(state) {
-      writeFileSync(`${stateFile}.new`, JSON.stringify({ pid: process.pid, ...state } satisfies ClusterState));
+      writeFileSync(`${stateFile}.new`, JSON.stringify({ pid: process.pid, ...state } satisfies ClusterState), {
+        mode: 0o600,
+      });
       renameSync(`${stateFile}.new`, stateFile);
     },
     release,

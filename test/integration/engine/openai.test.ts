@@ -170,6 +170,7 @@ describe('faults', () => {
       index: 0,
       reason: 'HTTP 429: a fault on demand',
       retryAfterMs: 3000,
+      untaken: true,
     });
     expect(await drawOne(engine)).toMatchObject({ kind: 'text' });
     expect(server.stats().requests).toBe(3);
@@ -250,7 +251,12 @@ describe('faults', () => {
     const server = await fakeServer();
     const engine = await engineAt(server.url);
     await server.close();
-    expect(await drawOne(engine)).toEqual({ kind: 'retryable', index: 0, reason: 'connection failed: ECONNREFUSED' });
+    expect(await drawOne(engine)).toEqual({
+      kind: 'retryable',
+      index: 0,
+      reason: 'connection failed: ECONNREFUSED',
+      untaken: true,
+    });
     expect(await engine.health(new AbortController().signal)).toMatchObject({ kind: 'failing' });
     expect(await engine.gauges()).toEqual({ running: 0, waiting: 0 });
   });
@@ -320,7 +326,13 @@ describe('connections', () => {
       else res.writeHead(502).end(`<html>\n${'x'.repeat(100_000)}`);
     });
     const engine = await engineAt(server.url);
-    expect(await drawOne(engine)).toEqual({ kind: 'retryable', index: 0, reason: 'HTTP 503', retryAfterMs: 2000 });
+    expect(await drawOne(engine)).toEqual({
+      kind: 'retryable',
+      index: 0,
+      reason: 'HTTP 503',
+      retryAfterMs: 2000,
+      untaken: true,
+    });
     const page = await drawOne(engine);
     expect(page).toMatchObject({ kind: 'retryable' });
     expect(page.kind === 'retryable' && page.reason.length).toBeLessThan(400);
