@@ -126,8 +126,10 @@ test('J2: while other tasks wait, orphans at or below the ack floor go and the w
   for (let i = 0; i < 3; i += 1)
     swept.push(...(await queue.sweep({ busy: nobody, complete: true, oldestOpenAtMs: Date.now() })));
   const gone = swept.reduce((sum, row) => sum + row.orphans, 0);
-  expect(await held()).toBe(30);
-  expect(gone).toBe(before - 30); // a couple of hundred on nats-server 2.9.10, in every run so far
+  const floor = (await server.jsm.consumers.info('GRM_WORK', 'grm-rl')).ack_floor.stream_seq;
+  // Mostly all but the 30; after a restart the server may leave the floor behind what is acknowledged, and then some stay for J1.
+  expect((await server.jsm.streams.info('GRM_WORK')).state.first_seq).toBeGreaterThan(floor);
+  expect(await held()).toBe(before - gone);
   const puller = await queue.work.pullShards('grm');
   const units = new Set<number>();
   for (let i = 0; i < 20 && units.size < 30; i += 1) {
