@@ -91,7 +91,6 @@ class Cluster implements Embedded {
   #natsUrl = '';
   #natsPid: number | undefined;
   #http = '';
-  #serving = false;
   #fail: (reason: string) => void = () => undefined;
   #closed: Promise<ExitCode> | undefined;
   readonly #services: Service[] = [];
@@ -116,8 +115,6 @@ class Cluster implements Embedded {
     } finally {
       silence();
     }
-    this.#serving = true;
-    this.#publish();
     this.options.tell({
       event: 'ready',
       grpc: this.grpcAddress,
@@ -134,7 +131,7 @@ class Cluster implements Embedded {
     const http = await claimed('http.listen', config.http.listen, '--set http.listen=127.0.0.1:0');
     this.#natsUrl = await this.#startNats();
     const engines = fake ? await this.#startFake() : [];
-    const common = [...this.options.configArgs, ...set('nats.servers', this.#natsUrl.split(',')), ...engines];
+    const common = [...this.options.configArgs, ...engines];
     await this.#startService('coordinator', 'coordinator', [
       ...common,
       ...set('grpc.listen', listen),
@@ -225,7 +222,9 @@ class Cluster implements Embedded {
   async #startService(kind: ServiceKind, name: string, args: readonly string[]): Promise<Ready> {
     // Their output is read here, so it is JSON whatever the terminal.
     const all = [...args, ...set('log.format', 'json')];
-    return this.#launch({ name, script: `services/${kind}/main.js`, args: () => all, env: this.options.env });
+    // By environment, since an address may hold a password and arguments are everybody's to read.
+    const env = { ...this.options.env, GRM_NATS__SERVERS: JSON.stringify(this.#natsUrl.split(',')) };
+    return this.#launch({ name, script: `services/${kind}/main.js`, args: () => all, env });
   }
 
   async #launch(plan: ServicePlan): Promise<Ready> {
@@ -280,7 +279,7 @@ class Cluster implements Embedded {
     this.folder.publish({
       processes: this.#processes(),
       ...(this.#natsUrl !== '' && { nats: this.#natsUrl }),
-      ...(this.#serving && { grpc: this.grpcAddress, http: this.#http }),
+      ...(this.grpcAddress !== '' && { grpc: this.grpcAddress, http: this.#http }),
     });
     const keeper = this.#services.find((each) => each.script === keeperScript);
     const pids = this.#services.flatMap((each) => (each === keeper ? [] : (each.pid ?? [])));
