@@ -59,13 +59,17 @@ export interface Door {
   readonly address: string;
   /** It is that of our own configuration: a cluster of this folder, or of this machine. */
   readonly own: boolean;
+  /** A `grm up` of this folder has not opened its door yet. */
+  readonly starting?: true;
 }
 
 /** Where the cluster's gRPC door is: --address, else GRM_ADDRESS, else that of the `grm up` of this folder, else the configuration's. */
 export function doorOf(options: GlobalOptions, { config }: ResolvedConfig): Door {
   const given = options.address ?? environment().GRM_ADDRESS;
   if (given !== undefined && given !== '') return { address: given, own: false };
-  return { address: runningCluster(config.up.dataDir)?.grpc ?? reachable(config.grpc.listen), own: true };
+  const running = runningCluster(config.up.dataDir);
+  if (running?.grpc !== undefined) return { address: reachable(running.grpc), own: true };
+  return { address: reachable(config.grpc.listen), own: true, ...(running && { starting: true }) };
 }
 
 /** An address to call for an address to listen at: "all interfaces" is none that can be called everywhere. */
@@ -141,11 +145,12 @@ export function failureOf(error: unknown, door?: Door): Failure {
     return { message: error instanceof Error ? error.message : String(error), code: exitCodes.failure };
   if (error.kind === 'unreachable' && door) {
     const message = `no coordinator answers at ${door.address}: ${causeOf(error.message)}`;
-    return { message: `${message}${hints.unreachable ?? ''}`, code: exitCodes.unavailable };
+    const hint = door.starting ? '\n  the `grm up` of this folder is still starting' : hints.unreachable;
+    return { message: `${message}${hint}`, code: exitCodes.unavailable };
   }
   const where = door === undefined ? '' : ` (${door.address})`;
   const fields = error.violations.map(({ field, description }) => `\n  ${field}: ${description}`).join('');
-  const hint = hints[error.kind] ?? '';
+  const hint = error.kind === 'unauthenticated' ? hints.unauthenticated : '';
   return {
     message: `${error.kind}: ${error.message}${where}${fields}${hint}`,
     code: codes[error.kind] ?? exitCodes.failure,
@@ -158,11 +163,11 @@ function causeOf(message: string): string {
   return causes.at(-1)?.[1] ?? message;
 }
 
-const hints: Partial<Record<GrmError['kind'], string>> = {
+const hints = {
   unreachable:
     '\n  is a cluster running? `grm up` starts one, `grm doctor` looks for what is wrong, --address names another',
   unauthenticated: '\n  give a token with --token-file or GRM_TOKEN',
-};
+} as const;
 
 const codes: Partial<Record<GrmError['kind'], ExitCode>> = {
   unreachable: exitCodes.unavailable,

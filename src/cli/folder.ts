@@ -18,7 +18,7 @@ export interface ClusterState {
   /** Of `grm up` itself. */
   readonly pid: number;
   readonly nats?: string;
-  /** Address of the coordinator's door; absent until the cluster serves. */
+  /** Address of the coordinator's door; absent until it is open. Engines may come later. */
   readonly grpc?: string;
   readonly http?: string;
   readonly processes: Readonly<Record<string, StartedProcess>>;

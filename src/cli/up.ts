@@ -92,7 +92,7 @@ async function demo(global: GlobalOptions, options: UpOptions, path: string): Pr
   const folder = options.dataDir === undefined ? await mkdtemp(join(tmpdir(), 'grm-demo-')) : undefined;
   try {
     const named = { ...options, ...(folder !== undefined && { dataDir: folder }) };
-    const { cluster, resolved } = await start(global, named, stop, teller);
+    const { cluster, resolved } = await start(freePorts(global, options), named, stop, teller);
     try {
       const door = { address: reachable(cluster.grpcAddress), own: true };
       using client = connect(global, resolved, door, 'long');
@@ -127,6 +127,14 @@ async function demo(global: GlobalOptions, options: UpOptions, path: string): Pr
   } finally {
     if (folder !== undefined) await rm(folder, { recursive: true, force: true });
   }
+}
+
+/** Nobody else calls it, so it stands in no other cluster's way: ports that are not asked for are any free ones. */
+function freePorts(global: GlobalOptions, { listen }: UpOptions): GlobalOptions {
+  const { sources } = readConfig(global);
+  const doors = listen === undefined ? ['grpc.listen', 'http.listen'] : ['http.listen'];
+  const free = doors.filter((key) => !sources.has(key)).map((key) => `${key}=127.0.0.1:0`);
+  return { ...global, set: [...(global.set ?? []), ...free] };
 }
 
 function rowText({ number, body }: Row, answer: Answer): string {

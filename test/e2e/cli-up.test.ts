@@ -132,6 +132,9 @@ describe('grm up', () => {
     });
     await up.says('"waiting"');
     expect(eventsOf(up, 'waiting').at(-1)).toMatchObject({ workers: 0, workers_wanted: 1 });
+    const status = await folder.run(['status']);
+    expect(status.code).toBe(0);
+    expect(status.out).toMatch(/openai-0 +engine +(restarting|starting)/);
     up.kill('SIGINT');
     expect(await up.ended).toBe(130);
     expect(up.err()).toContain('interrupted before the cluster was ready');
@@ -186,7 +189,7 @@ describe('grm demo', () => {
   it('starts a cluster, shows verdicts, says that they are invented, and cleans up', async () => {
     await using folder = await cliFolder();
     await writeFile(folder.file('rows.jsonl'), `${row}\n{"id":"b"}\n`);
-    const { code, out, err } = await folder.run(['demo', 'rows.jsonl', ...anyPorts.slice(0, -1)]);
+    const { code, out, err } = await folder.run(['demo', 'rows.jsonl']);
     expect(err).toMatch(/^FAKE ENGINE: no engine is configured/);
     expect(out).toMatch(/^#1 a {2}r[0-9a-f]{32}\n {2}query {2}Which\?\n {2}1\. \[\d\]/);
     expect(out).toMatch(/#2 b {2}content\.query/);

@@ -23,6 +23,11 @@ describe('the door', () => {
     const state = { pid: process.pid, grpc: '127.0.0.1:4711', processes: {} };
     await writeFile(join(folder, 'cluster.json'), JSON.stringify(state));
     expect(doorOf({}, resolvedOf(`up.data_dir=${folder}`))).toEqual({ address: '127.0.0.1:4711', own: true });
+    await writeFile(join(folder, 'cluster.json'), JSON.stringify({ pid: process.pid, processes: {} }));
+    expect(doorOf({}, resolvedOf(`up.data_dir=${folder}`))).toMatchObject({
+      address: '127.0.0.1:50051',
+      starting: true,
+    });
   });
 
   it.each([
@@ -55,6 +60,11 @@ describe('failures', () => {
     expect(message.split('\n')[0]).toBe('no coordinator answers at host:1: connect ECONNREFUSED 127.0.0.1:50051');
     expect(message).toContain('grm doctor');
     expect(code).toBe(3);
+  });
+
+  it('say that the cluster of the folder is still starting', () => {
+    const away = new GrmError(fault('unreachable', 'x'));
+    expect(failureOf(away, { ...door, starting: true }).message).toContain('still starting');
   });
 
   it('keep words of the library that are not known', () => {
