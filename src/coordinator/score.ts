@@ -96,7 +96,7 @@ function draft(job: Job, nowMs: number, context: CoordinatorContext): Drafted {
     };
   }
   const plan = resolvePlan(input.options, settings.defaults, {
-    metaServing: members.metaServing() !== 0,
+    metaServing: members.metaExpected(),
     templateHash,
   });
   const record: RequestRecord = {
@@ -234,10 +234,14 @@ async function letGo(
   await context.ledger.forget(record.requestId);
 }
 
-/** Frees engines and queues. It may fail: tasks end by their deadline anyway. */
+/**
+ * Frees engines and queues. It may fail: tasks end by their deadline anyway. The engines that the first notice frees may take up more of
+ * the same request before the queues are empty of it: those hear the second. A retry begins only after it.
+ */
 async function withdraw(requestId: string, context: CoordinatorContext): Promise<void> {
   context.members.cancel(requestId);
   await attempt('withdraw', requestId, context, () => context.work.withdraw(requestId));
+  context.members.cancel(requestId);
 }
 
 /** For what the request can do without. */

@@ -25,6 +25,7 @@ export class JetStreamDelivery<T> implements Delivery<T> {
   readonly requestId: string;
   readonly class: Class;
   readonly deliveries: number;
+  readonly receivedAtMs = Date.now();
   private settled = false;
 
   constructor(

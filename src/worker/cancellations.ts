@@ -13,9 +13,10 @@ export interface CancellationBook extends Cancellations {
 }
 
 /**
- * A request may be cancelled and come again under the same id: only shards that were queued before the notice are dropped. Two clocks are
- * compared, the coordinator's and ours, and a new shard dropped by mistake is missed by somebody, while an old one only costs work: hence
- * limits.cancelSkewMs in favour of working.
+ * A request may be cancelled and come again under the same id: only shards that came to us or were queued before the notice are dropped.
+ * The coordinator repeats the notice when the queues are empty of the request, and a retry begins after that, so what had come by then is old
+ * for sure. For what the queues still held, because NATS was away, two clocks are compared, the coordinator's and ours; a new shard dropped by
+ * mistake is missed by somebody, while an old one only costs work: hence limits.cancelSkewMs in favour of working.
  */
 export function openCancellations(clock: Clock): CancellationBook {
   const cancelledAtMs = new LRUCache<string, number>({ max: limits.cancelledMax });
@@ -28,9 +29,9 @@ export function openCancellations(clock: Clock): CancellationBook {
       return controllers !== undefined;
     },
     running: () => running.keys(),
-    has(requestId, queuedAtMs) {
+    has(requestId, receivedAtMs, queuedAtMs) {
       const atMs = cancelledAtMs.get(requestId);
-      return atMs !== undefined && queuedAtMs < atMs - limits.cancelSkewMs;
+      return atMs !== undefined && (receivedAtMs < atMs || queuedAtMs < atMs - limits.cancelSkewMs);
     },
     watch(requestId) {
       const controller = new AbortController();

@@ -49,7 +49,7 @@ export function workOf(wire: Wire, pullers: Set<Puller<unknown>>): WorkQueue {
 function pullerOf<T>(stage: Stage, pool: string, decode: (bytes: Uint8Array) => T, wire: Wire): Puller<T> {
   const { work, clock, pullExpiresMs } = wire.server;
   const closing = new AbortController();
-  const deliver = (handed: Handed): Delivery<T> => deliveryOf(handed, decode, wire);
+  const deliver = (handed: Handed): Delivery<T> => deliveryOf(handed, clock.now(), decode, wire);
   return {
     async pull(max, signal) {
       if (wire.dead) return never;
@@ -84,7 +84,12 @@ function pullerOf<T>(stage: Stage, pool: string, decode: (bytes: Uint8Array) => 
   };
 }
 
-function deliveryOf<T>(handed: Handed, decode: (bytes: Uint8Array) => T, wire: Wire): Delivery<T> {
+function deliveryOf<T>(
+  handed: Handed,
+  receivedAtMs: number,
+  decode: (bytes: Uint8Array) => T,
+  wire: Wire,
+): Delivery<T> {
   const { task, deliveries } = handed;
   let settled = false;
   const settle = (how: Settling, delayMs = 0): void => {
@@ -98,6 +103,7 @@ function deliveryOf<T>(handed: Handed, decode: (bytes: Uint8Array) => T, wire: W
     requestId: task.requestId,
     class: task.class,
     deliveries,
+    receivedAtMs,
     ack: () => settle('ack'),
     nak: (delayMs) => settle('nak', delayMs),
     term: () => settle('term'),
