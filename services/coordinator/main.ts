@@ -155,13 +155,20 @@ async function openCoordinatorProcess(config: Config) {
 
 /** The coordinator's view of the cluster, from the leases. */
 function membersOf(registry: Registry, node: Node, host: Host): Members {
-  const { config, queue } = host;
+  const { config, queue, clock } = host;
   const workers = () =>
     registry
       .nodes()
       .filter(
         ({ node: each }) => each.role === 'grm-worker' && each.pool === config.coordinator.pool && !each.draining,
       );
+  let metaServedAtMs = -Infinity;
+  const metaServing = (): number | 'unknown' => {
+    const serving = registry.serving('meta-worker', config.coordinator.metaPool);
+    if (serving > 0) metaServedAtMs = clock.now();
+    return queue.connected() ? serving : 'unknown';
+  };
+  registry.onChange(() => void metaServing());
   return {
     alive: (id) => (id === node.id ? true : registry.alive(id)),
     coordinators: () => {
@@ -170,7 +177,8 @@ function membersOf(registry: Registry, node: Node, host: Host): Members {
         .flatMap(({ node: each }) => (each.role === 'coordinator' && !each.draining ? [each.id] : []));
       return ids.includes(node.id) ? ids : [...ids, node.id];
     },
-    metaServing: () => (queue.connected() ? registry.serving('meta-worker', config.coordinator.metaPool) : 'unknown'),
+    metaServing,
+    metaExpected: () => metaServing() !== 0 || clock.now() - metaServedAtMs < config.coordinator.metaPatienceMs,
     fleet: () => {
       let engines = 0;
       let slots = 0;

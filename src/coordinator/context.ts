@@ -16,6 +16,8 @@ export interface Members {
   coordinators(): readonly string[];
   /** Meta workers that serve now; 'unknown' while membership cannot be read. */
   metaServing(): number | 'unknown';
+  /** A meta worker serves, or did a moment ago (metaPatienceMs): a restart must not change the vote of the requests that come meanwhile. */
+  metaExpected(): boolean;
   /** Engines that draw samples now, and the share of their slots in use (0..1). */
   fleet(): { readonly engines: number; readonly busyRatio: number };
   /** Tells the coordinator that runs this request that somebody waits for it here. */

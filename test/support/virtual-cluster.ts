@@ -294,6 +294,7 @@ export class VirtualCluster {
     return {
       alive: (id) => (id === self ? true : this.membershipKnown ? this.#alive.has(id) : 'unknown'),
       coordinators: () => (this.membershipKnown ? serving('coordinator') : [self]),
+      metaExpected: () => !this.membershipKnown || serving('meta').length > 0,
       metaServing: () => (this.membershipKnown ? serving('meta').length : 'unknown'),
       fleet: () => {
         const loads = serving('grm').map((id) => this.#slots.get(id)!);
