@@ -118,7 +118,7 @@ class Cluster implements Embedded {
     this.options.tell({
       event: 'ready',
       grpc: this.grpcAddress,
-      nats: this.#natsUrl,
+      nats: scrubbed(this.#natsUrl),
       metrics: `http://${this.#http}/metrics`,
       data_dir: this.folder.path,
       pids: Object.fromEntries(Object.entries(this.#processes()).map(([name, { pid }]) => [name, pid])),

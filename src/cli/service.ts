@@ -24,7 +24,17 @@ export interface ServicePlan {
   /** @param before what the process of the last start told when it was ready: a restart takes the same addresses */
   readonly args: (before: Ready | undefined) => readonly string[];
   readonly env: Readonly<Record<string, string | undefined>>;
+  readonly restarts?: RestartPlan;
 }
+
+export interface RestartPlan {
+  /** Before the first, second ... restart in a row; the last one stays. */
+  readonly pausesMs: readonly number[];
+  /** In a row. */
+  readonly max: number;
+}
+
+const restartsDefault: RestartPlan = { pausesMs: [250, 1_000, 4_000, 15_000], max: limits.upRestartsMax };
 
 /** Facts that a service tells when it is ready. */
 export interface Ready {
@@ -62,7 +72,6 @@ export interface ServiceHooks {
 
 const lastWordsMs = 300;
 const unreadyGraceMs = 2_000;
-const pausesMs = [250, 1_000, 4_000, 15_000];
 
 export class Service {
   readonly name: string;
@@ -212,7 +221,8 @@ export class Service {
 
   #startAgain(reason: string, livedMs: number): void {
     this.#failures = livedMs >= limits.upWellAfterMs ? 1 : this.#failures + 1;
-    if (this.#failures > limits.upRestartsMax) return this.hooks.onEnded(this, reason);
+    const { pausesMs, max } = this.plan.restarts ?? restartsDefault;
+    if (this.#failures > max) return this.hooks.onEnded(this, reason);
     const pauseMs = pausesMs[Math.min(this.#failures, pausesMs.length) - 1]!;
     this.hooks.onEnded(this, reason, pauseMs);
     this.#pause = setTimeout(() => {
