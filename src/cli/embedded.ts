@@ -17,7 +17,7 @@ import { natsName, openFolder, type Folder, type StartedProcess } from './folder
 import { findNatsServer, natsServerMissing, storeDir } from './nats-server.js';
 import type { Guarded } from './nats-keeper.js';
 import type { Notice } from './notice.js';
-import { claim } from './port.js';
+import { claim, silence } from './port.js';
 import { Service, type Ready, type ServicePlan } from './service.js';
 import { EngineWatch } from './waiting.js';
 
@@ -60,6 +60,7 @@ const stopOrder: readonly (readonly string[])[] = [
 ];
 
 const tellEveryMsDefault = 5_000;
+const natsAnswerMs = 3_000;
 
 export async function startEmbedded(options: EmbeddedOptions): Promise<Embedded> {
   const { config, stopping, tell } = options;
@@ -186,9 +187,12 @@ class Cluster implements Embedded {
   async #startNats(): Promise<string> {
     const { config, env, tell } = this.options;
     if (config.nats.servers.length > 0) {
-      const given = config.nats.servers.join(',');
-      tell({ event: 'nats_given', servers: config.nats.servers.map(scrubbed).join(', ') });
-      return given;
+      const servers = config.nats.servers.map(scrubbed).join(', ');
+      tell({ event: 'nats_given', servers });
+      const reasons = await Promise.all(config.nats.servers.map((each) => silence(each, natsAnswerMs)));
+      // Services try for longer: it may be starting. But nobody shall wonder what is waited for.
+      if (!reasons.includes(undefined)) tell({ event: 'nats_silent', servers, reason: reasons.join(', ') });
+      return config.nats.servers.join(',');
     }
     const binary = findNatsServer(config.nats.serverBinary, env.PATH ?? '');
     if (binary === undefined) throw new CliError(natsServerMissing);

@@ -9,6 +9,7 @@ export type Notice =
   | { readonly event: 'fake_engine'; readonly why: string }
   | { readonly event: 'left_behind'; readonly processes: readonly string[] }
   | { readonly event: 'nats_given'; readonly servers: string }
+  | { readonly event: 'nats_silent'; readonly servers: string; readonly reason: string }
   | {
       readonly event: 'process_ready';
       readonly name: string;
@@ -110,6 +111,8 @@ export function noticeText(notice: Notice, paint: Paint): string {
       return `an earlier \`grm up\` was killed; waiting for what it left behind to end: ${notice.processes.join(', ')}`;
     case 'nats_given':
       return `${'nats'.padEnd(14)} at ${notice.servers}, which is not ours to start or stop`;
+    case 'nats_silent':
+      return `${paint.yellow('nats')} does not answer at ${notice.servers} (${printable(notice.reason)}); it is waited for`;
     case 'process_ready':
       return `${notice.name.padEnd(14)} ${Object.entries(notice.facts)
         .map(([name, value]) => `${name} ${value}`)

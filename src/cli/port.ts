@@ -1,6 +1,6 @@
-// Port: whether an address can be listened at, before a process is started for it.
+// Port: whether an address can be listened at, or answers, before a process is started that needs it.
 
-import { createServer } from 'node:net';
+import { connect, createServer } from 'node:net';
 
 export type Claim =
   { readonly kind: 'free'; readonly listen: string } | { readonly kind: 'taken'; readonly reason: string };
@@ -20,5 +20,20 @@ export function claim(listen: string): Promise<Claim> {
       const port = typeof address === 'object' && address !== null ? address.port : 0;
       probe.close(() => resolve({ kind: 'free', listen: `${host}:${port}` }));
     });
+  });
+}
+
+/** Why nothing answers there; undefined when something does. `server` is "nats://user:password@host:port", or any part of it with the host. */
+export function silence(server: string, withinMs: number): Promise<string | undefined> {
+  const { hostname, port } = new URL(server.includes('://') ? server : `nats://${server}`);
+  return new Promise((resolve) => {
+    const socket = connect(Number(port || 4222), hostname.replace(/^\[(.*)\]$/, '$1'));
+    const end = (reason: string | undefined): void => {
+      socket.destroy();
+      resolve(reason);
+    };
+    socket.setTimeout(withinMs, () => end(`nothing within ${withinMs / 1_000} s`));
+    socket.once('connect', () => end(undefined));
+    socket.once('error', (error: NodeJS.ErrnoException) => end(error.code ?? error.message));
   });
 }

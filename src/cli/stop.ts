@@ -11,6 +11,9 @@ export interface Stop {
 
 const names = { SIGINT: exitCodes.interrupted, SIGTERM: exitCodes.terminated, SIGHUP: exitCodes.terminated } as const;
 
+/** One Ctrl-C may come twice: from the terminal, and handed on by npx or `timeout`. What comes so soon after the first is the first. */
+const echoMs = 300;
+
 /**
  * @param atSecond what the second signal does: ends this process (default), or only aborts `second`, for those with children to end
  */
@@ -18,10 +21,14 @@ export function stopSignals(atSecond: 'exit' | 'tell' = 'exit'): Stop {
   const first = new AbortController();
   const second = new AbortController();
   let code: ExitCode = exitCodes.interrupted;
+  let firstAtMs = 0;
   for (const [name, its] of Object.entries(names)) {
     process.on(name, () => {
       code = its;
-      if (!first.signal.aborted) first.abort();
+      if (!first.signal.aborted) {
+        firstAtMs = performance.now();
+        first.abort();
+      } else if (performance.now() - firstAtMs < echoMs) return;
       else if (atSecond === 'exit') process.exit(its);
       else second.abort();
     });

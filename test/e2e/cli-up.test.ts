@@ -3,6 +3,7 @@
 import { createServer } from 'node:net';
 import { existsSync } from 'node:fs';
 import { writeFile } from 'node:fs/promises';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { describe, expect, it } from 'vitest';
 import { startFakeEngine } from '../../services/fake-engine/server.js';
 import { GrmClient } from '../../src/rpc/client.js';
@@ -115,7 +116,11 @@ describe('grm up', () => {
     waiting.stdin.end(row);
     await untilBusy(hung);
     hung.kill('SIGINT');
+    // What hands signals on (npx, timeout) makes two of one.
+    hung.kill('SIGINT');
     await hung.says('"draining"');
+    await sleep(500);
+    expect(eventsOf(hung, 'killing')).toEqual([]);
     hung.kill('SIGINT');
     expect(await hung.ended).toBe(130);
     await untilAllGone(pidsOf(hung), 1_000);
