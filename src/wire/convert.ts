@@ -1,14 +1,6 @@
 // Domain <-> protobuf for what several rooms send: content, samples, verdicts. Unknown enum values of a newer writer fail loudly.
 
-import {
-  classes,
-  voteMethods,
-  type Class,
-  type Content,
-  type Message,
-  type Role,
-  type VoteMethod,
-} from '../grm/query.js';
+import type { Class, Content, Message, Role, VoteMethod } from '../grm/query.js';
 import { sampleInvalidReasons, type Sample, type SampleInvalidReason } from '../grm/sample.js';
 import type { Degraded, JudgedSample, Kept, Verdict } from '../grm/verdict.js';
 import * as pb from './gen/grm/v1/judgement.js';

@@ -4,13 +4,7 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll } from 'vitest';
-import {
-  problemText,
-  resolveConfig,
-  shownSettings,
-  type ConfigInput,
-  type Resolved,
-} from '../../src/process/config.js';
+import { problemText, resolveConfig, shownSettings, type ConfigInput } from '../../src/process/config.js';
 import type { Config } from '../../src/process/schema.js';
 import { sourceText } from '../../src/process/sources.js';
 
