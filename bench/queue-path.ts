@@ -214,6 +214,7 @@ async function coordinator(): Promise<void> {
           models: [],
           metaModel: '',
           finishedAtMs: Date.now(),
+          nonce: 'a1b2c3d4',
         });
         latencies.push(performance.now() - began);
         samples += heard.size;

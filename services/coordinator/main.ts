@@ -13,7 +13,7 @@ import type { Config } from '../../src/process/schema.js';
 import { serveRpc } from '../../src/rpc/server.js';
 import { openHost, type Host } from '../host.js';
 import { runService } from '../run.js';
-import { loadGrmTemplates } from '../templates.js';
+import { loadGrmTemplates } from '../../src/process/templates.js';
 import { clusterControl } from './cluster.js';
 
 await runService('coordinator', openCoordinatorProcess);

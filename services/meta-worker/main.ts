@@ -4,7 +4,7 @@ import type { Config } from '../../src/process/schema.js';
 import { executeMeta } from '../../src/worker/execute-meta.js';
 import { openHost } from '../host.js';
 import { runService } from '../run.js';
-import { loadMetaTemplate } from '../templates.js';
+import { loadMetaTemplate } from '../../src/process/templates.js';
 import { openWorker } from '../worker.js';
 import { metaEngines } from './engines.js';
 

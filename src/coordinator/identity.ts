@@ -42,6 +42,8 @@ function canonicalContent(content: Content): unknown {
     content.responses,
     content.reference ?? null,
     content.principles.map((p) => [p.text, p.weightPercent ?? null]),
+    // Only where it is: requests without one keep the identity that they had before there were hints.
+    ...(content.hintedBest === undefined ? [] : [content.hintedBest]),
   ];
 }
 

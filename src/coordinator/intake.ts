@@ -23,7 +23,7 @@ export interface RawScore {
   readonly tenant?: unknown;
   /** A word of `classes`. */
   readonly class?: unknown;
-  /** `{query, responses, reference, principles}`: query is a text, a list of `{role, content}`, or `{messages: [...]}`. */
+  /** `{query, responses, reference, principles, hintedBest}`: query is a text, a list of `{role, content}`, or `{messages: [...]}`. */
   readonly content?: unknown;
   /** The keys of ScoreOptions. */
   readonly options?: unknown;
@@ -74,7 +74,24 @@ function readContent(raw: unknown, found: Findings, texts: Texts): Content {
   const responses = readResponses(content.responses, found, texts);
   const reference = readReference(content.reference, found, texts);
   const principles = readPrinciples(content.principles, found, texts);
-  return { messages, responses, ...(reference !== undefined && { reference }), principles };
+  const hintedBest = readHint(content.hintedBest, responses.length, found);
+  return {
+    messages,
+    responses,
+    ...(reference !== undefined && { reference }),
+    principles,
+    ...(hintedBest !== undefined && { hintedBest }),
+  };
+}
+
+/** Of one response the prompt could only say what it says anyway. */
+function readHint(raw: unknown, responses: number, found: Findings): number | undefined {
+  if (raw === undefined || raw === null || responses === 0) return undefined;
+  if (responses === 1) {
+    found.add('content.hinted_best', found.shown(raw), 'absent: with one response there is no best to name');
+    return undefined;
+  }
+  return found.integer('content.hinted_best', raw, 0, responses - 1, ' (an index of responses)');
 }
 
 function readMessages(query: unknown, found: Findings, texts: Texts): Message[] {

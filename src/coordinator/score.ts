@@ -195,6 +195,7 @@ async function conclude(
     expired: cut,
     durationMs: finishedAtMs - startedAtMs,
     finishedAtMs,
+    nonce: record.nonce,
   });
   if (isOutstanding(collected.gather)) await withdraw(record.requestId, context);
   if (cut && verdict.kind === 'invalid') {

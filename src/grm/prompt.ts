@@ -10,6 +10,7 @@
 //   response     how one response is shown: {{number}}, counted from 1 in the order shown, and {{text}}
 //   reference    how the reference answer is shown: {{text}}
 //   principles   how the caller's principles are shown: {{text}}, one numbered line each
+//   hint         optional: what ends the user message of a request with a hint: {{best}}, the number of the best response in the order shown
 //
 // Everywhere {{nonce}} is the request's nonce; in list, paired and single {{n}} is the number of responses and {{box}} the shape of the scores.
 // A meta template has `user` (with {{judgement}} besides), `judgement` ({{text}}) and optionally `text` instead of list, paired and single.
@@ -18,6 +19,7 @@
 //       responses say (promise P8). Without it, text that looks like a marker is broken up (inert.ts).
 //   T2. A template shows all of a question: one that would leave out the reference or the principles is refused.
 //   T3. What samples of a request do not share (the order of the responses) comes as late in the prompt as the template allows.
+//   T4. A hint stands after everything else, outside all markers, so that the same prompt without it is a prefix of the prompt with it.
 
 import type { Violation } from '../fault.js';
 import { limits } from '../limits.js';
@@ -52,6 +54,7 @@ export interface Template extends Blocks {
   readonly single: Section;
   readonly paired: Section;
   readonly list: Section;
+  readonly hint: Section;
 }
 
 /** A meta-RM template, ready to render. */
@@ -93,6 +96,7 @@ const grmRules: Readonly<Record<string, SectionRule>> = {
   paired: body,
   single: body,
   ...blockRules,
+  hint: { required: false, must: ['best'], may: ['n', 'nonce'] },
 };
 
 const metaRules: Readonly<Record<string, SectionRule>> = {
@@ -112,10 +116,16 @@ export function parseTemplate(text: string): ParsedTemplate<Template> {
       list,
       paired: sections.get('paired') ?? list,
       single: sections.get('single') ?? list,
+      hint: sections.get('hint') ?? defaultHint,
       ...blocksOf(sections),
     };
   });
 }
+
+/** For templates without one. */
+const defaultHint = readSections('=== hint ===\nIt is known that response {{best}} is the best one.').sections.get(
+  'hint',
+)!;
 
 /** Reads a meta-RM template; tells all that is wrong with it at once. */
 export function parseMetaTemplate(text: string): ParsedTemplate<MetaTemplate> {
@@ -200,7 +210,13 @@ export function renderPrompt(template: Template, input: PromptInput): PromptMess
   const n = input.permutation.length;
   const section = n === 1 ? template.single : n === 2 ? template.paired : template.list;
   const values = { ...contentValues(template, input), box: boxShape(n) };
-  return chat(template.system, fill(section, values), values);
+  const user = fill(section, values);
+  const { hintedBest } = input.content;
+  if (hintedBest === undefined) return chat(template.system, user, values);
+  const place = input.permutation.indexOf(hintedBest);
+  if (place < 0) throw new RangeError(`hint: there is no response ${hintedBest}`);
+  const hint = fill(template.hint, { ...values, best: String(place + 1) });
+  return chat(template.system, `${user}\n\n${hint}`, values);
 }
 
 export interface MetaPromptInput {

@@ -19,6 +19,8 @@ export interface Content {
   readonly responses: readonly string[];
   readonly reference?: string;
   readonly principles: readonly Principle[];
+  /** Index of the response that prompts name as the best: for drawing training data (arXiv 2504.02495, hinted sampling). Never shown to a meta RM. */
+  readonly hintedBest?: number;
 }
 
 export const voteMethods = ['sum', 'meta_topk', 'meta_weighted', 'mean', 'median', 'majority'] as const;

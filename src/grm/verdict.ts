@@ -42,6 +42,8 @@ interface VerdictBase {
   readonly models: readonly string[];
   readonly metaModel: string;
   readonly finishedAtMs: number;
+  /** What marked the responses in the prompts. */
+  readonly nonce: string;
 }
 
 export interface ValidVerdict extends VerdictBase {

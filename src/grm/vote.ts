@@ -30,6 +30,7 @@ export interface VoteInput {
   readonly durationMs: number;
   /** Milliseconds since the Unix epoch. */
   readonly finishedAtMs: number;
+  readonly nonce: string;
 }
 
 /** Votes closer than this are tied: sums of thirds (majority) and of decimals carry rounding noise. */
@@ -77,6 +78,7 @@ export function vote(input: VoteInput): Verdict {
     models: [...new Set(samples.map((sample) => sample.model))].filter((model) => model !== '').sort(),
     metaModel: ballots.length === 0 ? '' : input.metaModel,
     finishedAtMs: input.finishedAtMs,
+    nonce: input.nonce,
   };
   const invalid = invalidReason(input, valid.length);
   if (invalid !== undefined) return { kind: 'invalid', reason: invalid, ...base };

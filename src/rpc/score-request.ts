@@ -21,6 +21,8 @@ export interface ScoreRequest extends ScoreOptions {
   readonly reference?: string;
   /** Criteria that every sample must use. */
   readonly principles?: readonly (string | Principle)[];
+  /** Index of the response that the prompt names as the best: for drawing training data. */
+  readonly hintedBest?: number;
   /** Names the request: the same key never pays for a sample twice. Default: the server's hash of content and options, so equal requests are one; `seed` makes them differ. */
   readonly idempotencyKey?: string;
   /** Default: the client's. */
@@ -41,13 +43,14 @@ const details: Readonly<Record<DetailWanted, Detail>> = {
 
 /** The request's message. The server judges it; only what no message can hold is refused here, with all its violations. */
 export function toMessage(request: ScoreRequest, tenant: string): Asking {
-  const { query, responses, reference, principles = [], idempotencyKey = '' } = request;
+  const { query, responses, reference, principles = [], hintedBest, idempotencyKey = '' } = request;
   const messages: readonly Message[] = typeof query === 'string' ? [{ role: 'user', content: query }] : query;
   const content = {
     messages,
     responses,
     ...(reference !== undefined && { reference }),
     principles: principles.map((each) => (typeof each === 'string' ? { text: each } : each)),
+    ...(hintedBest !== undefined && { hintedBest }),
   };
   if (!encodable(request, content.principles)) {
     const result = intake({
@@ -92,7 +95,16 @@ export function toMessage(request: ScoreRequest, tenant: string): Asking {
 /** What protobuf can carry at all. Callers in plain JavaScript get here with anything. */
 function encodable(request: ScoreRequest, principles: readonly Principle[]): boolean {
   const { k, kMeta, maxTokens, quorum, timeBudgetMs, seed, temperature, topP, vote, detail } = request;
-  const uint32s = [k, kMeta, maxTokens, quorum, timeBudgetMs, seed, ...principles.map((each) => each.weightPercent)];
+  const uint32s = [
+    request.hintedBest,
+    k,
+    kMeta,
+    maxTokens,
+    quorum,
+    timeBudgetMs,
+    seed,
+    ...principles.map((each) => each.weightPercent),
+  ];
   const texts = [request.responses, principles.map((each) => each.text)].flat();
   const messages = typeof request.query === 'string' ? [] : request.query;
   return (

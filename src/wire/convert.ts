@@ -77,6 +77,7 @@ export function contentToProto(content: Content): pb.Content {
     responses: [...content.responses],
     reference: content.reference,
     principles: content.principles.map(({ text, weightPercent }) => ({ text, weightPercent })),
+    hintedBest: content.hintedBest,
   };
 }
 
@@ -89,6 +90,7 @@ export function contentFromProto(content: pb.Content): Content {
       text,
       ...(weightPercent !== undefined && { weightPercent }),
     })),
+    ...(content.hintedBest !== undefined && { hintedBest: content.hintedBest }),
   };
 }
 
@@ -169,6 +171,7 @@ export function verdictToProto(verdict: Verdict): pb.Verdict {
     models: [...verdict.models],
     metaModel: verdict.metaModel,
     finishedAtMs: verdict.finishedAtMs,
+    nonce: verdict.nonce,
   };
 }
 
@@ -192,6 +195,7 @@ export function verdictFromProto(verdict: pb.Verdict): Verdict {
     models: verdict.models,
     metaModel: verdict.metaModel,
     finishedAtMs: verdict.finishedAtMs,
+    nonce: verdict.nonce,
   };
   if (verdict.invalidReason !== pb.InvalidReason.UNSPECIFIED) {
     const reason = invalidTable.from(verdict.invalidReason);

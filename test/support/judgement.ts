@@ -58,6 +58,7 @@ export function voteInput(more: Partial<VoteInput> = {}): VoteInput {
     expired: false,
     durationMs: 1_234,
     finishedAtMs: 1_700_000_000_000,
+    nonce: 'a1b2c3d4',
     ...more,
   };
 }

@@ -162,6 +162,7 @@ export function aVerdict(requestId: string, more: Partial<ValidVerdict> = {}): V
     models: ['judge-27b'],
     metaModel: '',
     finishedAtMs: 1_700_000_005_000,
+    nonce: 'a1b2c3d4',
     ...more,
   };
 }

@@ -19,6 +19,7 @@ const inputs: fc.Arbitrary<ScoreInput> = fc
           responses: fc.array(texts, { minLength: 1, maxLength: 4 }),
           reference: texts,
           principles: fc.array(fc.record({ text: texts }), { maxLength: 2 }),
+          hintedBest: fc.nat({ max: 3 }),
         },
         { requiredKeys: ['messages', 'responses', 'principles'] },
       ),
@@ -109,4 +110,16 @@ test("a key is one tenant's own, and never the id of a request without a key", (
   expect(requestIdOfKey(digest, 'a')).not.toBe(requestId);
   expect(identify({ ...input, idempotencyKey: 'k' }).requestId).toBe(requestIdOfKey('k', 'a'));
   expect(identify({ ...input, idempotencyKey: '' }).requestId).toBe(requestId);
+});
+
+test('a hint makes another request', () => {
+  fc.assert(
+    fc.property(inputs, fc.nat({ max: 3 }), (input, hintedBest) => {
+      const { hintedBest: _, ...content } = input.content;
+      const plain = { ...input, content };
+      const hinted = { ...input, content: { ...content, hintedBest } };
+      expect(identify(hinted).digest).not.toBe(identify(plain).digest);
+      expect(identify(hinted).nonce).not.toBe(identify(plain).nonce);
+    }),
+  );
 });

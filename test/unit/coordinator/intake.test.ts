@@ -87,6 +87,15 @@ describe('intake of well-formed requests', () => {
     expect(inputOf(withContent({ responses: [''] })).content.responses).toEqual(['']);
   });
 
+  it('takes a hint that names one of several responses, and no other', () => {
+    expect(inputOf(withContent({ hintedBest: 1 })).content.hintedBest).toBe(1);
+    expect(inputOf(withContent({ hintedBest: null })).content).not.toHaveProperty('hintedBest');
+    for (const hintedBest of [2, -1, 0.5, '0']) {
+      expect(fieldsOf(withContent({ hintedBest }))).toEqual(['content.hinted_best']);
+    }
+    expect(fieldsOf(withContent({ responses: ['only'], hintedBest: 0 }))).toEqual(['content.hinted_best']);
+  });
+
   it('takes an empty reference, key, tenant or template as absent, and null as absent', () => {
     const input = inputOf({
       ...withContent({ reference: '', principles: null }),

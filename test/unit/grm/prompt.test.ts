@@ -287,6 +287,41 @@ describe('rendering', () => {
     expect(text).toBe(`${messages[0]!.content}\n\n${messages[1]!.content}`);
   });
 
+  it('T4: a hint ends the prompt and names the best response by the number under which it is shown', () => {
+    const plain = content(['one', 'two', 'three']);
+    for (const permutation of [
+      [0, 1, 2],
+      [2, 0, 1],
+    ]) {
+      const without = asText(renderPrompt(template(), { content: plain, permutation, nonce })).trimEnd();
+      const hinted = renderPrompt(template(), { content: { ...plain, hintedBest: 2 }, permutation, nonce });
+      expect(asText(hinted).trimEnd()).toBe(
+        `${without}\n\nIt is known that response ${permutation.indexOf(2) + 1} is the best one.`,
+      );
+    }
+  });
+
+  it('T4: the words of a hint are a section of the template', () => {
+    const own = template(`${grmText}\n=== hint ===\nOf {{n}}, number {{best}} wins ({{nonce}}).\n`);
+    const [, user] = renderPrompt(own, {
+      content: { ...content(['one', 'two']), hintedBest: 0 },
+      permutation: [1, 0],
+      nonce,
+    });
+    expect(user!.content.endsWith(`\n\nOf 2, number 2 wins (${nonce}).`)).toBe(true);
+    expect(parseTemplate(`${grmText}\n=== hint ===\nYou know.\n`)).toMatchObject({
+      kind: 'violations',
+      violations: [{ field: 'template.hint', description: '{{best}} is missing' }],
+    });
+  });
+
+  it('a meta prompt never tells the hint', () => {
+    const sample = scored(0, [9, 2]);
+    const plain = content(['one', 'two']);
+    const render = (question: typeof plain) => renderMetaPrompt(metaTemplate(), { content: question, sample, nonce });
+    expect(render({ ...plain, hintedBest: 1 })).toEqual(render(plain));
+  });
+
   it('a wrong nonce or permutation is a bug', () => {
     const asked = content(['a', 'b']);
     expect(() => renderPrompt(template(), { content: asked, permutation: [0, 1], nonce: '' })).toThrow(RangeError);
@@ -314,7 +349,7 @@ describe('template files', () => {
       'template.response: a marker may not hold U+00B7, which makes imitations of it harmless',
       'template.reference: the section is missing',
       'template.principles: the section is missing',
-      'template.odd: no such section; known are system, list, paired, single, turn, response, reference, principles',
+      'template.odd: no such section; known are system, list, paired, single, turn, response, reference, principles, hint',
     ]);
   });
 

@@ -288,6 +288,7 @@ describe('totals', () => {
       responses: 2,
       durationMs: 1_234,
       finishedAtMs: 1_700_000_000_000,
+      nonce: 'a1b2c3d4',
     });
     expect(verdict.templateHash).toBe(plan().templateHash);
     expect(verdict.samples.map((each) => each.sample.index)).toEqual([0, 1, 2, 3]);

@@ -49,8 +49,13 @@ const contents: fc.Arbitrary<Content> = fc
         })),
       { maxLength: 3 },
     ),
+    hintedBest: fc.option(fc.nat({ max: 15 }), { nil: undefined }),
   })
-  .map(({ reference, ...rest }) => ({ ...rest, ...(reference !== undefined && { reference }) }));
+  .map(({ reference, hintedBest, ...rest }) => ({
+    ...rest,
+    ...(reference !== undefined && { reference }),
+    ...(hintedBest !== undefined && { hintedBest }),
+  }));
 
 describe('what is written reads back exactly', () => {
   test('records, shards and meta tasks with any content, of any size of length prefix', () => {

@@ -190,6 +190,8 @@ export interface Content {
     | undefined;
   /** Criteria that the judge must use besides its own. */
   principles: Principle[];
+  /** Index of the response that the prompt names as the best. For drawing training data from labelled items; a verdict on it says nothing about the judge. */
+  hintedBest?: number | undefined;
 }
 
 /** How a request is to be judged. Every absent field takes the server's default. */
@@ -358,6 +360,8 @@ export interface Verdict {
   metaModel: string;
   /** When the verdict was made, milliseconds since the Unix epoch. */
   finishedAtMs: number;
+  /** What marked the responses in this request's prompts. With the template, the content and a sample's permutation it gives the sample's prompt again. */
+  nonce: string;
 }
 
 function createBaseMessage(): Message {
@@ -521,7 +525,7 @@ export const Principle: MessageFns<Principle> = {
 };
 
 function createBaseContent(): Content {
-  return { query: undefined, responses: [], reference: undefined, principles: [] };
+  return { query: undefined, responses: [], reference: undefined, principles: [], hintedBest: undefined };
 }
 
 export const Content: MessageFns<Content> = {
@@ -537,6 +541,9 @@ export const Content: MessageFns<Content> = {
     }
     for (const v of message.principles) {
       Principle.encode(v!, writer.uint32(34).fork()).join();
+    }
+    if (message.hintedBest !== undefined) {
+      writer.uint32(40).uint32(message.hintedBest);
     }
     return writer;
   },
@@ -584,6 +591,14 @@ export const Content: MessageFns<Content> = {
             }
 
             message.principles.push(Principle.decode(reader, reader.uint32()));
+            continue;
+          }
+          case 5: {
+            if (tag !== 40) {
+              break;
+            }
+
+            message.hintedBest = reader.uint32();
             continue;
           }
         }
@@ -1243,6 +1258,7 @@ function createBaseVerdict(): Verdict {
     models: [],
     metaModel: "",
     finishedAtMs: 0,
+    nonce: "",
   };
 }
 
@@ -1315,6 +1331,9 @@ export const Verdict: MessageFns<Verdict> = {
     }
     if (message.finishedAtMs !== 0) {
       writer.uint32(160).uint64(message.finishedAtMs);
+    }
+    if (message.nonce !== "") {
+      writer.uint32(170).string(message.nonce);
     }
     return writer;
   },
@@ -1510,6 +1529,14 @@ export const Verdict: MessageFns<Verdict> = {
             }
 
             message.finishedAtMs = longToNumber(reader.uint64());
+            continue;
+          }
+          case 21: {
+            if (tag !== 170) {
+              break;
+            }
+
+            message.nonce = reader.string();
             continue;
           }
         }

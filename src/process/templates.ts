@@ -3,9 +3,9 @@
 import { createHash } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { parseMetaTemplate, parseTemplate, type MetaTemplate, type ParsedTemplate } from '../src/grm/prompt.js';
-import type { Config } from '../src/process/schema.js';
-import { packageRoot } from '../src/process/version.js';
+import { parseMetaTemplate, parseTemplate, type MetaTemplate, type ParsedTemplate } from '../grm/prompt.js';
+import type { Config } from './schema.js';
+import { packageRoot } from './version.js';
 
 export interface LoadedTemplate {
   readonly name: string;
