@@ -3,6 +3,7 @@
 import { readFile, truncate, writeFile } from 'node:fs/promises';
 import { createHash } from 'node:crypto';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import type { FaultSpec } from '../../services/fake-engine/faults.js';
 import { clientOf, startCluster, type ServiceProcess, type TestCluster } from '../support/cluster.js';
 import { requestIdOfKey } from '../../src/coordinator/identity.js';
 import { defaultTenant } from '../../src/coordinator/intake.js';
@@ -21,7 +22,7 @@ beforeAll(async () => {
   using client = clientOf(coordinator);
   await cluster.serving(client, 1, 1);
   cli = await cliFolder({ GRM_ADDRESS: coordinator.grpc, GRM_NATS__SERVERS: JSON.stringify([cluster.nats.url]) });
-}, 60_000);
+});
 
 afterAll(async () => {
   await cli[Symbol.asyncDispose]();
@@ -32,6 +33,14 @@ afterAll(async () => {
 function row(id: number, more: object = {}): string {
   const responses = [`An answer of quality=9 to ${id}.`, `Another of quality=2 to ${id}.`];
   return JSON.stringify({ id, query: `Question ${id}?`, responses, label: 0, ...more });
+}
+
+/** Some samples come soon, and then so few that a run cannot be over before a test has seen the first rows. */
+function slowAfter(samples: number): FaultSpec[] {
+  return [
+    { kind: 'slow', next: samples, delayMs: 1, on: 'generate' },
+    { kind: 'slow', probability: 1, delayMs: 2_000, on: 'generate' },
+  ];
 }
 
 async function rowsFile(name: string, count: number, more: object = {}): Promise<string> {
@@ -126,7 +135,7 @@ describe('grm score', () => {
     const input = await rowsFile('kill.jsonl', count);
     const out = cli.file('kill-out.jsonl');
     const command = ['score', input, '--out', out, '--k', '2', '--concurrency', '8'];
-    cluster.engine.setFaults([{ kind: 'slow', probability: 1, delayMs: 60, on: 'generate' }]);
+    cluster.engine.setFaults(slowAfter(60));
     const first = cli.start(...command);
     await until(async () => (await sizeOf(out)) > 3_000, 'some rows are written');
     first.kill('SIGKILL');
@@ -147,13 +156,13 @@ describe('grm score', () => {
     expect(anew.code).toBe(0);
     expect(await readFile(cli.file('kill-anew.jsonl'), 'utf8')).toBe(text);
     expect(cluster.engine.stats().requests).toBe(drawn);
-  }, 60_000);
+  });
 
   it('Ctrl-C is clean: whole rows, exit code 130, and the same command goes on', async () => {
     const input = await rowsFile('ctrl-c.jsonl', 200, { tag: 'ctrl-c' });
     const out = cli.file('ctrl-c-out.jsonl');
     const command = ['score', input, '--out', out, '--k', '1', '--vote', 'sum', '--seed', '5', '--concurrency', '4'];
-    cluster.engine.setFaults([{ kind: 'slow', probability: 1, delayMs: 50, on: 'generate' }]);
+    cluster.engine.setFaults(slowAfter(30));
     const run = cli.start(...command);
     await until(async () => (await sizeOf(out)) > 2_000, 'some rows are written');
     run.kill('SIGINT');
@@ -165,7 +174,7 @@ describe('grm score', () => {
     cluster.engine.setFaults([]);
     expect((await cli.run(command)).code).toBe(0);
     expect(ids(await readFile(out, 'utf8'))).toEqual(Array.from({ length: 200 }, (_, id) => id));
-  }, 60_000);
+  });
 
   it('refuses the output of another input, of other options, or of somebody else, and leaves it as it is', async () => {
     const input = await rowsFile('mine.jsonl', 3);
@@ -281,7 +290,7 @@ describe('looking and steering', () => {
   });
 
   it('grm cancel ends a running request and says when there is none', async () => {
-    cluster.engine.setFaults([{ kind: 'slow', probability: 1, delayMs: 20_000, on: 'generate' }]);
+    cluster.engine.setFaults([{ kind: 'slow', probability: 1, delayMs: 600_000, on: 'generate' }]);
     using client = clientOf(coordinator);
     const run = cli.start('score', '--k', '1', '--vote', 'sum');
     run.stdin.end(row(950, { idempotency_key: 'key-950' }));
@@ -345,7 +354,7 @@ describe('looking and steering', () => {
     ]);
     for (const { check, result, fix } of findings) if (result !== 'ok') expect(fix, check).toMatch(/\w/);
     expect(code).toBe(1);
-  }, 30_000);
+  });
 });
 
 describe('grm itself', () => {

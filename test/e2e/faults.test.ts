@@ -55,7 +55,9 @@ test('P1 P2 P7: 500s, 429s, cut streams, garbage and truncation at once: every r
     const valid = verdict.samples.filter(({ sample }) => sample.kind === 'scored').length;
     expect(verdict.kValid).toBe(valid);
     expect(verdict.degraded.includes('samples_invalid')).toBe(valid < k);
-    expect(verdict.kind).toBe(valid >= k / 2 ? 'valid' : 'invalid');
+    // The quorum counts when time runs out alone.
+    expect(verdict.degraded).not.toContain('time_budget');
+    expect(verdict.kind).toBe(valid > 0 ? 'valid' : 'invalid');
   }
   expect(invalid).toBeGreaterThan(10);
   expect([...reasons]).toEqual(expect.arrayContaining(['not_a_number', 'truncated']));
@@ -74,28 +76,30 @@ test('P7: when time runs out the verdict says so; below the quorum it is INVALID
   using client = clientOf(coordinator);
   await cluster.serving(client, 1, 0);
 
+  /** Long enough for what comes to have come, on a busy machine too. */
+  const timeBudgetMs = 6_000;
   // Six of eight come: enough.
   cluster.engine.setFaults([{ kind: 'hang', next: 2, on: 'generate' }]);
-  const cut = await client.score(request('enough', { timeBudgetMs: 3_000 }));
+  const cut = await client.score(request('enough', { timeBudgetMs }));
   expect(cut).toMatchObject({ kind: 'valid', best: 0, k, kValid: 6, degraded: ['time_budget'] });
   await until(() => cluster.engine.stats().running === 0, 'what hung is stopped');
-  expect(await client.score(request('enough', { timeBudgetMs: 3_000 }))).toEqual(cut);
+  expect(await client.score(request('enough', { timeBudgetMs }))).toEqual(cut);
 
   // Two of eight come: not enough, and not the last word.
   cluster.engine.setFaults([{ kind: 'hang', next: 6, on: 'generate' }]);
-  const short = await client.score(request('short', { timeBudgetMs: 3_000 }));
+  const short = await client.score(request('short', { timeBudgetMs }));
   expect(short).toMatchObject({ kind: 'invalid', reason: 'quorum_not_met', kValid: 2, degraded: ['time_budget'] });
   expect('rewards' in short).toBe(false);
   expect(await client.verdict('short')).toBeUndefined();
   await until(() => cluster.engine.stats().running === 0, 'what hung is stopped');
   const before = cluster.engine.stats().requests;
-  const whole = await client.score(request('short', { timeBudgetMs: 30_000 }));
+  const whole = await client.score(request('short', { timeBudgetMs: 60_000 }));
   expect(whole).toMatchObject({ kind: 'valid', best: 0, kValid: k, degraded: [] });
   expect(cluster.engine.stats().requests - before).toBe(6);
 
   // The caller's own deadline is the shorter one: it still gets an answer before it.
   cluster.engine.setFaults([{ kind: 'hang', next: 4, on: 'generate' }]);
-  const inTime = await client.score(request('deadline', { quorum: 4 }), { deadlineMs: 4_000 });
+  const inTime = await client.score(request('deadline', { quorum: 4 }), { deadlineMs: timeBudgetMs });
   expect(inTime).toMatchObject({ kind: 'valid', kValid: 4, degraded: ['time_budget'] });
 
   // Nothing valid at all: INVALID with its reason, and stored, because time did not decide it.
@@ -106,7 +110,7 @@ test('P7: when time runs out the verdict says so; below the quorum it is INVALID
   cluster.engine.setFaults([]);
 
   // A meta RM that never was there, asked for by name.
-  const naive = await client.score(request('naive', { vote: 'meta_topk', timeBudgetMs: 20_000 }));
+  const naive = await client.score(request('naive', { vote: 'meta_topk', timeBudgetMs: 60_000 }));
   expect(naive).toMatchObject({ kind: 'valid', kValid: k });
   expect(naive.degraded).toContain('meta_unavailable');
   await quiet(client);

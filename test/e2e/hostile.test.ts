@@ -117,4 +117,4 @@ test('P7: a request with every field wrong is told all of it at once, and nothin
   const unknown = await settled(client.score({ query: 'q', responses: ['a'], template: 'elsewhere' }));
   expect(unknown).toMatchObject({ kind: 'invalid_request', violations: [{ field: 'options.template' }] });
   expect(cluster.engine.stats().requests).toBe(0);
-}, 60_000);
+});

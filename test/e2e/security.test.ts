@@ -122,4 +122,4 @@ test('a door that would stand open to other machines without TLS does not open',
   const [code] = (await onceEvent(child, 'exit')) as [number];
   expect(code).toBe(2);
   expect(said).toMatch(/grpc\.listen.*without encryption/s);
-}, 30_000);
+});

@@ -3,7 +3,8 @@
 import { expect, test } from 'vitest';
 import type { ScoreRequest } from '../../src/rpc/client.js';
 import type { Verdict } from '../../src/grm/verdict.js';
-import { clientOf, freePort, metric, once, quiet, settled, startCluster } from '../support/cluster.js';
+import { clientOf, enginesAt, freePort, metric, once, quiet, settled, startCluster } from '../support/cluster.js';
+import { closedGate, startEngineProxy } from '../support/engine-proxy.js';
 import { until } from '../support/processes.js';
 
 const k = 8;
@@ -28,17 +29,20 @@ test.concurrent(
   'P1 P2: a coordinator killed mid-request leaves its requests to the other, and no stored sample is drawn again',
   async () => {
     await using cluster = await startCluster({}, stepwise);
-    cluster.engine.setFaults([{ kind: 'slow', probability: 1, delayMs: 500, on: 'generate' }]);
     const [first, second] = await Promise.all([cluster.start('coordinator'), cluster.start('coordinator')]);
-    await cluster.start('grm-worker');
+    const gate = closedGate(20);
+    await using engine = await startEngineProxy(cluster.engine.url, gate.look);
+    await cluster.start('grm-worker', enginesAt(engine.url));
     using doomed = clientOf(first, once);
     using client = clientOf(second);
     await cluster.serving(client, 1, 0);
 
     const names = Array.from({ length: 8 }, (_, number) => `taken-over-${number}`);
     const calls = names.map((name) => settled(doomed.score(request(name), { deadlineMs: 90_000 })));
-    await until(() => cluster.engine.stats().done >= 20, 'a third of the samples is drawn', 60_000);
+    await until(() => cluster.engine.stats().done === 20 && gate.held() > 0, 'a third of the samples is drawn');
     first.kill('SIGKILL');
+    await first.ended;
+    gate.open();
     const answers = await Promise.all(calls);
     const cutOff = answers.filter((answer) => answer.kind === 'unreachable').length;
     expect(cutOff).toBeGreaterThan(names.length / 2);
@@ -75,10 +79,11 @@ test.concurrent(
   'P1 P2: a lone coordinator, killed and started again, finishes what it had accepted; a retry under the same key joins',
   async () => {
     await using cluster = await startCluster({}, stepwise);
-    cluster.engine.setFaults([{ kind: 'slow', probability: 1, delayMs: 500, on: 'generate' }]);
+    const gate = closedGate(12);
+    await using engine = await startEngineProxy(cluster.engine.url, gate.look);
     const address = `127.0.0.1:${await freePort()}`;
     const first = await cluster.start('coordinator', { GRM_GRPC__LISTEN: address });
-    await cluster.start('grm-worker');
+    await cluster.start('grm-worker', enginesAt(engine.url));
     using patient = clientOf(first, { retries: { triesMax: 100 } });
     using doomed = clientOf(first, once);
     await cluster.serving(patient, 1, 0);
@@ -86,9 +91,10 @@ test.concurrent(
     // Three callers wait and try again by themselves; three others never come back.
     const waited = ['a', 'b', 'c'].map((name) => patient.score(request(name), { deadlineMs: 120_000 }));
     const left = ['d', 'e', 'f'].map((name) => settled(doomed.score(request(name), { deadlineMs: 120_000 })));
-    await until(() => cluster.engine.stats().done >= 12, 'a quarter of the samples is drawn', 60_000);
+    await until(() => cluster.engine.stats().done === 12 && gate.held() > 0, 'a quarter of the samples is drawn');
     first.kill('SIGKILL');
     await first.ended;
+    gate.open();
     const again = await cluster.start('coordinator', { GRM_GRPC__LISTEN: address });
 
     for (const [at, name] of ['a', 'b', 'c'].entries()) {
@@ -138,16 +144,18 @@ test.concurrent(
   async () => {
     await using cluster = await startCluster({}, { ...stepwise, GRM_NATS__ACK_WAIT_MS: '1500' });
     const [frozen, second] = await Promise.all([cluster.start('coordinator'), cluster.start('coordinator')]);
-    const sleeper = await cluster.start('grm-worker');
+    // The only worker has samples in the engine when it and its coordinator freeze; they are drawn while it sleeps.
+    const gate = closedGate();
+    await using engine = await startEngineProxy(cluster.engine.url, gate.look);
+    const sleeper = await cluster.start('grm-worker', enginesAt(engine.url));
     using sleeping = clientOf(frozen, once);
     using client = clientOf(second);
     await cluster.serving(client, 1, 0);
-    // The only worker has samples in the engine when it and its coordinator freeze.
-    cluster.engine.setFaults([{ kind: 'slow', next: 10, delayMs: 2_000, on: 'generate' }]);
     const asked = settled(sleeping.score(request('frozen'), { deadlineMs: 90_000 }));
-    await until(() => cluster.engine.stats().running > 0, 'samples are drawn', 60_000);
+    await until(() => gate.held() > 0, 'samples are drawn');
     sleeper.kill('SIGSTOP');
     frozen.kill('SIGSTOP');
+    gate.open();
     const awake = await cluster.start('grm-worker');
 
     await until(async () => (await client.verdict('frozen')) !== undefined, 'the others have finished it', 90_000);

@@ -14,6 +14,37 @@ export interface EngineProxy extends AsyncDisposable {
 /** What to do with one request: pass it on, or break the connection without an answer. */
 export type Look = (body: string, path: string) => 'pass' | 'break' | Promise<'pass' | 'break'>;
 
+/** A look that holds requests back until it is opened: what a test does meanwhile, it does while they are in hand. */
+export interface Gate {
+  readonly look: Look;
+  /** Requests that wait before it now. */
+  held(): number;
+  /** Lets go of all that wait, and of all that come. */
+  open(): void;
+}
+
+/** @param before so many requests pass before it holds the others */
+export function closedGate(before = 0): Gate {
+  let left = before;
+  let held = 0;
+  let open: () => void = () => undefined;
+  const opened = new Promise<void>((resolve) => (open = resolve));
+  return {
+    look: async () => {
+      if (left > 0) {
+        left -= 1;
+        return 'pass' as const;
+      }
+      held += 1;
+      await opened;
+      held -= 1;
+      return 'pass' as const;
+    },
+    held: () => held,
+    open,
+  };
+}
+
 /** @param port 0 = any free one */
 export async function startEngineProxy(target: string, look: Look, port = 0): Promise<EngineProxy> {
   let seen = 0;
@@ -23,12 +54,12 @@ export async function startEngineProxy(target: string, look: Look, port = 0): Pr
     const body = Buffer.concat(parts);
     const path = req.url ?? '/';
     if (req.method === 'POST') seen += 1;
+    const gone = new AbortController();
+    res.once('close', () => gone.abort());
     if (req.method === 'POST' && (await look(body.toString('utf8'), path)) === 'break') {
       res.destroy();
       return;
     }
-    const gone = new AbortController();
-    res.once('close', () => gone.abort());
     const reply = await fetch(target + path, {
       method: req.method ?? 'GET',
       headers: { 'content-type': req.headers['content-type'] ?? 'application/json' },

@@ -16,8 +16,8 @@ export async function isGone(pid: number): Promise<boolean> {
   }
 }
 
-/** Waits until `check` holds; throws with `what` after `withinMs`. */
-export async function until(check: () => boolean | Promise<boolean>, what: string, withinMs = 20_000): Promise<void> {
+/** Waits until `check` holds; throws with `what` after `withinMs`, which is generous: the suite shares two cores with whatever else runs. */
+export async function until(check: () => boolean | Promise<boolean>, what: string, withinMs = 60_000): Promise<void> {
   const endMs = Date.now() + withinMs;
   while (!(await check())) {
     if (Date.now() > endMs) throw new Error(`not within ${withinMs} ms: ${what}`);
