@@ -5,8 +5,9 @@ import { queueContract } from './queue.js';
 
 queueContract('JetStream on a real nats-server', async () => {
   const nats = await startNats();
-  const ackWaitMs = 500;
-  const leaseMs = 1_000;
+  // Short, and long enough that a busy machine does not miss a renewal.
+  const ackWaitMs = 1_500;
+  const leaseMs = 2_000;
   const pools = Array.from({ length: 16 }, (_, i) => `pool${i}`);
   return {
     ackWaitMs,

@@ -58,7 +58,7 @@ export function queueContract(what: string, makeWorld: () => Promise<QueueWorld>
     }
 
     async function until(holds: () => boolean | Promise<boolean>, words: string): Promise<void> {
-      for (let i = 0; i < 400; i += 1) {
+      for (let i = 0; i < 3_000; i += 1) {
         if (await holds()) return;
         await world.sleep(10);
       }

@@ -82,7 +82,7 @@ describe('a service', () => {
     const { made, told } = service('late-end');
     await made.start();
     const pid = made.pid!;
-    await made.stop(10_000);
+    await made.stop(60_000);
     expect(await isGone(pid)).toBe(true);
     expect(made.exitCode).toBe(4);
     expect(told).toHaveLength(2);
@@ -102,7 +102,7 @@ describe('a service', () => {
     starting.catch(() => undefined);
     await until(() => made.lastLine === 'this is silent', 'it runs');
     const pid = made.pid!;
-    await made.stop(10_000);
+    await made.stop(60_000);
     expect(await isGone(pid)).toBe(true);
     await expect(starting).rejects.toThrow('silent did not start (exit code 0)');
   });
@@ -111,7 +111,7 @@ describe('a service', () => {
     const { made, told } = service('well');
     const starting = made.start();
     starting.catch(() => undefined);
-    await made.stop(10_000);
+    await made.stop(60_000);
     await expect(starting).rejects.toThrow('not wanted any more');
     expect(told).toEqual([]);
   });

@@ -31,8 +31,8 @@ function options(name: string, more: Partial<ManagedEngineOptions> = {}): Manage
     gpus: [],
     mode: 'chat',
     slots: 8,
-    requestTimeoutMs: 10_000,
-    graceMs: 3_000,
+    requestTimeoutMs: 60_000,
+    graceMs: 20_000,
     logDir: dir,
     env,
     events: new Events(),
@@ -53,7 +53,7 @@ async function draw(engine: Engine): Promise<readonly DrawResult[]> {
     temperature: 0.5,
     topP: 1,
     maxTokens: 200,
-    deadlineAtMs: Date.now() + 10_000,
+    deadlineAtMs: Date.now() + 60_000,
     priority: 0,
     requestId: 'r0',
   };
@@ -131,8 +131,9 @@ describe('managed engine', () => {
   });
 
   it.each([
-    ['late', 400, 60_000, 'was not ready within 400 ms: '],
-    ['called off', 60_000, 400, 'the start was called off'],
+    // Long enough for a shell to say its number.
+    ['late', 3_000, 60_000, 'was not ready within 3000 ms: '],
+    ['called off', 60_000, 3_000, 'the start was called off'],
   ])('X2: a start that is %s leaves no process', async (name, readyTimeoutMs, abortMs, words) => {
     const command = shell('echo pid $$ {port}; exec sleep 1000');
     const start = openManagedEngine(options(`slow ${name}`, { command, readyTimeoutMs }), AbortSignal.timeout(abortMs));
@@ -161,7 +162,7 @@ describe('server process', () => {
     const { server, log } = await start(
       'kind',
       'sleep 1000 & echo worker $!; trap "echo bye; exit 3" TERM; wait',
-      10_000,
+      60_000,
     );
     await until(() => workers(log).length === 1, 'the worker runs');
     await server.stop();
@@ -173,7 +174,7 @@ describe('server process', () => {
 
   it('V2: a server deaf to SIGTERM is killed after the grace, workers and all', async () => {
     const script = 'trap "" TERM; sleep 1000 & echo worker $!; while :; do sleep 1000; done';
-    const { server, log } = await start('deaf', script, 200);
+    const { server, log } = await start('deaf', script, 1_000);
     await until(() => workers(log).length === 1, 'the worker runs');
     await server.stop();
     expect(await server.died).toMatch(/^signal SIGKILL/);

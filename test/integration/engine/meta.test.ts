@@ -22,7 +22,7 @@ async function fakeServer(kind: MetaKind, options: FakeEngineOptions = {}): Prom
 }
 
 async function metaAt(kind: MetaKind, baseUrl: string, more: Partial<MetaEngineOptions> = {}): Promise<MetaEngine> {
-  const engine = await openMetaEngine({ name: 'm', kind, baseUrl, slots: 8, requestTimeoutMs: 10_000, ...more });
+  const engine = await openMetaEngine({ name: 'm', kind, baseUrl, slots: 8, requestTimeoutMs: 60_000, ...more });
   cleanups.push(() => engine.close());
   return engine;
 }
@@ -33,7 +33,7 @@ function jobOf(scores: string, more: Partial<RankJob> = {}): RankJob {
   return {
     messages: [{ role: 'user', content: text }],
     text,
-    deadlineAtMs: Date.now() + 10_000,
+    deadlineAtMs: Date.now() + 60_000,
     requestId: 'r',
     ...more,
   };

@@ -23,7 +23,7 @@ async function engineAt(baseUrl: string, more: Partial<OpenAiEngineOptions> = {}
     baseUrl,
     mode: 'chat',
     slots: 16,
-    requestTimeoutMs: 10_000,
+    requestTimeoutMs: 60_000,
     ...more,
   });
   cleanups.push(() => engine.close());
@@ -44,7 +44,7 @@ function jobOf(more: Partial<DrawJob> & { readonly k?: number } = {}): DrawJob {
     temperature: 0.5,
     topP: 1,
     maxTokens: 512,
-    deadlineAtMs: Date.now() + 10_000,
+    deadlineAtMs: Date.now() + 60_000,
     priority: 0,
     requestId: 'integration',
     ...rest,
@@ -209,11 +209,11 @@ describe('faults', () => {
 
   it('N3: a hanging engine is left at the request time-out, or at the deadline, and is free again', async () => {
     const server = await fakeServer({ faults: [{ kind: 'hang', next: 2 }] });
-    const hasty = await engineAt(server.url, { requestTimeoutMs: 100 });
+    const hasty = await engineAt(server.url, { requestTimeoutMs: 1_000 });
     const late = await drawOne(hasty);
     expect(late.kind === 'retryable' && late.reason).toContain('time-out');
     const patient = await engineAt(server.url);
-    const expired = await drawOne(patient, { deadlineAtMs: Date.now() + 100 });
+    const expired = await drawOne(patient, { deadlineAtMs: Date.now() + 1_000 });
     expect(expired.kind === 'retryable' && expired.reason).toContain('deadline');
     await expect.poll(() => server.stats().running).toBe(0);
     expect(server.stats().aborted).toBe(2);

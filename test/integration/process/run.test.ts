@@ -31,13 +31,13 @@ function start(running: string): { child: ChildProcess; output: () => string; ex
 }
 
 async function said(output: () => string, text: string): Promise<void> {
-  await expect.poll(output, { timeout: 10_000 }).toContain(text);
+  await expect.poll(output, { timeout: 60_000 }).toContain(text);
 }
 
 describe('a process', () => {
   it('R1: drains at SIGTERM and exits with 0, its last words written', async () => {
     const it = start(
-      `{ closeMs: 5000, close: () => new Promise((done) => setTimeout(done, 50)).then(() => log.info('drained')) }`,
+      `{ closeMs: 60000, close: () => new Promise((done) => setTimeout(done, 50)).then(() => log.info('drained')) }`,
     );
     await said(it.output, 'started');
     it.child.kill('SIGTERM');

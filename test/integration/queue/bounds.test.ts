@@ -5,6 +5,7 @@ import { expect, test } from 'vitest';
 import type { Verdict } from '../../../src/grm/verdict.js';
 import { openQueue } from '../../../src/queue/jetstream.js';
 import { startNats } from '../../support/nats.js';
+import { until } from '../../support/processes.js';
 import { queueOptions } from '../../support/queue-options.js';
 import { aRecord, aSample, aShard, aVerdict, freshId, someContent } from '../../support/work-values.js';
 
@@ -75,7 +76,7 @@ test('Q1, Q2: a verdict bigger than a NATS message is stored, heard and read who
   expect(await queue.ledger.putVerdict(verdict)).toBe('stored');
   expect(await queue.ledger.putVerdict(aVerdict(id))).toBe('exists');
   expect(await queue.ledger.verdict(id)).toEqual(verdict);
-  for (let i = 0; i < 100 && heard.length === 0; i += 1) await sleep(10);
+  await until(() => heard.length > 0, 'the verdict is heard');
   expect(heard).toEqual([verdict]);
   await queue.close();
 });

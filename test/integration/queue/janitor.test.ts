@@ -8,6 +8,7 @@ import type { QueueEvent } from '../../../src/queue/events.js';
 import { openQueue } from '../../../src/queue/jetstream.js';
 import type { QueueSystem, Swept } from '../../../src/queue/queue.js';
 import { startNats, type NatsServer } from '../../support/nats.js';
+import { until } from '../../support/processes.js';
 import { queueOptions } from '../../support/queue-options.js';
 import { aRecord, aSample, aShard, aVerdict, freshId, someContent } from '../../support/work-values.js';
 
@@ -77,8 +78,7 @@ async function loadUnderKills(nats: NatsServer, queue: QueueSystem, id: string, 
   loading = false;
   await load;
   const indexes = Array.from({ length: put }, (_, i) => i);
-  for (let i = 0; i < 500 && (await queue.ledger.samples(id, indexes)).size < put; i += 1) await sleep(20);
-  expect((await queue.ledger.samples(id, indexes)).size).toBe(put); // nothing is lost
+  await until(async () => (await queue.ledger.samples(id, indexes)).size === put, 'all is stored: nothing is lost');
   return put;
 }
 
@@ -92,7 +92,7 @@ test('J1 (P1): after three kill -9 under load the work queue ends empty, and not
   const drawn = working.drawn();
   const left = (await server.jsm.streams.info('GRM_WORK')).state.messages;
   const swept: Swept[] = [];
-  for (let i = 0; i < 200 && !(await emptied(server.jsm)); i += 1) {
+  for (let i = 0; i < 1_000 && !(await emptied(server.jsm)); i += 1) {
     swept.push(...(await queue.sweep({ busy: nobody, complete: true, oldestOpenAtMs: Date.now() })));
     await sleep(50);
   }

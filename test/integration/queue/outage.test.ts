@@ -5,6 +5,7 @@ import { expect, test } from 'vitest';
 import type { QueueEvent } from '../../../src/queue/events.js';
 import { openQueue } from '../../../src/queue/jetstream.js';
 import { startNats } from '../../support/nats.js';
+import { until } from '../../support/processes.js';
 import { queueOptions } from '../../support/queue-options.js';
 import { aRecord, aSample, aShard, aVerdict, freshId } from '../../support/work-values.js';
 
@@ -115,8 +116,10 @@ test('a consumer deleted under a parked pull and made anew is pulled from again'
   const nc = await connect({ servers: nats.url });
   const jsm = await jetstreamManager(nc);
   const pulling = puller.pull(1, never);
-  await sleep(30);
-  for (const cls of ['interactive', 'rl', 'batch']) await jsm.consumers.delete('GRM_WORK', `grm-${cls}`);
+  const classes = ['interactive', 'rl', 'batch'];
+  const parked = async (cls: string) => (await jsm.consumers.info('GRM_WORK', `grm-${cls}`)).num_waiting > 0;
+  await until(async () => (await Promise.all(classes.map(parked))).every(Boolean), 'all classes are waited for');
+  for (const cls of classes) await jsm.consumers.delete('GRM_WORK', `grm-${cls}`);
   expect(await pulling).toEqual([]);
   expect(events).toContainEqual(expect.objectContaining({ kind: 'pull_trouble', stream: 'GRM_WORK', pool: 'grm' }));
   await queue.sweep({ busy: new Set(), complete: true, oldestOpenAtMs: Date.now() }); // the janitor makes what is missing
@@ -146,7 +149,7 @@ test('a listener that throws harms nobody else on its connection', async () => {
   await queue.ledger.follow(id, { sample: (sample) => void heard.push(sample.index) });
   await queue.ledger.putSample(id, aSample(0));
   await queue.ledger.putSample(id, aSample(1));
-  for (let i = 0; i < 100 && heard.length < 2; i += 1) await sleep(10);
+  await until(() => heard.length === 2, 'both are heard');
   expect(heard).toEqual([0, 1]);
   expect(events.filter(({ kind }) => kind === 'undecodable')).toHaveLength(2);
   await queue.close();

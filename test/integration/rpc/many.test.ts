@@ -143,7 +143,7 @@ describe('scoreMany', () => {
     const peer = await peerOf();
     peer.coordinator.script = (input) =>
       input.content.responses[0] === '' ? undefined : { kind: 'verdict', verdict: verdictFor(input) };
-    const results = await collect(peer.client().scoreMany(rows(20), { deadlineMs: 1_500 }));
+    const results = await collect(peer.client().scoreMany(rows(20), { deadlineMs: 4_000 }));
     const late = results.filter((result) => result.kind === 'fault');
     expect(late.map((result) => [result.index, result.fault.kind])).toEqual([
       [0, 'deadline_exceeded'],

