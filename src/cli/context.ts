@@ -158,7 +158,7 @@ export function failureOf(error: unknown, door?: Door): Failure {
 }
 
 /** The gRPC library wraps the one fact in words about its balancer. */
-function causeOf(message: string): string {
+export function causeOf(message: string): string {
   const causes = [...message.matchAll(/Last error: (?:Error: )?(.+?)(?=\. (?:Last error|Resolution note)|$)/g)];
   return causes.at(-1)?.[1] ?? message;
 }

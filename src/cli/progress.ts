@@ -14,6 +14,8 @@ export interface Counts {
 
 export interface Progress {
   update(counts: Counts): void;
+  /** A line of its own. */
+  note(text: string): void;
   /** Nothing is written after it. `whole`: the work came to its end, or was interrupted, and its last state is shown; else an error follows. */
   end(whole: boolean): void;
 }
@@ -38,7 +40,8 @@ const firstLines = 12;
 /** Shows where the work stands at once, and then at intervals, whether something is done or not. */
 export function openProgress(options: ProgressOptions): Progress {
   const { mode, startAt, clock, stream } = options;
-  if (mode === 'none') return { update: () => undefined, end: () => undefined };
+  if (mode === 'none')
+    return { update: () => undefined, note: (text) => void stream.write(`${text}\n`), end: () => undefined };
   const pace = new Pace(startAt, clock.now());
   let counts: Counts = { done: startAt, invalid: 0, failed: 0 };
   const now = (): Shown => {
@@ -62,6 +65,7 @@ export function openProgress(options: ProgressOptions): Progress {
       counts = fresh;
       pace.note(fresh.done, clock.now());
     },
+    note: (text) => view.note(text),
     end(whole) {
       if (ended) return;
       ended = true;
@@ -81,6 +85,7 @@ interface Shown extends Counts {
 interface View {
   everyMs(): number;
   show(shown: Shown): void;
+  note(text: string): void;
   end(): void;
 }
 
@@ -95,6 +100,9 @@ function barView({ what, stream }: ProgressOptions, first: Shown): View {
     barIncompleteChar: '░',
     // Ours would be a second, later word about Ctrl-C.
     gracefulExit: false,
+    // It comes back below a note.
+    forceRedraw: true,
+    fps: 2,
   });
   // Without a total the bar stays empty: it must not look finished.
   const scale = (shown: Shown): number => Math.max(1, shown.total ?? shown.done * 1_000);
@@ -112,6 +120,7 @@ function barView({ what, stream }: ProgressOptions, first: Shown): View {
   return {
     everyMs: () => barEveryMs,
     show,
+    note: (text) => void stream.write(`\r\u001b[K${text}\n`),
     end: () => bar.stop(),
   };
 }
@@ -131,6 +140,7 @@ function lineView({ mode, what, stream }: ProgressOptions): View {
   return {
     everyMs: () => (lines < firstLines ? lineEveryMs.first : lineEveryMs.later),
     show,
+    note: (text) => void stream.write(`${text}\n`),
     end: () => undefined,
   };
 }

@@ -6,9 +6,19 @@ import type { ScoreOptions } from '../coordinator/coordinator.js';
 import { classes, voteMethods, type Class, type VoteMethod } from '../grm/query.js';
 import { limits } from '../limits.js';
 import { exitCodes, type ExitCode } from '../process/run.js';
-import { GrmError } from '../rpc/client.js';
-import { CliError, connect, doorOf, failureOf, readConfig, type Door, type ResolvedConfig } from './context.js';
+import { GrmError, type Trouble } from '../rpc/client.js';
+import {
+  causeOf,
+  CliError,
+  connect,
+  doorOf,
+  failureOf,
+  readConfig,
+  type Door,
+  type ResolvedConfig,
+} from './context.js';
 import { openOutput, standardOutput } from './output.js';
+import { printable } from './printable.js';
 import { openInput } from './rows.js';
 import { codeOf, scoreRows, type ScoreCommand, type ScoreSummary } from './score.js';
 import { decimal, whole, type Session } from './session.js';
@@ -81,6 +91,7 @@ async function score(session: Session, path: string, flags: ScoreFlags): Promise
         samples: flags.samples === true,
         progress: progressMode(session, flags),
         signal: stop.first,
+        troubleText: (trouble) => troubleText(session.json, door, trouble),
       });
       say(session, summary, flags.out);
       return summary.interrupted ? stop.code() : codeOf(summary);
@@ -109,6 +120,17 @@ async function checkReachable(
     // A token may be for the tenants that the rows name.
     if (!(error instanceof GrmError) || error.kind !== 'permission_denied') throw error;
   }
+}
+
+function troubleText(json: boolean, { address }: Door, trouble: Trouble): string {
+  if (trouble.kind === 'back')
+    return json ? JSON.stringify({ event: 'back', address }) : `the coordinator at ${address} answers again`;
+  const { fault } = trouble;
+  const reason = fault.kind === 'unreachable' ? causeOf(fault.message) : `${fault.kind}: ${fault.message}`;
+  const seconds = Math.ceil(trouble.leftMs / 1_000);
+  if (json) return JSON.stringify({ event: 'away', address, reason, seconds_left: seconds });
+  const what = fault.kind === 'unreachable' ? 'is not reachable' : 'cannot take requests now';
+  return printable(`the coordinator at ${address} ${what} (${reason}); trying again for ${seconds} s at most`);
 }
 
 /** Rows that run over the terminal show the progress themselves; a bar would stand between them. */

@@ -13,7 +13,7 @@ import { faults, type Fault } from '../fault.js';
 import { limits } from '../limits.js';
 import { systemClock } from '../process/clock.js';
 import { exitCodes, type ExitCode } from '../process/run.js';
-import { GrmError, type GrmClient, type ScoreRequest } from '../rpc/client.js';
+import { GrmError, type GrmClient, type ScoreRequest, type Trouble } from '../rpc/client.js';
 import { CliError } from './context.js';
 import { Ordered } from './ordered.js';
 import { Chain, type Output } from './output.js';
@@ -35,6 +35,8 @@ export interface ScoreCommand {
   readonly samples: boolean;
   readonly progress: ProgressOptions['mode'];
   readonly signal: AbortSignal;
+  /** What is said of a service that is away; nothing when absent. */
+  readonly troubleText?: (trouble: Trouble) => string;
   /** Called with every scored row, in order. */
   readonly onRow?: (row: Row, answer: Answer) => void;
 }
@@ -104,7 +106,10 @@ export async function scoreRows(client: GrmClient, command: ScoreCommand): Promi
 
   let whole = false;
   try {
-    for await (const result of client.scoreMany(requests(), { concurrency, deadlineMs, signal })) {
+    const onTrouble = (trouble: Trouble): void => {
+      if (command.troubleText) progress.note(command.troubleText(trouble));
+    };
+    for await (const result of client.scoreMany(requests(), { concurrency, deadlineMs, signal, onTrouble })) {
       const { row } = result.request;
       // An interrupted row is not failed: the next run asks again.
       if (result.kind === 'fault' && result.fault.kind === 'cancelled' && signal.aborted) continue;

@@ -1,6 +1,7 @@
 // Channel: the client's connection to the service, and single calls over it.
 
 import {
+  connectivityState,
   Metadata,
   type CallOptions,
   type ChannelOptions,
@@ -19,6 +20,8 @@ export interface Channel {
   readonly reward: RewardServiceClient;
   readonly cluster: ClusterServiceClient;
   readonly metadata: Metadata;
+  /** A coordinator is connected now. */
+  isConnected(): boolean;
   /** Throws GrmError once the channel is closed: grpc-js would throw an error without a code. */
   checkOpen(): void;
   close(): void;
@@ -51,6 +54,7 @@ export function openChannel(address: string, tls: ClientTls | undefined, token: 
     reward,
     cluster,
     metadata,
+    isConnected: () => !closed && reward.getChannel().getConnectivityState(false) === connectivityState.READY,
     checkOpen: () => {
       if (closed) throw new GrmError(fault('failed_precondition', 'this client is closed'));
     },

@@ -27,6 +27,7 @@ export { GrmError } from './grm-error.js';
 export type { DetailWanted, ScoreRequest } from './score-request.js';
 export type { ManyOptions, ManyResult } from './many.js';
 export type { RetryPolicy } from './retry.js';
+export type { Trouble } from './trouble.js';
 export type { ClientTls } from './tls.js';
 export type { FaultKind, Violation } from '../fault.js';
 export type { Class, Content, Message, Principle, VoteMethod } from '../grm/query.js';
@@ -96,6 +97,7 @@ export class GrmClient {
           this.#channel.checkOpen();
           return this.#channel.reward.scoreStream(this.#channel.metadata);
         },
+        isConnected: () => this.#channel.isConnected(),
         policy: this.#policy,
         tenant: this.#tenant,
         deadlineMs: options.deadlineMs ?? deadlineMsDefault,

@@ -4,7 +4,8 @@
 //   M2. A request is open from being read until its result was taken: at most `concurrency` are. A slow taker stops the reading.
 //   M3. A stream that breaks is opened again and everything unanswered is sent again, as the same requests: nothing is paid for twice.
 //   M4. Shed and unavailable requests are sent again after their delay (retry.ts), each until its own deadline.
-//   M5. The whole ends with GrmError when the service refuses the caller (token, tenant) or cannot be reached after all tries,
+//   M5. The whole ends with GrmError when the service refuses the caller (token, tenant) or cannot be reached after all tries, or for
+//       as long as those may take (a network that swallows everything makes each try last),
 //       and with the source's own error when the source fails. What was open then is unanswered.
 
 import type { ClientDuplexStream } from '@grpc/grpc-js';
@@ -18,9 +19,10 @@ import type {
   ScoreStreamResponse,
 } from '../wire/gen/grm/v1/reward.js';
 import { GrmError } from './grm-error.js';
-import { nextTry, type RetryPolicy } from './retry.js';
+import { nextTry, patienceMs, type RetryPolicy } from './retry.js';
 import { toMessage, type ScoreRequest } from './score-request.js';
 import { faultOf, faultOfError } from './status.js';
+import { TroubleTeller, type Trouble } from './trouble.js';
 
 export interface ManyOptions {
   /** Requests open at once, 1..256 (limits.streamOpenMax). Default 256. */
@@ -28,6 +30,8 @@ export interface ManyOptions {
   /** For each request, from being read to its answer. Default 600 000. */
   readonly deadlineMs?: number;
   readonly signal?: AbortSignal;
+  /** Told when the service is away and tried again: at once, every few seconds, and when it is back. */
+  readonly onTrouble?: (trouble: Trouble) => void;
 }
 
 /** `index` counts the source from 0; `request` is the very object that the source gave. */
@@ -40,6 +44,7 @@ type Stream = ClientDuplexStream<ScoreStreamRequest, ScoreStreamResponse>;
 
 export interface ManySettings {
   readonly open: () => Stream;
+  readonly isConnected: () => boolean;
   readonly policy: RetryPolicy;
   readonly tenant: string;
   readonly deadlineMs: number;
@@ -74,6 +79,8 @@ interface Entry<R> {
 
 /** How often deadlines are looked at: all requests have the same span, so the oldest open one is always first. */
 const sweepEveryMs = 250;
+/** For the last try. */
+const connectMs = 5_000;
 
 class Many<R extends ScoreRequest> {
   readonly #concurrency: number;
@@ -89,6 +96,9 @@ class Many<R extends ScoreRequest> {
   #reconnect: NodeJS.Timeout | undefined;
   /** Streams that failed since the last answer. */
   #failures = 0;
+  /** Since the first stream that failed and until one is connected again. */
+  #lost: { readonly fault: Fault; readonly endsAtMs: number } | undefined;
+  readonly #trouble: TroubleTeller;
   #count = 0;
   #feeding = false;
   #sourceDone = false;
@@ -103,7 +113,11 @@ class Many<R extends ScoreRequest> {
   ) {
     this.#concurrency = Math.min(limits.streamOpenMax, Math.max(1, options.concurrency ?? limits.streamOpenMax));
     this.#source = Symbol.asyncIterator in requests ? requests[Symbol.asyncIterator]() : requests[Symbol.iterator]();
-    this.#sweep = setInterval(() => this.#expire(), sweepEveryMs);
+    this.#trouble = new TroubleTeller((trouble) => options.onTrouble?.(trouble), Date.now);
+    this.#sweep = setInterval(() => {
+      this.#expire();
+      this.#checkLost();
+    }, sweepEveryMs);
     if (options.signal?.aborted) this.#abort();
     else options.signal?.addEventListener('abort', this.#abort, { once: true });
   }
@@ -203,6 +217,7 @@ class Many<R extends ScoreRequest> {
     // Late: its deadline passed, or it was sent twice around a reconnect.
     if (!entry || !outcome) return;
     if (outcome.$case === 'status') return this.#failed(entry, faultOf(outcome.value));
+    this.#found();
     let verdict: Verdict;
     try {
       verdict = verdictFromProto(outcome.value);
@@ -217,6 +232,7 @@ class Many<R extends ScoreRequest> {
     const leftMs = entry.deadlineAtMs - Date.now();
     const next = nextTry(it, ++entry.tries, leftMs, this.settings.policy, Math.random);
     if (next.kind === 'never') return this.#settle(entry, { kind: 'fault', fault: it });
+    if (faults[it.kind].grpc === 'UNAVAILABLE') this.#trouble.away(it, patienceMs(this.settings.policy, entry.tries));
     entry.timer = setTimeout(() => {
       delete entry.timer;
       this.#unsent.push(entry);
@@ -232,11 +248,30 @@ class Many<R extends ScoreRequest> {
     if (this.#over() || (this.#sourceDone && this.#open.size === 0)) return;
     const next = nextTry(it, ++this.#failures, this.settings.deadlineMs, this.settings.policy, Math.random);
     if (next.kind === 'never') return this.#fail(new GrmError(it));
+    const endsAtMs = this.#lost?.endsAtMs ?? Date.now() + patienceMs(this.settings.policy);
+    this.#lost = { fault: it, endsAtMs };
+    this.#trouble.away(it, endsAtMs - Date.now());
     this.#unsent = [...this.#open.values()].filter((entry) => !entry.timer);
     this.#reconnect = setTimeout(() => {
       this.#reconnect = undefined;
       if (this.#open.size > 0) this.#send();
     }, next.delayMs);
+  }
+
+  /** A stream alone does not tell that somebody is there: it waits for its connection. */
+  #checkLost(): void {
+    if (!this.#lost || this.#over()) return;
+    if (this.#stream && this.settings.isConnected()) return this.#found();
+    const { fault: it, endsAtMs } = this.#lost;
+    const leftMs = endsAtMs - Date.now();
+    if (leftMs > 0) this.#trouble.away(it, leftMs);
+    // The last try is under way; without its connection it may take its time.
+    else if (leftMs < -connectMs) this.#fail(new GrmError(it));
+  }
+
+  #found(): void {
+    this.#lost = undefined;
+    this.#trouble.back();
   }
 
   #expire(): void {

@@ -4,6 +4,7 @@
 //        same request (by its key, or by the hash of its content and options), so no sample is paid for twice.
 //   RT2. A delay that the server asked for is kept; without one the delay doubles from try to try. Both are jittered.
 //   RT3. Tries end: an unreachable or draining service after `triesMax`, a shedding one at the deadline, which always exists.
+//   RT4. `patienceMs` is the longest that the delays of those tries can last in all, so it can be told how long is left.
 
 import { faults, type Fault } from '../fault.js';
 
@@ -17,6 +18,17 @@ export interface RetryPolicy {
 
 /** About a minute in all: a coordinator's restart, or a leader election of NATS. */
 export const retryDefaults: RetryPolicy = { triesMax: 16, backoffMs: 100, backoffMsMax: 5_000 };
+
+/** The delays that are still to come when so many tries have failed (RT4). */
+export function patienceMs({ triesMax, backoffMs, backoffMsMax }: RetryPolicy, tries = 1): number {
+  let sumMs = 0;
+  for (let at = Math.max(1, tries); at < triesMax; at++) {
+    const delayMs = backoffMs * 2 ** Math.min(at - 1, 30);
+    if (delayMs >= backoffMsMax) return sumMs + (triesMax - at) * backoffMsMax;
+    sumMs += delayMs;
+  }
+  return sumMs;
+}
 
 export type NextTry = { readonly kind: 'after'; readonly delayMs: number } | { readonly kind: 'never' };
 

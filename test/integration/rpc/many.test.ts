@@ -2,7 +2,7 @@
 
 import { afterEach, describe, expect, it } from 'vitest';
 import { fault } from '../../../src/fault.js';
-import type { ManyResult, ScoreRequest } from '../../../src/rpc/client.js';
+import type { ManyResult, ScoreRequest, Trouble } from '../../../src/rpc/client.js';
 import { failure, aRequest, RpcPeer, until } from '../../support/rpc-peer.js';
 import { scoreOf, ScriptedCoordinator, verdictFor } from '../../support/scripted-coordinator.js';
 
@@ -156,6 +156,39 @@ describe('scoreMany', () => {
     const peer = await peerOf();
     const client = peer.client({ address: '127.0.0.1:1', retries: { triesMax: 2, backoffMs: 5 } });
     expect((await failure(collect(client.scoreMany(rows(3))))).kind).toBe('unreachable');
+  });
+
+  it('M5: a server that is lost for good is told at once, and ends it when its tries are over', async () => {
+    const peer = await peerOf();
+    peer.coordinator.hold();
+    const client = peer.client({ retries: { triesMax: 5, backoffMs: 50, backoffMsMax: 400 } });
+    const troubles: Trouble[] = [];
+    const all = failure(collect(client.scoreMany(rows(3), { onTrouble: (trouble) => troubles.push(trouble) })));
+    await until(() => peer.coordinator.open === 3);
+    await peer.server.close(0);
+    expect((await all).kind).toBe('unreachable');
+    expect(troubles).toMatchObject([{ kind: 'away', leftMs: expect.any(Number) as number }]);
+    const [first] = troubles;
+    // 50 + 100 + 200 + 400.
+    expect(first?.kind === 'away' && first.leftMs).toBeGreaterThan(0);
+    expect(first?.kind === 'away' && first.leftMs).toBeLessThanOrEqual(750);
+  });
+
+  it('M3: a server that comes back is told, once', async () => {
+    const first = await peerOf();
+    const port = Number(first.server.address.split(':')[1]);
+    first.coordinator.hold();
+    const troubles: string[] = [];
+    const client = first.client({ retries: { backoffMs: 20 } });
+    const all = collect(client.scoreMany(rows(3), { onTrouble: ({ kind }) => troubles.push(kind) }));
+    await until(() => first.coordinator.open === 3);
+    await first.server.close(0);
+    await until(() => troubles.length > 0);
+    await peerOf({ listen: `127.0.0.1:${port}` });
+    expectEachOnce(await all, 3);
+    // A machine that is long away with its answer may be told of it more than once.
+    expect(troubles.at(-1)).toBe('back');
+    expect(new Set(troubles.slice(0, -1))).toEqual(new Set(['away']));
   });
 
   it('M5: throws when the caller is refused', async () => {

@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { fault, faults, type FaultKind } from '../../../src/fault.js';
-import { nextTry, retryDefaults, type RetryPolicy } from '../../../src/rpc/retry.js';
+import { nextTry, patienceMs, retryDefaults, type RetryPolicy } from '../../../src/rpc/retry.js';
 
 const policy: RetryPolicy = { triesMax: 5, backoffMs: 100, backoffMsMax: 1_000 };
 const half = () => 0.5;
@@ -52,5 +52,26 @@ describe('nextTry', () => {
     }
     expect(waitedMs).toBeGreaterThan(35_000);
     expect(waitedMs).toBeLessThan(90_000);
+  });
+});
+
+describe('patienceMs', () => {
+  it('RT4: is the sum of the longest delays between the tries that are left', () => {
+    expect([1, 2, 3, 4, 5, 6].map((tries) => patienceMs(policy, tries))).toEqual([1_500, 1_400, 1_200, 800, 0, 0]);
+    // Beyond the largest delay: 100 + 200 + ... + 3200, and nine times 5000.
+    expect(patienceMs(retryDefaults)).toBe(6_300 + 9 * 5_000);
+  });
+
+  it('RT4: no way through the tries takes longer', () => {
+    fc.assert(
+      fc.property(fc.array(fc.double({ min: 0, max: 0.999, noNaN: true }), { minLength: 4, maxLength: 4 }), (draws) => {
+        let sumMs = 0;
+        for (const [at, draw] of draws.entries()) {
+          const next = nextTry(fault('unreachable', ''), at + 1, 1e9, policy, () => draw);
+          if (next.kind === 'after') sumMs += next.delayMs;
+        }
+        expect(sumMs).toBeLessThanOrEqual(patienceMs(policy));
+      }),
+    );
   });
 });
