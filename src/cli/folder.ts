@@ -8,11 +8,12 @@
 //   D2. Processes that a killed `grm up` left behind are gone before the next one starts its own: two nats-servers never share a store. They
 //       get their drain time first, because an engine's server ends with the worker that started it.
 
-import { execFileSync } from 'node:child_process';
 import { readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { mkdir } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { takeLock, type Lock } from './lock.js';
+import { commandOf, isAlive } from './process-table.js';
 
 export interface ClusterState {
   /** Of `grm up` itself. */
@@ -46,17 +47,17 @@ export async function openFolder(
 ): Promise<Folder> {
   const path = resolve(dataDir);
   await mkdir(join(path, 'logs'), { recursive: true });
-  takeLock(join(path, 'up.pid'), path);
+  const lock = lockFolder(join(path, 'up.pid'), path);
   const stateFile = join(path, 'cluster.json');
   const release = (): void => {
     rmSync(stateFile, { force: true });
-    rmSync(join(path, 'up.pid'), { force: true });
+    lock.release();
   };
   try {
     await endLeftBehind(readState(stateFile), graceMs, tell, signal);
   } catch (error) {
     // The state stays: what it names still runs.
-    rmSync(join(path, 'up.pid'), { force: true });
+    lock.release();
     throw error;
   }
   return {
@@ -86,23 +87,18 @@ function readState(file: string): ClusterState | undefined {
   }
 }
 
-function takeLock(file: string, path: string): void {
-  for (let tries = 0; tries < 3; tries++) {
-    try {
-      writeFileSync(file, String(process.pid), { flag: 'wx' });
-      return;
-    } catch (error) {
-      if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw error;
-    }
-    const owner = Number(readFileSync(file, 'utf8'));
-    // After a restart of the machine the number may belong to anything.
-    if (owner > 0 && owner !== process.pid && /grm|main\.js/.test(commandOf(owner) ?? ''))
+function lockFolder(file: string, path: string): Lock & { readonly kind: 'taken' } {
+  const lock = takeLock(file);
+  switch (lock.kind) {
+    case 'taken':
+      return lock;
+    case 'held':
       throw new Error(
-        `another \`grm up\` (pid ${owner}) uses ${path}: stop it (kill ${owner}), or give another folder with --data-dir`,
+        `another \`grm up\` (pid ${lock.pid}) uses ${path}: stop it (kill ${lock.pid}), or give another folder with --data-dir`,
       );
-    rmSync(file, { force: true });
+    case 'contended':
+      throw new Error(`${file} changes all the time: does another \`grm up\` start just now?`);
   }
-  throw new Error(`${file} changes all the time: does another \`grm up\` start just now?`);
 }
 
 /** Name of the server itself among the processes of a state; it lives below its keeper. */
@@ -146,29 +142,5 @@ function killIfThere(pid: number, signal: NodeJS.Signals = 'SIGKILL'): void {
     process.kill(pid, signal);
   } catch {
     // gone meanwhile
-  }
-}
-
-/** The command line of a process; undefined when it does not run (a zombie has none). */
-export function commandOf(pid: number): string | undefined {
-  if (!isAlive(pid)) return undefined;
-  try {
-    return readFileSync(`/proc/${pid}/cmdline`, 'utf8').replaceAll('\0', ' ').trim() || undefined;
-  } catch {
-    // No /proc here (macOS), or it ended just now.
-  }
-  try {
-    return execFileSync('ps', ['-o', 'command=', '-p', String(pid)], { encoding: 'utf8' }).trim() || undefined;
-  } catch {
-    return undefined;
-  }
-}
-
-function isAlive(pid: number): boolean {
-  try {
-    process.kill(pid, 0);
-    return true;
-  } catch (error) {
-    return (error as NodeJS.ErrnoException).code === 'EPERM';
   }
 }

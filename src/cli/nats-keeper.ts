@@ -6,7 +6,7 @@
 import { parseArgs } from 'node:util';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { exitCodes } from '../process/run.js';
-import { commandOf } from './folder.js';
+import { commandOf } from './process-table.js';
 import { startNats } from './nats-server.js';
 
 /** From `grm up`: processes that use the server, and how long they may take to end. */

@@ -3,13 +3,15 @@
 //   F1. What is in the file is rows 0..n-1 of one input, whole, in order. Half a row, left by a kill, is cut off before the next is written.
 //   F2. A file that is anything else is refused and left as it is.
 //   F3. Rows are written in the order given; the first failure is kept and told by every later `flushed`.
+//   F4. One `grm score` writes a file at a time: FILE.lock says which (lock.ts).
 
 import { createHash, type Hash } from 'node:crypto';
 import { createReadStream } from 'node:fs';
-import { open, stat, truncate } from 'node:fs/promises';
+import { open, realpath, stat, truncate } from 'node:fs/promises';
 import { exitCodes } from '../process/run.js';
 import { CliError } from './context.js';
 import { readLines } from './lines.js';
+import { takeLock, type Lock } from './lock.js';
 
 export interface Output {
   /** Rows that an earlier run wrote. */
@@ -36,20 +38,59 @@ export class Chain {
   }
 }
 
-/** Opens or makes the file. Throws CliError (usage) when it is not ours or cannot be written (F2). */
+/** Opens or makes the file. Throws CliError (usage) when it is not ours, in use, or cannot be written (F2, F4). */
 export async function openOutput(path: string): Promise<Output> {
-  const done = await doneRows(path);
+  const unlock = await lockOutput(path);
   try {
+    const done = await doneRows(path);
     if (done.wholeBytes < done.sizeBytes) await truncate(path, done.wholeBytes);
     const file = await open(path, 'a');
     return queued(
       path,
       done,
       (text) => file.appendFile(text),
-      async () => file.close(),
+      async () => {
+        await file.close();
+        unlock();
+      },
     );
   } catch (error) {
+    unlock();
+    if (error instanceof CliError) throw error;
     throw new CliError(`cannot write ${path}: ${words(error)}`, exitCodes.usage);
+  }
+}
+
+/** F4. A device or a pipe may be shared. By its real name, so that two names of a file are one. */
+async function lockOutput(path: string): Promise<() => void> {
+  const stats = await stat(path).catch(() => undefined);
+  if (stats && !stats.isFile()) return () => undefined;
+  const real = stats ? await realpath(path).catch(() => path) : path;
+  let lock: Lock;
+  try {
+    lock = takeLock(`${real}.lock`);
+  } catch (error) {
+    // A file may be ours to write in a folder that is not: then nothing can be told, and nothing is asked.
+    if (stats) return () => undefined;
+    throw new CliError(`cannot write ${path}: ${words(error)}`, exitCodes.usage);
+  }
+  switch (lock.kind) {
+    case 'taken': {
+      const release = (): void => lock.release();
+      // A second Ctrl-C ends without closing.
+      process.once('exit', release);
+      return () => {
+        process.off('exit', release);
+        release();
+      };
+    }
+    case 'held':
+      throw new CliError(
+        `another \`grm score\` (pid ${lock.pid}) writes ${path}: wait for its end, stop it (kill ${lock.pid}), or give another --out`,
+        exitCodes.usage,
+      );
+    case 'contended':
+      throw new CliError(`another \`grm score\` begins to write ${path} just now: give another --out`, exitCodes.usage);
   }
 }
 

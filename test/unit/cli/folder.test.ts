@@ -4,7 +4,8 @@ import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { commandOf, natsName, openFolder, runningCluster, type ClusterState } from '../../../src/cli/folder.js';
+import { natsName, openFolder, runningCluster, type ClusterState } from '../../../src/cli/folder.js';
+import { commandOf } from '../../../src/cli/process-table.js';
 import { isGone, until } from '../../support/processes.js';
 
 const calm = new AbortController().signal;

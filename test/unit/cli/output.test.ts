@@ -1,8 +1,12 @@
-import { appendFile, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { spawn } from 'node:child_process';
+import { existsSync } from 'node:fs';
+import { appendFile, mkdtemp, readdir, readFile, rm, symlink, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { basename, join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { Chain, openOutput } from '../../../src/cli/output.js';
+import { commandOf } from '../../../src/cli/process-table.js';
+import { until } from '../../support/processes.js';
 
 let folder: string;
 let path: string;
@@ -96,6 +100,40 @@ describe('output', () => {
     output.write(line(1));
     await expect(output.flushed()).rejects.toThrow(/ENOSPC/);
     await output.close();
+  });
+
+  it('F4: is written by one process at a time, whatever it calls the file, and is free again afterwards', async () => {
+    await symlink(path, join(folder, 'alias.jsonl'));
+    const first = await openOutput(path);
+    expect(existsSync(`${path}.lock`)).toBe(true);
+    await first.close();
+    expect(existsSync(`${path}.lock`)).toBe(false);
+
+    const owner = spawn(process.execPath, ['-e', 'setInterval(() => {}, 1000)', 'dist/src/cli/main.js score']);
+    try {
+      await until(() => commandOf(owner.pid!)?.includes('main.js') === true, 'the process starts');
+      await writeFile(`${path}.lock`, String(owner.pid));
+      for (const name of [path, join(folder, 'alias.jsonl')]) {
+        await expect(openOutput(name)).rejects.toMatchObject({
+          code: 2,
+          message: expect.stringContaining(`another \`grm score\` (pid ${owner.pid}) writes ${name}`) as string,
+        });
+      }
+      expect(await readFile(`${path}.lock`, 'utf8')).toBe(String(owner.pid));
+    } finally {
+      owner.kill('SIGKILL');
+    }
+    await until(() => commandOf(owner.pid!) === undefined, 'the process is gone');
+    const second = await openOutput(path);
+    expect(await readFile(`${path}.lock`, 'utf8')).toBe(String(process.pid));
+    await second.close();
+    expect(await readdir(folder)).toEqual(['alias.jsonl', basename(path)].sort());
+  });
+
+  it('F2, F4: a file that is refused is not locked', async () => {
+    await writeFile(path, 'hello\n');
+    await expect(openOutput(path)).rejects.toMatchObject({ code: 2 });
+    expect(existsSync(`${path}.lock`)).toBe(false);
   });
 
   it('is what another run appended to: the rows count on', async () => {
