@@ -216,6 +216,23 @@ export const limits = {
   rowBytesMax: 32 * MiB,
   /** `grm score`: rows that are open, or answered and waiting for an earlier one. The row due next may always start. */
   rowsHeldBytesMax: 128 * MiB,
+  /** Item rows of SPCT: an id and a domain, characters. They stand in every row that is made of the item. */
+  spctItemIdCharsMax: 256,
+  spctDomainCharsMax: 64,
+  /** Domains that a report counts apart; further ones are counted as "other". */
+  spctDomainsMax: 1_000,
+  /** One line of a trajectories file: a content and two verdicts' texts, at six bytes of JSON for one byte of text. */
+  spctRecordBytesMax: 256 * MiB,
+  /** Malformed rows that a run of `grm spct` tells of on standard error; its files hold all of them. */
+  spctRowsToldMax: 20,
+  /** The reward door: rows and bytes of one batch. A step of a big RL job has some thousand completions of a few KiB. */
+  spctBatchRowsMax: 16_384,
+  spctBatchBytesMax: 64 * MiB,
+  /** The reward door: open connections, and time for a request to arrive whole. */
+  spctConnectionsMax: 256,
+  spctRequestMs: 60_000,
+  /** How long that door waits for batches under way when it closes. */
+  spctCloseMs: 10_000,
   /** `grm up`: failures in a row of one process before the cluster is given up, and how long it must run to be well again. */
   upRestartsMax: 12,
   upWellAfterMs: 60_000,
@@ -267,4 +284,8 @@ holds(limits.pullClaimMs <= limits.pullExpiresMs, 'a claim does not outlive the 
 holds(limits.streamOpenBytesMax >= limits.contentBytesMax, 'a stream takes any single content');
 holds(limits.pullsWaitingMax >= 2 * limits.slotsMax, 'every slot of the largest worker may park a pull');
 holds(limits.rowBytesMax >= 3 * limits.contentBytesMax, 'a content at its limit fits a line of JSON with its escapes');
+holds(
+  limits.spctRecordBytesMax >= 6 * (limits.contentBytesMax + 2 * limits.grpcMessageBytesMax),
+  'a line of a trajectories file holds whatever the service may answer',
+);
 holds(limits.httpRequestMs - limits.httpHeadersMs > 0, 'headers arrive within a request');

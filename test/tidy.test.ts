@@ -51,6 +51,7 @@ const examples: Readonly<
       bad('src/rpc/a.ts', `import { x } from '../cli/main.js';`),
       bad('src/queue/a.ts', `import { x } from '../process/config.js';`),
       bad('src/grm/a.ts', `import { x } from '../stray.js';`),
+      bad('src/spct/a.ts', `import { x } from '../coordinator/score.js';`),
       bad('src/newroom/a.ts', `export const x = 1;`),
     ],
     keeps: [
@@ -73,6 +74,7 @@ const examples: Readonly<
       bad('src/queue/a.ts', `import { createServer } from 'node:http';`),
       bad('src/queue/a.ts', `import { createServer } from 'http';`),
       bad('src/engine/a.ts', `import { getLlama } from 'node-llama-cpp';`),
+      bad('src/cli/a.ts', `import { fastify } from 'fastify';`),
       bad('src/cli/a.ts', `import _ from 'lodash';`),
       bad('services/coordinator/a.ts', `import { z } from 'zod';`),
       bad('services/run.ts', `import { pino } from 'pino';`),
@@ -104,6 +106,7 @@ const examples: Readonly<
       bad('src/work/a.ts', `export const later = { setTimeout }.setTimeout;`),
       bad('src/grm/a.ts', `import { createHash } from 'node:crypto';`),
       bad('src/grm/a.ts', `export const x = new Date(0);`),
+      bad('src/spct/a.ts', `export const now = () => Date.now();`),
     ],
     keeps: [
       bad(

@@ -24,6 +24,8 @@ export interface Finding {
 const sees: Readonly<Record<string, readonly string[]>> = {
   grm: [],
   work: ['grm'],
+  // A labelled row holds a request, and is read and refused as the doors do it.
+  spct: ['grm', 'coordinator/intake', 'coordinator/findings'],
   wire: ['grm', 'work'],
   observe: ['grm', 'work'],
   process: ['grm', 'observe'],
@@ -33,10 +35,25 @@ const sees: Readonly<Record<string, readonly string[]>> = {
   coordinator: ['grm', 'work', 'observe', 'process/clock', 'queue/queue'],
   worker: ['grm', 'work', 'observe', 'process/clock', 'queue/queue', 'engine/engine'],
   rpc: ['grm', 'work', 'wire', 'observe', 'coordinator', 'process/clock'],
-  cli: ['actor', 'coordinator', 'engine', 'grm', 'observe', 'process', 'queue', 'rpc', 'wire', 'work', 'worker'],
+  gateway: ['spct', 'observe/listen'],
+  cli: [
+    'actor',
+    'coordinator',
+    'engine',
+    'gateway',
+    'grm',
+    'observe',
+    'process',
+    'queue',
+    'rpc',
+    'spct',
+    'wire',
+    'work',
+    'worker',
+  ],
 };
 
-const pureRooms = ['grm', 'work'];
+const pureRooms = ['grm', 'work', 'spct'];
 
 /** Third-party packages and where they live: a room of src/, or a folder of services/. */
 const homes: readonly { readonly packages: RegExp; readonly rooms: readonly string[]; readonly typesOnly?: boolean }[] =
@@ -53,6 +70,7 @@ const homes: readonly { readonly packages: RegExp; readonly rooms: readonly stri
     { packages: /^(commander|cli-progress|cli-table3|picocolors)$/, rooms: ['cli'] },
     { packages: /^@bufbuild\/protobuf$/, rooms: ['wire'] },
     { packages: /^lru-cache$/, rooms: ['worker'] },
+    { packages: /^fastify$/, rooms: ['gateway'] },
     { packages: /^(node:)?(http|https|http2)$/, rooms: ['observe', 'gateway', 'services/fake-engine'] },
   ];
 
