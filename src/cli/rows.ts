@@ -69,16 +69,37 @@ export async function countRows(input: Input): Promise<number | undefined> {
 
 /** @param salt goes into every digest: what else decides what a row's result is */
 export async function* readRows(input: AsyncIterable<Buffer>, salt: string): AsyncGenerator<Row, void, undefined> {
+  for await (const { line: _, json, ...row } of readJsonRows(input, salt)) yield { ...row, body: bodyOf(json) };
+}
+
+/** A line that is not blank, with whatever JSON it holds. */
+export interface JsonRow extends Pick<Row, 'number' | 'digest' | 'bytes'> {
+  /** From 1, counting all lines: as editors count. */
+  readonly line: number;
+  readonly json: JsonText;
+}
+
+export type JsonText =
+  { readonly kind: 'value'; readonly value: unknown } | { readonly kind: 'unreadable'; readonly reason: string };
+
+/** @param bytesMax of one line; a longer one is unreadable */
+export async function* readJsonRows(
+  input: AsyncIterable<Buffer>,
+  salt: string,
+  bytesMax: number = limits.rowBytesMax,
+): AsyncGenerator<JsonRow, void, undefined> {
   let number = 0;
-  for await (const line of readLines(input, limits.rowBytesMax)) {
+  let lines = 0;
+  for await (const line of readLines(input, bytesMax)) {
+    lines++;
     if (isBlank(line)) continue;
     const { head, lengthBytes } = line;
     const digest = createHash('sha256').update(`${salt}\n${lengthBytes}\n`).update(head).digest('hex').slice(0, 16);
-    const body: RowBody =
-      lengthBytes > limits.rowBytesMax
-        ? { kind: 'unreadable', reason: `the line has ${lengthBytes} bytes, at most ${limits.rowBytesMax} are read` }
-        : readRow(head);
-    yield { number: number++, digest, bytes: lengthBytes, body };
+    const json: JsonText =
+      lengthBytes > bytesMax
+        ? { kind: 'unreadable', reason: `the line has ${lengthBytes} bytes, at most ${bytesMax} are read` }
+        : readJson(head);
+    yield { number: number++, line: lines, digest, bytes: lengthBytes, json };
   }
 }
 
@@ -94,18 +115,26 @@ const byteOrderMark = Buffer.from([0xef, 0xbb, 0xbf]);
 const utf8 = new TextDecoder('utf-8', { fatal: true });
 
 export function readRow(line: Uint8Array): RowBody {
+  return bodyOf(readJson(line));
+}
+
+function readJson(line: Uint8Array): JsonText {
   let text: string;
   try {
     text = utf8.decode(line);
   } catch {
     return { kind: 'unreadable', reason: 'the line is not UTF-8' };
   }
-  let value: unknown;
   try {
-    value = JSON.parse(text);
+    return { kind: 'value', value: JSON.parse(text) };
   } catch (error) {
     return { kind: 'unreadable', reason: `the line is no JSON: ${error instanceof Error ? error.message : ''}` };
   }
+}
+
+function bodyOf(json: JsonText): RowBody {
+  if (json.kind === 'unreadable') return json;
+  const { value } = json;
   if (typeof value !== 'object' || value === null || Array.isArray(value)) {
     return { kind: 'unreadable', reason: 'expected an object with "query" and "responses"' };
   }
