@@ -1,9 +1,9 @@
-// Output: where the rows of `grm score` go: a file that a later run goes on with, or standard output.
+// Output: where the rows of a long run go: a file that a later run goes on with, or standard output.
 //
 //   F1. What is in the file is rows 0..n-1 of one input, whole, in order. Half a row, left by a kill, is cut off before the next is written.
 //   F2. A file that is anything else is refused and left as it is.
 //   F3. Rows are written in the order given; the first failure is kept and told by every later `flushed`.
-//   F4. One `grm score` writes a file at a time: FILE.lock says which (lock.ts).
+//   F4. One process writes a file at a time: FILE.lock says which (lock.ts).
 
 import { createHash, type Hash } from 'node:crypto';
 import { createReadStream } from 'node:fs';
@@ -39,10 +39,10 @@ export class Chain {
 }
 
 /** Opens or makes the file. Throws CliError (usage) when it is not ours, in use, or cannot be written (F2, F4). */
-export async function openOutput(path: string): Promise<Output> {
-  const unlock = await lockOutput(path);
+export async function openOutput(path: string, whose = 'grm score'): Promise<Output> {
+  const unlock = await lockOutput(path, whose);
   try {
-    const done = await doneRows(path);
+    const done = await doneRows(path, whose);
     if (done.wholeBytes < done.sizeBytes) await truncate(path, done.wholeBytes);
     const file = await open(path, 'a');
     return queued(
@@ -62,7 +62,7 @@ export async function openOutput(path: string): Promise<Output> {
 }
 
 /** F4. A device or a pipe may be shared. By its real name, so that two names of a file are one. */
-async function lockOutput(path: string): Promise<() => void> {
+async function lockOutput(path: string, whose: string): Promise<() => void> {
   const stats = await stat(path).catch(() => undefined);
   if (stats && !stats.isFile()) return () => undefined;
   const real = stats ? await realpath(path).catch(() => path) : path;
@@ -86,11 +86,11 @@ async function lockOutput(path: string): Promise<() => void> {
     }
     case 'held':
       throw new CliError(
-        `another \`grm score\` (pid ${lock.pid}) writes ${path}: wait for its end, stop it (kill ${lock.pid}), or give another --out`,
+        `another \`${whose}\` (pid ${lock.pid}) writes ${path}: wait for its end, stop it (kill ${lock.pid}), or give another file`,
         exitCodes.usage,
       );
     case 'contended':
-      throw new CliError(`another \`grm score\` begins to write ${path} just now: give another --out`, exitCodes.usage);
+      throw new CliError(`another \`${whose}\` begins to write ${path} just now: give another file`, exitCodes.usage);
   }
 }
 
@@ -165,11 +165,16 @@ interface Done {
 
 const none: Done = { rows: 0, chain: undefined, wholeBytes: 0, sizeBytes: 0 };
 
-/** How every row of ours begins; score.ts writes it so. */
+/** How every row of ours begins. */
 const rowHead = /^\{"row":(\d{1,15}),"input":"([0-9a-f]{16})",/;
 const rowHeadBytesMax = 64;
 
-async function doneRows(path: string): Promise<Done> {
+/** A row of ours: its head, then `columns`. */
+export function rowLine(number: number, digest: string, columns: Readonly<Record<string, unknown>>): string {
+  return `{"row":${number},"input":"${digest}",${JSON.stringify(columns).slice(1)}\n`;
+}
+
+async function doneRows(path: string, whose: string): Promise<Done> {
   const stats = await stat(path).catch(() => undefined);
   if (stats?.isDirectory()) throw new CliError(`cannot write ${path}: it is a folder`, exitCodes.usage);
   // A device or a pipe holds nothing to go on with.
@@ -183,10 +188,10 @@ async function doneRows(path: string): Promise<Done> {
       // What a kill left of a row begins as that row does; anything else is somebody's text without a newline.
       const begun = head.toString('latin1');
       const begins = `{"row":${rows},"input":"`;
-      if (!begun.startsWith(begins) && !begins.startsWith(begun)) throw foreign(path);
+      if (!begun.startsWith(begins) && !begins.startsWith(begun)) throw foreign(path, whose);
       break;
     }
-    if (!match || Number(match[1]) !== rows) throw foreign(path);
+    if (!match || Number(match[1]) !== rows) throw foreign(path, whose);
     chain.add(match[2]!);
     wholeBytes += lengthBytes + 1;
     rows++;
@@ -194,8 +199,8 @@ async function doneRows(path: string): Promise<Done> {
   return { rows, chain: rows === 0 ? undefined : chain.value(), wholeBytes, sizeBytes: stats.size };
 }
 
-function foreign(path: string): CliError {
-  return new CliError(`${path} exists and is not the output of \`grm score\`: give another --out`, exitCodes.usage);
+function foreign(path: string, whose: string): CliError {
+  return new CliError(`${path} exists and is not the output of \`${whose}\`: give another file`, exitCodes.usage);
 }
 
 function words(error: unknown): string {

@@ -6,19 +6,9 @@ import type { ScoreOptions } from '../coordinator/coordinator.js';
 import { classes, voteMethods, type Class, type VoteMethod } from '../grm/query.js';
 import { limits } from '../limits.js';
 import { exitCodes, type ExitCode } from '../process/run.js';
-import { GrmError, type Trouble } from '../rpc/client.js';
-import {
-  causeOf,
-  CliError,
-  connect,
-  doorOf,
-  failureOf,
-  readConfig,
-  type Door,
-  type ResolvedConfig,
-} from './context.js';
+import { CliError, connect, doorOf, failureOf, readConfig } from './context.js';
 import { openOutput, standardOutput } from './output.js';
-import { printable } from './printable.js';
+import { checkReachable, troubleText } from './reach.js';
 import { openInput } from './rows.js';
 import { codeOf, scoreRows, type ScoreCommand, type ScoreSummary } from './score.js';
 import { decimal, whole, type Session } from './session.js';
@@ -104,33 +94,6 @@ async function score(session: Session, path: string, flags: ScoreFlags): Promise
       flags.out === undefined || code === exitCodes.usage ? '' : '\n  the same command goes on where this one stopped';
     throw new CliError(`${message}${again}`, code);
   }
-}
-
-/** A service that is away, or does not know the caller, is told at once and not after the patience of long work. */
-async function checkReachable(
-  session: Session,
-  resolved: ResolvedConfig,
-  door: Door,
-  signal: AbortSignal,
-): Promise<void> {
-  using client = connect(session.options, resolved, door);
-  try {
-    await client.verdict('is anybody there', { signal });
-  } catch (error) {
-    // A token may be for the tenants that the rows name.
-    if (!(error instanceof GrmError) || error.kind !== 'permission_denied') throw error;
-  }
-}
-
-function troubleText(json: boolean, { address }: Door, trouble: Trouble): string {
-  if (trouble.kind === 'back')
-    return json ? JSON.stringify({ event: 'back', address }) : `the coordinator at ${address} answers again`;
-  const { fault } = trouble;
-  const reason = fault.kind === 'unreachable' ? causeOf(fault.message) : `${fault.kind}: ${fault.message}`;
-  const seconds = Math.ceil(trouble.leftMs / 1_000);
-  if (json) return JSON.stringify({ event: 'away', address, reason, seconds_left: seconds });
-  const what = fault.kind === 'unreachable' ? 'is not reachable' : 'cannot take requests now';
-  return printable(`the coordinator at ${address} ${what} (${reason}); trying again for ${seconds} s at most`);
 }
 
 /** Rows that run over the terminal show the progress themselves; a bar would stand between them. */
