@@ -178,7 +178,10 @@ function membersOf(registry: Registry, node: Node, host: Host): Members {
       return ids.includes(node.id) ? ids : [...ids, node.id];
     },
     metaServing,
-    metaExpected: () => metaServing() !== 0 || clock.now() - metaServedAtMs < config.coordinator.metaPatienceMs,
+    metaExpected: () =>
+      metaServing() !== 0 ||
+      registry.expected('meta-worker', config.coordinator.metaPool) > 0 ||
+      clock.now() - metaServedAtMs < config.coordinator.metaPatienceMs,
     fleet: () => {
       let engines = 0;
       let slots = 0;

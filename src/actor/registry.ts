@@ -11,7 +11,7 @@ import { limits } from '../limits.js';
 import type { Events } from '../observe/events.js';
 import { sleep, type Clock } from '../process/clock.js';
 import type { ControlPlane } from '../queue/queue.js';
-import { ActorState } from '../wire/gen/grm/v1/cluster.js';
+import { ActorState, type Actor } from '../wire/gen/grm/v1/cluster.js';
 import { decodeLease, type NodeInfo } from './lease.js';
 
 export interface RegistryOptions {
@@ -41,6 +41,8 @@ export interface Registry {
   known(): boolean;
   /** Nodes of that role and pool that take work: not draining, with an engine alive. The last known number while NATS is away. */
   serving(role: string, pool: string): number;
+  /** The same, and those that are about to: their engine loads, or is started again. Not those that drain or have given up. */
+  expected(role: string, pool: string): number;
   work(): ClusterWork;
   /** Called when nodes come, go, drain or resume, or their actors change state. The returned function ends it. */
   onChange(hear: () => void): () => void;
@@ -111,13 +113,22 @@ class LeaseRegistry implements Registry {
   }
 
   serving(role: string, pool: string): number {
-    return [...this.#nodes.values()].filter(
-      ({ node }) =>
-        node.role === role &&
-        node.pool === pool &&
-        !node.draining &&
-        node.actors.some((actor) => engineKinds.has(actor.kind) && actor.state === ActorState.ALIVE),
+    return this.#takeWork(role, pool).filter((engines) => engines.some(({ state }) => state === ActorState.ALIVE))
+      .length;
+  }
+
+  expected(role: string, pool: string): number {
+    // A node that has just begun has not made its engines yet.
+    return this.#takeWork(role, pool).filter(
+      (engines) => engines.length === 0 || engines.some(({ state }) => state !== ActorState.DEAD),
     ).length;
+  }
+
+  /** The engines of each node of that role and pool that does not drain. */
+  #takeWork(role: string, pool: string): Actor[][] {
+    return [...this.#nodes.values()]
+      .filter(({ node }) => node.role === role && node.pool === pool && !node.draining)
+      .map(({ node }) => node.actors.filter(({ kind }) => engineKinds.has(kind)));
   }
 
   work(): ClusterWork {

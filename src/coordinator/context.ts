@@ -16,7 +16,10 @@ export interface Members {
   coordinators(): readonly string[];
   /** Meta workers that serve now; 'unknown' while membership cannot be read. */
   metaServing(): number | 'unknown';
-  /** A meta worker serves, or did a moment ago (metaPatienceMs): a restart must not change the vote of the requests that come meanwhile. */
+  /**
+   * A meta worker serves, is about to (its engine loads, or is started again), or did serve a moment ago (metaPatienceMs): a start or a
+   * restart must not change the vote of the requests that come meanwhile without a word.
+   */
   metaExpected(): boolean;
   /** Engines that draw samples now, and the share of their slots in use (0..1). */
   fleet(): { readonly engines: number; readonly busyRatio: number };

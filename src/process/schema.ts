@@ -121,7 +121,7 @@ const defaults = z.strictObject({
   vote: choice(
     ['auto', ...voteMethods],
     'auto',
-    'How samples are combined; auto: meta_topk when a meta worker serves, else sum.',
+    'How samples are combined; auto: meta_topk when a meta worker serves or is about to, else sum.',
   ),
   quorumRatio: real(
     0,

@@ -116,6 +116,32 @@ test('P7: when time runs out the verdict says so; below the quorum it is INVALID
   await quiet(client);
 }, 180_000);
 
+test('P7: a meta RM that is there and does not serve yet is waited for, and its absence stands in the verdict; none at all is no fault', async () => {
+  await using cluster = await startCluster({}, { GRM_COORDINATOR__META_PATIENCE_MS: '500' });
+  const coordinator = await cluster.start('coordinator');
+  await cluster.start('grm-worker');
+  using client = clientOf(coordinator);
+  await cluster.serving(client, 1, 0);
+  expect(await client.score(request('no meta RM'))).toMatchObject({ vote: 'sum', degraded: [] });
+
+  const port = await freePort();
+  await cluster.start('meta-worker', {
+    GRM_META__ENGINES: JSON.stringify([{ kind: 'vllm_classify', base_url: `http://127.0.0.1:${port}`, slots: 16 }]),
+  });
+  await until(
+    async () => (await client.status()).nodes.some(({ role }) => role === 'meta-worker'),
+    'the meta worker is there',
+  );
+  expect(await client.score(request('it loads'))).toMatchObject({ vote: 'sum', degraded: ['meta_unavailable'] });
+  const engine = await startFakeEngine({ instant: true, accuracy: 1, port });
+  try {
+    await cluster.serving(client, 1, 1);
+    expect(await client.score(request('it serves'))).toMatchObject({ vote: 'meta_topk', degraded: [] });
+  } finally {
+    await engine.close();
+  }
+});
+
 test('P1 P5: an engine that is away for a while costs no request its samples: nothing is quarantined for it', async () => {
   await using cluster = await startCluster();
   const port = await freePort();

@@ -130,6 +130,39 @@ describe('registry', () => {
     await Promise.all([node.close(), registry.close()]);
   });
 
+  it('counts whom to expect: who serves, and whose engine loads or is started again; not who drains or has given up', async () => {
+    const { registry, clock, control } = await stage();
+    const expected = (): number => registry.expected('meta-worker', 'meta');
+    expect(expected()).toBe(0);
+    const meta = await testNode(control, clock, { role: 'meta-worker', pool: 'meta' });
+    await clock.advance(2 * limits.heartbeatMs);
+    expect([expected(), registry.serving('meta-worker', 'meta')]).toEqual([1, 0]);
+    const engine = testSpec({ restartsMax: 1 });
+    meta.node.spawn(engine);
+    await clock.advance(2 * limits.heartbeatMs);
+    expect([expected(), registry.serving('meta-worker', 'meta')]).toEqual([1, 1]);
+    engine.next = ['stuck'];
+    engine.made[0]!.die('crash');
+    await clock.advance(2 * limits.heartbeatMs);
+    expect([expected(), registry.serving('meta-worker', 'meta')]).toEqual([1, 0]);
+    expect(registry.expected('meta-worker', 'other')).toBe(0);
+
+    const hopeless = await testNode(control, clock, { role: 'meta-worker', pool: 'hopeless' });
+    const dying = testSpec({ restartsMax: 0 });
+    hopeless.node.spawn(dying);
+    await clock.advance(2 * limits.heartbeatMs);
+    expect(registry.expected('meta-worker', 'hopeless')).toBe(1);
+    dying.made[0]!.die('crash');
+    await clock.advance(2 * limits.heartbeatMs);
+    expect(registry.expected('meta-worker', 'hopeless')).toBe(0);
+
+    void meta.node.drain();
+    await clock.advance(2 * limits.heartbeatMs);
+    expect(expected()).toBe(0);
+    for (const { node } of [meta, hopeless]) await node.close();
+    await registry.close();
+  });
+
   it('counts who serves: of that role and pool, not draining, with an engine alive', async () => {
     const { registry, clock, control } = await stage();
     const serving = await testNode(control, clock, { role: 'meta-worker', pool: 'meta' });
