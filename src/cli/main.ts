@@ -3,18 +3,19 @@
 
 import { exitCodes } from '../process/run.js';
 import { grmProgram } from './program.js';
+import { Reader } from './reader.js';
 
+const reader = new Reader();
 for (const stream of [process.stdout, process.stderr]) {
   stream.on('error', (error: NodeJS.ErrnoException) => {
-    // `grm score ... | head` closes our output: that is the reader's choice, not a failure.
-    if (error.code === 'EPIPE' && stream === process.stdout) process.exit(exitCodes.ok);
+    if (error.code === 'EPIPE' && stream === process.stdout && !reader.leave()) process.exit(exitCodes.ok);
     // A terminal that was closed takes no more words; the signal that came with it ends the work.
     if (error.code !== 'EIO' && error.code !== 'EPIPE') throw error;
   });
 }
 
 try {
-  await grmProgram().parseAsync();
+  await grmProgram(reader).parseAsync();
 } catch (error) {
   // commander has said what is wrong; help and version are no failures.
   const { code, exitCode } = error as { code?: string; exitCode?: number };

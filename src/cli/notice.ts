@@ -68,6 +68,8 @@ export interface Teller {
   tell(notice: Notice): void;
   /** Text that is none of ours: a service's log line. */
   pass(line: string): void;
+  /** Takes back a state that stands on the terminal, before somebody else writes there. */
+  clear(): void;
 }
 
 export interface TellerOptions {
@@ -96,6 +98,9 @@ export function openTeller({ json, stream, jsonStream, paint }: TellerOptions): 
       else line(text);
     },
     pass: line,
+    clear: () => {
+      if (stream.isTTY && !json) stream.write(clearLine);
+    },
   };
 }
 

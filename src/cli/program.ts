@@ -6,13 +6,14 @@ import { addConfig } from './config-command.js';
 import { addDoctor } from './doctor-command.js';
 import { addInspect, addOperate } from './operate.js';
 import { addScore } from './score-command.js';
+import { Reader } from './reader.js';
 import { Session } from './session.js';
 import { addUp } from './up.js';
 
 /** Help is as wide everywhere: it stands in golden files. */
 const helpWidth = 110;
 
-export function grmProgram(): Command {
+export function grmProgram(reader: Reader = new Reader()): Command {
   const program = new Command('grm');
   program
     .description('Scores responses with a cluster of generative reward models.')
@@ -40,7 +41,7 @@ export function grmProgram(): Command {
     .exitOverride();
   const session = new Session(program);
   program.commandsGroup('Run a cluster:');
-  addUp(program, session);
+  addUp(program, session, reader);
   program.commandsGroup('Score:');
   addScore(program, session);
   addInspect(program, session);

@@ -5,6 +5,8 @@ import { exitCodes, type ExitCode } from '../process/run.js';
 export interface Stop {
   readonly first: AbortSignal;
   readonly second: AbortSignal;
+  /** As the first signal, by nobody's hand: the run ends cleanly, and well. */
+  enough(): void;
   /** Of a run that was interrupted: by the last signal that came. */
   code(): ExitCode;
 }
@@ -33,5 +35,10 @@ export function stopSignals(atSecond: 'exit' | 'tell' = 'exit'): Stop {
       else second.abort();
     });
   }
-  return { first: first.signal, second: second.signal, code: () => code };
+  const enough = (): void => {
+    if (first.signal.aborted) return;
+    code = exitCodes.ok;
+    first.abort();
+  };
+  return { first: first.signal, second: second.signal, enough, code: () => code };
 }

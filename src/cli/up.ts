@@ -24,6 +24,7 @@ import { noOutput } from './output.js';
 import { paint, paintErr } from './paint.js';
 import { oneLine } from './printable.js';
 import { verdictRow, verdictSummary } from './render.js';
+import type { Reader } from './reader.js';
 import { openInput, type Row } from './rows.js';
 import { codeOf, scoreRows, type Answer } from './score.js';
 import type { Session } from './session.js';
@@ -39,16 +40,18 @@ interface UpOptions {
   readonly verbose?: boolean;
 }
 
-export function addUp(program: Command, session: Session): void {
+export function addUp(program: Command, session: Session, reader: Reader): void {
   clusterOptions(program.command('up'))
     .description('run a whole cluster on this machine until Ctrl-C')
     .option('--data-dir <folder>', 'NATS data, logs and state (default .grm)')
-    .action((options: UpOptions) => session.run(() => up(session.options, options)));
+    .action((options: UpOptions) => session.run(() => up(session.options, options, stopOf(reader))));
   clusterOptions(program.command('demo'))
     .argument('<file>', 'JSONL rows, as `grm score` takes them')
     .description('start a cluster, score a JSONL file, show the verdicts, stop')
     .option('--data-dir <folder>', 'NATS data, logs and state (default: a temporary folder)')
-    .action((file: string, options: UpOptions) => session.run(() => demo(session.options, options, file)));
+    .action((file: string, options: UpOptions) =>
+      session.run(() => demo(session.options, options, file, stopOf(reader))),
+    );
 }
 
 function clusterOptions(command: Command): Command {
@@ -61,16 +64,22 @@ function clusterOptions(command: Command): Command {
     .option('--verbose', "show the services' logs");
 }
 
-/** Until the first Ctrl-C drains it; the second one kills. */
-async function up(global: GlobalOptions, options: UpOptions): Promise<ExitCode> {
+/** Ctrl-C, and a reader of our output that has seen enough: processes and a folder are left to clean up. */
+function stopOf(reader: Reader): Stop {
   const stop = stopSignals('tell');
+  reader.onGone(() => stop.enough());
+  return stop;
+}
+
+/** Until the first Ctrl-C drains it; the second one kills. */
+async function up(global: GlobalOptions, options: UpOptions, stop: Stop): Promise<ExitCode> {
   const teller = openTeller({
     json: global.json === true,
     stream: process.stderr,
     jsonStream: process.stdout,
     paint: paintErr,
   });
-  const { cluster } = await start(global, options, stop, teller);
+  const { cluster } = await start(global, options, stop, teller, 'to serve');
   const failure = await Promise.race([cluster.failed, untilAborted(stop.first)]);
   teller.tell(failure === undefined ? { event: 'draining', waiting_for: [] } : { event: 'failed', reason: failure });
   const closed = await cluster.close();
@@ -79,9 +88,8 @@ async function up(global: GlobalOptions, options: UpOptions): Promise<ExitCode> 
   return stop.second.aborted ? stop.code() : closed;
 }
 
-async function demo(global: GlobalOptions, options: UpOptions, path: string): Promise<ExitCode> {
+async function demo(global: GlobalOptions, options: UpOptions, path: string, stop: Stop): Promise<ExitCode> {
   const input = await openInput(path);
-  const stop = stopSignals('tell');
   const teller = openTeller({
     json: global.json === true,
     stream: process.stderr,
@@ -92,7 +100,7 @@ async function demo(global: GlobalOptions, options: UpOptions, path: string): Pr
   const folder = options.dataDir === undefined ? await mkdtemp(join(tmpdir(), 'grm-demo-')) : undefined;
   try {
     const named = { ...options, ...(folder !== undefined && { dataDir: folder }) };
-    const { cluster, resolved } = await start(freePorts(global, options), named, stop, teller);
+    const { cluster, resolved } = await start(freePorts(global, options), named, stop, teller, 'to score');
     try {
       const door = { address: reachable(cluster.grpcAddress), own: true };
       using client = connect(global, resolved, door, 'long');
@@ -125,7 +133,7 @@ async function demo(global: GlobalOptions, options: UpOptions, path: string): Pr
       await cluster.close();
     }
   } finally {
-    if (folder !== undefined) await rm(folder, { recursive: true, force: true });
+    if (folder !== undefined) await rm(folder, { recursive: true, force: true, maxRetries: 5 });
   }
 }
 
@@ -160,6 +168,7 @@ async function start(
   options: UpOptions,
   stop: Stop,
   teller: Teller,
+  wanted: 'to serve' | 'to score',
 ): Promise<{ readonly cluster: Embedded; readonly resolved: ResolvedConfig }> {
   const named: NamedFlag[] = [
     { flag: '--workers', key: 'up.workers', value: options.workers },
@@ -170,6 +179,8 @@ async function start(
   ];
   const resolved = readConfig(global, named);
   const { config } = resolved;
+  if (wanted === 'to score' && config.up.workers === 0)
+    throw new CliError('--workers 0: nobody would score the rows', exitCodes.usage);
   const passed = named.flatMap(({ key, value }) =>
     value === undefined ? [] : ['--set', `${key}=${typeof value === 'string' ? value : JSON.stringify(value)}`],
   );
@@ -199,7 +210,7 @@ async function start(
     ...(options.verbose && {
       onLog: (name: string, line: string) => teller.pass(logText(name, line, global.json === true)),
     }),
-  });
+  }).finally(() => teller.clear());
   return { cluster, resolved };
 }
 

@@ -2,7 +2,9 @@
 
 import { createServer } from 'node:net';
 import { existsSync } from 'node:fs';
-import { writeFile } from 'node:fs/promises';
+import { mkdtemp, readdir, readFile, rmdir, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { describe, expect, it } from 'vitest';
 import { startFakeEngine } from '../../services/fake-engine/server.js';
@@ -36,7 +38,7 @@ async function untilAllGone(pids: readonly number[], withinMs = 60_000): Promise
 }
 
 async function ready(run: CliRun): Promise<void> {
-  await run.says('"event":"ready"', 60_000);
+  await run.says('"event":"ready"', 180_000);
 }
 
 describe('grm up', () => {
@@ -58,6 +60,7 @@ describe('grm up', () => {
     await until(
       () => again.every((name) => namesOf(up, 'process_ready').filter((each) => each === name).length === 2),
       'they are there again',
+      180_000,
     );
     expect(namesOf(up, 'process_ended').sort()).toEqual(again.sort());
     expect(
@@ -74,7 +77,7 @@ describe('grm up', () => {
     expect(jsonLines(up.out()).slice(-2)).toEqual([{ event: 'draining', waiting_for: [] }, { event: 'stopped' }]);
     await untilAllGone(pidsOf(up), 1_000);
     expect(existsSync(folder.file('.grm/up.pid'))).toBe(false);
-  }, 240_000);
+  }, 600_000);
 
   it('B3: killed with -9 leaves nothing behind, and the next one in the folder works at once', async () => {
     await using folder = await cliFolder();
@@ -90,7 +93,7 @@ describe('grm up', () => {
     expect(again.out).toBe(scored.out);
     second.kill('SIGKILL');
     await untilAllGone(pidsOf(second));
-  }, 240_000);
+  }, 600_000);
 
   it('P6: the first Ctrl-C finishes what was accepted, the second kills', async () => {
     await using folder = await cliFolder();
@@ -123,13 +126,13 @@ describe('grm up', () => {
     hung.kill('SIGINT');
     expect(await hung.ended).toBe(130);
     await untilAllGone(pidsOf(hung), 1_000);
-  }, 240_000);
+  }, 600_000);
 
   it('B4: says why an engine does not come up instead of waiting silently; Ctrl-C then leaves nothing', async () => {
     await using folder = await cliFolder();
     const engines = '[{"kind":"openai","base_url":"http://127.0.0.1:9"},{"kind":"llama","model":"/nowhere.gguf"}]';
     const up = folder.start('up', ...anyPorts, '--set', `worker.engines=${engines}`);
-    await until(() => eventsOf(up, 'engine_failed').length >= 2, 'both failures are told');
+    await until(() => eventsOf(up, 'engine_failed').length >= 2, 'both failures are told', 180_000);
     expect(Object.fromEntries(eventsOf(up, 'engine_failed').map(({ engine, reason }) => [engine, reason]))).toEqual({
       'grm-worker-1/openai-0': expect.stringContaining('ECONNREFUSED') as string,
       'grm-worker-1/llama-1': expect.stringMatching(/nowhere\.gguf|packages are not installed/) as string,
@@ -143,10 +146,11 @@ describe('grm up', () => {
     expect(await up.ended).toBe(130);
     expect(up.err()).toContain('interrupted before the cluster was ready');
     await untilAllGone(pidsOf(up), 1_000);
-  }, 180_000);
+  }, 400_000);
 
   it('says at once what it cannot start with', async () => {
     await using folder = await cliFolder();
+    await writeFile(folder.file('rows.jsonl'), row);
     const taken = createServer();
     await new Promise<void>((resolve) => taken.listen(0, '127.0.0.1', resolve));
     const { port } = taken.address() as { port: number };
@@ -173,6 +177,7 @@ describe('grm up', () => {
         2,
         /--meta-workers: meta\.engines is empty/,
       ],
+      [['demo', folder.file('rows.jsonl'), '--workers', '0'], 2, /--workers 0: nobody would score the rows/],
       [
         [...plain, '--listen', '127.0.0.1:0', '--set', 'templates.grm=/nowhere'],
         1,
@@ -186,7 +191,7 @@ describe('grm up', () => {
       expect(ends[at]?.err, args.join(' ')).not.toMatch(/^\s+at /m);
     }
     taken.close();
-  }, 180_000);
+  }, 400_000);
 });
 
 describe('grm demo', () => {
@@ -200,8 +205,47 @@ describe('grm demo', () => {
     expect(err).toMatch(/2 requests, 8 samples in .* s .*; 0 invalid, 1 failed/);
     expect(code).toBe(1);
     expect(existsSync(folder.file('.grm'))).toBe(false);
-  }, 180_000);
+  }, 400_000);
+
+  it.each([
+    ['its reader has seen enough', (run: CliRun) => run.closeOut(), 0],
+    ['Ctrl-C', (run: CliRun) => run.kill('SIGINT'), 130],
+  ])(
+    'leaves no process and no folder behind when it is ended by %s',
+    async (_, end, code) => {
+      const temporary = await mkdtemp(join(tmpdir(), 'grm-demo-test-'));
+      await using folder = await cliFolder({ TMPDIR: temporary });
+      // More rows than are scored before its end.
+      await writeFile(
+        folder.file('rows.jsonl'),
+        Array.from({ length: 5_000 }, (_, id) => `${row.replace('"a"', `"${id}"`)}\n`).join(''),
+      );
+      const run = folder.start('demo', 'rows.jsonl');
+      await run.says('#1 0  r', 180_000);
+      expect(await readdir(temporary)).toHaveLength(1);
+      end(run);
+      expect(await run.ended, run.err()).toBe(code);
+      expect(run.err()).not.toMatch(/Error|EPIPE|^\s+at /m);
+      expect(await usersOf(temporary)).toEqual([]);
+      expect(await readdir(temporary)).toEqual([]);
+      await rmdir(temporary);
+    },
+    180_000,
+  );
 });
+
+/** Processes whose command line or environment names the folder. */
+async function usersOf(folder: string): Promise<string[]> {
+  const users: string[] = [];
+  for (const pid of await readdir('/proc')) {
+    if (!/^\d+$/.test(pid) || (await isGone(Number(pid)))) continue;
+    const [command, env] = await Promise.all(
+      ['cmdline', 'environ'].map((each) => readFile(`/proc/${pid}/${each}`, 'utf8').catch(() => '')),
+    );
+    if (command?.includes(folder) || env?.includes(folder)) users.push(`${pid} ${command?.replaceAll('\0', ' ')}`);
+  }
+  return users;
+}
 
 function namesOf(run: CliRun, event: string): string[] {
   return eventsOf(run, event).map(({ name }) => String(name));

@@ -62,7 +62,7 @@ export async function cliFolder(env: Readonly<Record<string, string>> = {}): Pro
       kill: (signal) => child.kill(signal),
       closeOut: () => child.stdout.destroy(),
       ended,
-      async says(text, withinMs = 30_000) {
+      async says(text, withinMs = 60_000) {
         const said = (): boolean =>
           typeof text === 'string' ? (out + err).includes(text) : text.test(out) || text.test(err);
         let over = false;
