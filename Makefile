@@ -7,10 +7,10 @@ SHELL := bash
 GRM := node dist/src/cli/main.js
 ARGS ?=
 
-.PHONY: help setup setup-llama build run up score status doctor test test-unit check lint gen docs format bench clean
+.PHONY: trainer-setup train-nano test-trainer help setup setup-llama build run up score status doctor test test-unit check lint gen docs format bench clean
 
 help: ## show this help
-	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
 
 setup: node_modules/.stamp services/llama-engine/node_modules/.stamp ## install what is missing: npm packages, the llama runtime, nats-server
 	@bash deploy/install-nats-server.sh
@@ -69,6 +69,21 @@ format: setup ## fix what the linter and the formatter can fix
 
 bench: build ## quick measurements of the request path, each beside its ceiling
 	node dist/bench/main.js $(ARGS)
+
+TRAINER := services/trainer/.venv/bin/python
+
+trainer-setup: $(TRAINER) ## Python environment of the trainer (several GB)
+
+$(TRAINER): services/trainer/requirements.txt
+	python3 -m venv services/trainer/.venv
+	$(TRAINER) -m pip install --quiet --requirement services/trainer/requirements.txt
+	@touch $(TRAINER)
+
+train-nano: trainer-setup ## train the nano judge and its meta RM, all stages; goes on where it was interrupted
+	PYTHONPATH=services/trainer $(TRAINER) -m grm_trainer all --config services/trainer/configs/nano.yaml $(ARGS)
+
+test-trainer: trainer-setup ## the trainer's tests, and its whole recipe on a toy configuration
+	$(TRAINER) -m pytest -q services/trainer/tests $(ARGS)
 
 clean: ## remove what was built and the embedded cluster's data
 	rm -rf dist .grm node_modules services/llama-engine/node_modules

@@ -1,0 +1,189 @@
+"""Configuration: one YAML file a recipe. Unknown keys are refused, all problems are told at once."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, fields, is_dataclass
+from pathlib import Path
+from typing import Any, get_type_hints
+
+import yaml
+
+
+@dataclass
+class Templates:
+    grm: str = "templates/grm-default.txt"
+    meta: str = "templates/meta-default.txt"
+
+
+@dataclass
+class Scratch:
+    """A Llama decoder with random weights and a vocabulary of its own."""
+
+    hidden_size: int
+    intermediate_size: int
+    num_hidden_layers: int
+    num_attention_heads: int
+    vocab_size: int
+    max_position_embeddings: int = 1024
+
+
+@dataclass
+class Model:
+    path: str | None = None
+    """A folder or hub name of a causal model to begin with; absent: from scratch."""
+    meta_path: str | None = None
+    """What the meta RM begins with; absent: the GRM after RFT."""
+    scratch: Scratch | None = None
+
+
+@dataclass
+class Data:
+    """Items of the generator, or JSONL files of labelled items ({query, responses, labels or best})."""
+
+    rft_items: int = 0
+    rl_items: int = 0
+    validation_items: int = 0
+    test_items: int = 0
+    held_out_items: int = 0
+    rft_file: str | None = None
+    """Chat-format JSONL of `grm spct rft`: the rft stage samples nothing and trains on it."""
+    rl_file: str | None = None
+    meta_file: str | None = None
+    """JSONL of `grm spct meta-data`: the meta stage samples nothing and trains on it."""
+    general_file: str | None = None
+    """Chat-format JSONL of general instructions, mixed into RFT."""
+
+
+@dataclass
+class Sft:
+    learning_rate: float
+    batch: int
+    """Trajectories per step."""
+    micro_batch: int | None = None
+    """Trajectories per device and pass; absent: the whole batch."""
+    epochs: float = 1.0
+    steps: int = -1
+    warmup_steps: int = 20
+    max_length: int = 512
+    schedule: str = "cosine"
+    whole: bool = False
+    """Loss on prompts too: a model that begins with nothing learns to copy from them."""
+
+
+@dataclass
+class Cold:
+    sft: Sft
+    trajectories: int
+
+
+@dataclass
+class Rft:
+    sft: Sft
+    samples: int = 3
+    temperature: float = 1.0
+    keep_easy: bool = False
+    """The ablation: items whose samples are all correct stay in."""
+
+
+@dataclass
+class Rl:
+    learning_rate: float
+    prompts: int
+    """Prompts per step; each is drawn `group` times."""
+    steps: int
+    group: int = 4
+    kl: float = 0.08
+    temperature: float = 1.0
+    max_tokens: int = 512
+    micro_batch: int | None = None
+    warmup_steps: int = 5
+
+
+@dataclass
+class Meta:
+    learning_rate: float
+    batch: int
+    micro_batch: int | None = None
+    epochs: float = 1.0
+    steps: int = -1
+    head: str = "yes_no"
+    """yes_no: the log-odds of Yes against No of a causal model; scalar: AutoModelForSequenceClassification with one output."""
+    items: int = 0
+    """Items drawn anew for it, besides those of RFT."""
+    samples: int = 4
+    temperature: float = 1.0
+    max_length: int = 640
+
+
+@dataclass
+class Evaluation:
+    k: int = 32
+    temperature: float = 0.5
+    seeds: list[int] = field(default_factory=lambda: [1, 2, 3])
+    max_tokens: int = 160
+
+
+@dataclass
+class Config:
+    name: str
+    seed: int
+    out: str
+    model: Model
+    data: Data
+    rft: Rft
+    rl: Rl
+    meta: Meta
+    cold: Cold | None = None
+    templates: Templates = field(default_factory=Templates)
+    evaluation: Evaluation = field(default_factory=Evaluation)
+    bf16: bool = True
+    cpu: bool = False
+
+    @property
+    def folder(self) -> Path:
+        return Path(self.out)
+
+
+def load(path: Path, overrides: list[str] = ()) -> Config:
+    """Raises ValueError with one line per problem."""
+    tree = yaml.safe_load(path.read_text(encoding="utf-8"))
+    problems: list[str] = []
+    for text in overrides:
+        name, _, value = text.partition("=")
+        at = tree
+        *parents, last = name.split(".")
+        for parent in parents:
+            at = at.setdefault(parent, {})
+        at[last] = yaml.safe_load(value)
+    config = _build(Config, tree, "", problems)
+    if problems:
+        raise ValueError(f"{path}:\n" + "\n".join(f"  {problem}" for problem in problems))
+    return config
+
+
+def _build(kind: Any, tree: Any, where: str, problems: list[str]) -> Any:
+    if not isinstance(tree, dict):
+        problems.append(f"{where or 'file'}: came {tree!r}, expected settings")
+        return None
+    hints = get_type_hints(kind)
+    names = {f.name for f in fields(kind)}
+    for name in tree:
+        if name not in names:
+            problems.append(f"{where}{name}: no such setting; known are {', '.join(sorted(names))}")
+    values = {}
+    for name, value in tree.items():
+        if name not in names:
+            continue
+        inner = [t for t in [hints[name], *getattr(hints[name], "__args__", ())] if is_dataclass(t)]
+        if inner and value is not None:
+            value = _build(inner[0], value, f"{where}{name}.", problems)
+        elif hints[name] in (int, float, str, bool):
+            wanted = (int, float) if hints[name] is float else hints[name]
+            if not isinstance(value, wanted) or (isinstance(value, bool) and hints[name] is not bool):
+                problems.append(f"{where}{name}: came {value!r}, expected {hints[name].__name__}")
+        values[name] = value
+    try:
+        return kind(**values)
+    except TypeError as error:
+        problems.append(f"{where or 'file'}: {str(error).split('() ')[-1]}")
+        return None

@@ -1,0 +1,136 @@
+"""The meta RM: a pointwise classifier of trajectories, trained with binary cross-entropy on "was this verdict correct".
+
+yes_no: a causal model; its logit is the log-odds of Yes against No as the next token. scalar: a sequence classifier with one output.
+"""
+
+from __future__ import annotations
+
+import random
+
+import torch
+import torch.nn.functional as F
+from torch.utils.data import Dataset
+from transformers import AutoModelForSequenceClassification, Trainer, TrainingArguments
+from transformers.trainer_utils import get_last_checkpoint
+
+from .config import Config
+from .rft import draw, trajectory_row
+from .run import Progress, is_done, load_model, load_tokenizer, prompts_of, read_jsonl, save, say, tasks_of, write_jsonl
+
+
+def yes_no_tokens(tokenizer) -> tuple[list[int], list[int]]:
+    """The tokens by which either answer may begin, with and without a space: those that the cluster reads (src/engine/llama-yesno.ts)."""
+    def first(word: str) -> list[int]:
+        return list(dict.fromkeys(tokenizer.encode(text, add_special_tokens=False)[0] for text in (word, f" {word}")))
+    yes, no = first("Yes"), first("No")
+    apart = [t for t in yes if t not in no], [t for t in no if t not in yes]
+    if not all(apart):
+        raise ValueError("the vocabulary begins Yes and No with the same token")
+    return apart
+
+
+def log_odds(logits: torch.Tensor, answers: tuple[list[int], list[int]]) -> torch.Tensor:
+    """ln P(any yes token) - ln P(any no token); logits: [..., vocabulary]."""
+    yes, no = answers
+    return logits[..., yes].logsumexp(-1) - logits[..., no].logsumexp(-1)
+
+
+class Checks(Dataset):
+    """Token ids of what the meta RM is asked, and whether the verdict was correct."""
+
+    def __init__(self, tokenizer, rows: list[tuple[str, bool]], max_length: int):
+        encode = lambda text: tokenizer.apply_chat_template([{"role": "user", "content": text}], add_generation_prompt=True, return_dict=False)
+        encoded = [(encode(text), float(correct)) for text, correct in rows]
+        self.rows = [row for row in encoded if len(row[0]) <= max_length]
+        self.left_out = len(encoded) - len(self.rows)
+
+    def __len__(self):
+        return len(self.rows)
+
+    def __getitem__(self, at):
+        ids, correct = self.rows[at]
+        return {"input_ids": ids, "correct": correct, "length": len(ids)}
+
+
+def collate(pad: int):
+    def together(rows):
+        width = max(len(row["input_ids"]) for row in rows)
+        ids = torch.full((len(rows), width), pad)
+        mask = torch.zeros(len(rows), width, dtype=torch.long)
+        for at, row in enumerate(rows):
+            ids[at, : len(row["input_ids"])] = torch.tensor(row["input_ids"])
+            mask[at, : len(row["input_ids"])] = 1
+        return {"input_ids": ids, "attention_mask": mask, "correct": torch.tensor([row["correct"] for row in rows])}
+    return together
+
+
+class MetaTrainer(Trainer):
+    """One logit a trajectory, binary cross-entropy."""
+
+    def __init__(self, *args, answers: tuple[list[int], list[int]] | None, **kwargs):
+        super().__init__(*args, **kwargs)
+        self.answers = answers
+
+    def logits(self, model, inputs) -> torch.Tensor:
+        if self.answers is None:
+            return model(input_ids=inputs["input_ids"], attention_mask=inputs["attention_mask"]).logits[:, 0].float()
+        last = inputs["attention_mask"].sum(1) - 1
+        hidden = model.model(input_ids=inputs["input_ids"], attention_mask=inputs["attention_mask"]).last_hidden_state
+        return log_odds(model.lm_head(hidden[torch.arange(len(last)), last]).float(), self.answers)
+
+    def compute_loss(self, model, inputs, return_outputs=False, num_items_in_batch=None):
+        logits = self.logits(model, inputs)
+        loss = F.binary_cross_entropy_with_logits(logits, inputs["correct"].float())
+        return (loss, {"logits": logits}) if return_outputs else loss
+
+
+def checks(config: Config) -> list[tuple[str, bool]]:
+    """(what the meta RM is asked, was it correct), balanced: of the larger class as many as of the smaller one."""
+    if config.data.meta_file:
+        rows = [(row["messages"][0]["content"] if "messages" in row else row["prompt"], bool(row["label"])) for row in read_jsonl(config.data.meta_file)]
+    else:
+        judge, tokenizer = load_model(config.folder / "rl"), load_tokenizer(config.folder / "rl")
+        meta = config.meta
+        fresh = draw(config, judge, tokenizer, tasks_of(config)["meta"], meta.samples, meta.temperature, config.seed + 7, config.rl.max_tokens)
+        write_jsonl(config.folder / "meta-trajectories.jsonl", (trajectory_row(one) for one in fresh))
+        trajectories = [*read_jsonl(config.folder / "rft-trajectories.jsonl"), *[trajectory_row(one) for one in fresh]]
+        prompts = prompts_of(config)
+        rows = [
+            (prompts.check(t["query"], t["responses"], t["permutation"], t["judgement"], t.get("reference")), t["correct"])
+            for t in trajectories if t["judgement"] is not None
+        ]
+    rng = random.Random(f"meta:{config.seed}")
+    rng.shuffle(rows)
+    right, wrong = [r for r in rows if r[1]], [r for r in rows if not r[1]]
+    size = min(len(right), len(wrong))
+    say(config, "meta", correct=len(right), incorrect=len(wrong), balanced=2 * size)
+    rows = right[:size] + wrong[:size]
+    rng.shuffle(rows)
+    return rows
+
+
+def train_meta(config: Config) -> None:
+    folder = config.folder / "meta"
+    if is_done(folder):
+        return
+    start = config.model.meta_path or str(config.folder / "rft")
+    tokenizer = load_tokenizer(start)
+    scalar = config.meta.head == "scalar"
+    model = AutoModelForSequenceClassification.from_pretrained(start, num_labels=1) if scalar else load_model(start)
+    data = Checks(tokenizer, checks(config), config.meta.max_length)
+    meta = config.meta
+    micro = meta.micro_batch or meta.batch
+    arguments = TrainingArguments(
+        output_dir=str(folder / "checkpoints"), per_device_train_batch_size=micro, gradient_accumulation_steps=meta.batch // micro,
+        learning_rate=meta.learning_rate, lr_scheduler_type="cosine", warmup_steps=20, num_train_epochs=meta.epochs, max_steps=meta.steps,
+        weight_decay=0.01, adam_beta2=0.98, train_sampling_strategy="group_by_length", length_column_name="length", remove_unused_columns=False,
+        bf16=config.bf16, use_cpu=config.cpu, seed=config.seed, logging_steps=20, save_strategy="steps", save_steps=200, save_total_limit=1,
+        report_to="none", disable_tqdm=True, gradient_checkpointing=not config.cpu, dataloader_pin_memory=not config.cpu,
+    )
+    trainer = MetaTrainer(
+        model=model, args=arguments, train_dataset=data, data_collator=collate(tokenizer.pad_token_id or 0),
+        answers=None if scalar else yes_no_tokens(tokenizer), callbacks=[Progress(config, "meta")],
+    )
+    checkpoints = folder / "checkpoints"
+    trainer.train(resume_from_checkpoint=get_last_checkpoint(str(checkpoints)) if checkpoints.exists() else None)
+    save(model, tokenizer, folder)

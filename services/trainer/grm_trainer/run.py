@@ -1,0 +1,117 @@
+"""Run: where the stages of one recipe keep things, and how they say how far they are."""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+from typing import Any, Iterable
+
+import torch
+from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaConfig, LlamaForCausalLM, TrainerCallback
+
+from .config import Config
+from .prompt import Prompts
+from .tasks import Task, make_tasks
+
+ROOT = Path(__file__).resolve().parents[3]
+
+
+def prompts_of(config: Config) -> Prompts:
+    return Prompts.read(ROOT / config.templates.grm, ROOT / config.templates.meta)
+
+
+def say(config: Config, stage: str, **values: Any) -> None:
+    """One line of metrics.jsonl, and the same for people."""
+    config.folder.mkdir(parents=True, exist_ok=True)
+    line = {"stage": stage, "at": round(time.time(), 1), **values}
+    with (config.folder / "metrics.jsonl").open("a", encoding="utf-8") as file:
+        file.write(json.dumps(line) + "\n")
+    print(stage, " ".join(f"{k}={v:.4g}" if isinstance(v, float) else f"{k}={v}" for k, v in values.items()), flush=True)
+
+
+class Progress(TrainerCallback):
+    """Every log of a Trainer goes to metrics.jsonl, with the time left."""
+
+    def __init__(self, config: Config, stage: str):
+        self.config, self.stage, self.began = config, stage, time.time()
+
+    def on_log(self, args, state, control, logs=None, **kwargs):
+        if not logs or state.max_steps <= 0 or "train_runtime" in logs:
+            return
+        spent = time.time() - self.began
+        left = spent / max(1, state.global_step) * (state.max_steps - state.global_step)
+        kept = {k: v for k, v in logs.items() if isinstance(v, (int, float))}
+        say(self.config, self.stage, step=state.global_step, of=state.max_steps, eta_s=round(left), **kept)
+
+
+def write_jsonl(path: Path, rows: Iterable[dict]) -> int:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_suffix(".part")
+    count = 0
+    with part.open("w", encoding="utf-8") as file:
+        for row in rows:
+            file.write(json.dumps(row, ensure_ascii=False) + "\n")
+            count += 1
+    part.replace(path)
+    return count
+
+
+def read_jsonl(path: Path) -> list[dict]:
+    with path.open(encoding="utf-8") as file:
+        return [json.loads(line) for line in file if line.strip()]
+
+
+def tasks_of(config: Config) -> dict[str, list[Task]]:
+    """All splits of the generator. No item is in two of them: a test item is made first and then left out everywhere else."""
+    seen: set[str] = set()
+    data, seed = config.data, config.seed
+    held_out = make_tasks("test", seed, data.held_out_items, held_out=True, seen=seen) if data.held_out_items else []
+    test = make_tasks("test", seed, data.test_items, seen=seen)
+    validation = make_tasks("validation", seed, data.validation_items, seen=seen)
+    train = make_tasks("train", seed, data.rft_items + data.rl_items + config.meta.items, seen=seen)
+    rl_from, meta_from = data.rft_items, data.rft_items + data.rl_items
+    return {
+        "test": test,
+        "held_out": held_out,
+        "validation": validation,
+        "rft": train[:rl_from],
+        "rl": train[rl_from:meta_from],
+        "meta": train[meta_from:],
+    }
+
+
+def seen_ids(tasks: dict[str, list[Task]]) -> set[str]:
+    return {task.id for split in tasks.values() for task in split}
+
+
+def new_model(config: Config, vocabulary: int) -> LlamaForCausalLM:
+    shape = config.model.scratch
+    if shape is None:
+        raise ValueError("model.scratch: missing, and no model.path is given")
+    torch.manual_seed(config.seed)
+    return LlamaForCausalLM(LlamaConfig(
+        vocab_size=vocabulary, hidden_size=shape.hidden_size, intermediate_size=shape.intermediate_size,
+        num_hidden_layers=shape.num_hidden_layers, num_attention_heads=shape.num_attention_heads,
+        num_key_value_heads=shape.num_attention_heads, max_position_embeddings=shape.max_position_embeddings,
+        tie_word_embeddings=True, rms_norm_eps=1e-5, initializer_range=shape.hidden_size**-0.5, pad_token_id=0, bos_token_id=None, eos_token_id=1,
+    ))
+
+
+def load_model(folder: Path | str):
+    return AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
+
+
+def load_tokenizer(folder: Path | str):
+    return AutoTokenizer.from_pretrained(folder)
+
+
+def is_done(folder: Path) -> bool:
+    """A stage is done when its model is whole: save() writes the mark last."""
+    return (folder / "done").exists()
+
+
+def save(model, tokenizer, folder: Path) -> None:
+    model.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    (folder / "done").write_text("")
