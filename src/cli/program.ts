@@ -8,6 +8,7 @@ import { addInspect, addOperate } from './operate.js';
 import { addScore } from './score-command.js';
 import { Reader } from './reader.js';
 import { Session } from './session.js';
+import { addSpct } from './spct-command.js';
 import { addUp } from './up.js';
 
 /** Help is as wide everywhere: it stands in golden files. */
@@ -45,6 +46,8 @@ export function grmProgram(reader: Reader = new Reader()): Command {
   program.commandsGroup('Score:');
   addScore(program, session);
   addInspect(program, session);
+  program.commandsGroup('Train:');
+  addSpct(program, session);
   program.commandsGroup('Look and steer:');
   addOperate(program, session);
   addDoctor(program, session);
