@@ -165,7 +165,7 @@ export function causeOf(message: string): string {
 
 const hints = {
   unreachable:
-    '\n  is a cluster running? `grm up` starts one, `grm doctor` looks for what is wrong, --address names another',
+    '\n  is a cluster running? `grm up` starts one, `grm doctor` looks for what is wrong, --address names another\n  a door with TLS is reached with --ca-file, and one that asks for certificates with --cert-file and --key-file',
   unauthenticated: '\n  give a token with --token-file or GRM_TOKEN',
 } as const;
 

@@ -5,6 +5,9 @@ import { exitCodes } from '../process/run.js';
 import { grmProgram } from './program.js';
 import { Reader } from './reader.js';
 
+// A user cannot mend what a library calls outdated, such as TLS to an address without a name.
+process.noDeprecation = true;
+
 const reader = new Reader();
 for (const stream of [process.stdout, process.stderr]) {
   stream.on('error', (error: NodeJS.ErrnoException) => {

@@ -1,10 +1,11 @@
 // grm score, inspect, status, dead, drain, slots, cancel and doctor on a running cluster, as a user calls them.
 
+import { existsSync } from 'node:fs';
 import { readFile, truncate, writeFile } from 'node:fs/promises';
 import { createHash } from 'node:crypto';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { FaultSpec } from '../../services/fake-engine/faults.js';
-import { clientOf, startCluster, type ServiceProcess, type TestCluster } from '../support/cluster.js';
+import { clientOf, freePort, startCluster, type ServiceProcess, type TestCluster } from '../support/cluster.js';
 import { requestIdOfKey } from '../../src/coordinator/identity.js';
 import { defaultTenant } from '../../src/coordinator/intake.js';
 import { cliFolder, jsonLines, type CliEnd, type CliFolder } from '../support/cli.js';
@@ -57,7 +58,9 @@ describe('grm score', () => {
   it('reads standard input and writes rows in order, with progress on standard error', async () => {
     const input = Array.from({ length: 20 }, (_, id) => row(id)).join('\n');
     const { code, out, err } = await cli.run(['score', '--k', '4', '--vote', 'meta_topk', '--k-meta', '1'], input);
-    expect(err).toMatch(/^scored 20\/\? {2}\d+\.\d\/s {2}ETA -\n20 rows, 0 invalid, 0 failed\n$/);
+    expect(err).toMatch(
+      /^(?:scored \d+\/\? .*\n)*scored 20\/\? {2}\d+\.\d\/s {2}ETA -\n20 rows, 0 invalid, 0 failed\n$/,
+    );
     const rows = jsonLines(out);
     expect(rows.map(({ row: number, id, label }) => [number, id, label])).toEqual(rows.map((_, at) => [at, at, 0]));
     expect(rows).toHaveLength(20);
@@ -100,7 +103,8 @@ describe('grm score', () => {
 
   it('tells progress and its end as JSON with --json', async () => {
     const { code, err } = await cli.run(['score', '--json', '--k', '1', '--vote', 'sum'], row(0));
-    expect(jsonLines(err)).toEqual([
+    // More of them when it takes its time.
+    expect(jsonLines(err).slice(-2)).toEqual([
       expect.objectContaining({ event: 'progress', done: 1, total: null }),
       { event: 'end', rows: 1, resumed: 0, invalid: 0, failed: 0, interrupted: false },
     ]);
@@ -156,7 +160,7 @@ describe('grm score', () => {
     expect(anew.code).toBe(0);
     expect(await readFile(cli.file('kill-anew.jsonl'), 'utf8')).toBe(text);
     expect(cluster.engine.stats().requests).toBe(drawn);
-  });
+  }, 400_000);
 
   it('Ctrl-C is clean: whole rows, exit code 130, and the same command goes on', async () => {
     const input = await rowsFile('ctrl-c.jsonl', 200, { tag: 'ctrl-c' });
@@ -174,7 +178,54 @@ describe('grm score', () => {
     cluster.engine.setFaults([]);
     expect((await cli.run(command)).code).toBe(0);
     expect(ids(await readFile(out, 'utf8'))).toEqual(Array.from({ length: 200 }, (_, id) => id));
-  });
+  }, 400_000);
+
+  it('F4: keeps a second run out of its file, and takes over from one that was killed', async () => {
+    const input = await rowsFile('lock.jsonl', 60, { tag: 'lock' });
+    const out = cli.file('lock-out.jsonl');
+    const command = ['score', input, '--out', out, '--k', '1', '--vote', 'sum', '--concurrency', '4'];
+    cluster.engine.setFaults(slowAfter(20));
+    const first = cli.start(...command);
+    await until(async () => (await sizeOf(out)) > 0, 'some rows are written');
+    const second = await cli.run(command);
+    expect(second).toMatchObject({
+      code: 2,
+      err: expect.stringContaining(`another \`grm score\` (pid ${first.pid}) writes ${out}`) as string,
+    });
+    first.kill('SIGKILL');
+    await first.ended;
+    cluster.engine.setFaults([]);
+    const third = await cli.run(command);
+    expect([third.code, third.err]).toEqual([0, expect.stringContaining('60 rows (') as string]);
+    expect(ids(await readFile(out, 'utf8'))).toEqual(Array.from({ length: 60 }, (_, id) => id));
+    expect(existsSync(`${out}.lock`)).toBe(false);
+  }, 400_000);
+
+  it('says at once that its coordinator is gone, and goes on when it is back', async () => {
+    await using other = await startCluster();
+    const address = `127.0.0.1:${await freePort()}`;
+    const doomed = await other.start('coordinator', { GRM_GRPC__LISTEN: address });
+    await other.start('grm-worker');
+    using client = clientOf(doomed);
+    await other.serving(client, 1, 0);
+    other.engine.setFaults(slowAfter(10));
+    const input = await rowsFile('gone.jsonl', 20, { tag: 'gone' });
+    const out = cli.file('gone-out.jsonl');
+    const command = ['score', input, '--out', out, '--k', '1', '--vote', 'sum', '--concurrency', '4'];
+    const run = cli.start(...command, '--address', address);
+    await until(async () => (await sizeOf(out)) > 0, 'some rows are written');
+    doomed.kill('SIGKILL');
+    await doomed.ended;
+    other.engine.setFaults([]);
+    await run.says(
+      new RegExp(`the coordinator at ${address} is not reachable \\(.+\\); trying again for \\d+ s at most`),
+    );
+    await other.start('coordinator', { GRM_GRPC__LISTEN: address });
+    expect(await run.ended, run.err()).toBe(0);
+    expect(run.err()).toContain(`the coordinator at ${address} answers again\n`);
+    expect(run.err()).toContain('20 rows, 0 invalid, 0 failed');
+    expect(ids(await readFile(out, 'utf8'))).toEqual(Array.from({ length: 20 }, (_, id) => id));
+  }, 400_000);
 
   it('refuses the output of another input, of other options, or of somebody else, and leaves it as it is', async () => {
     const input = await rowsFile('mine.jsonl', 3);
@@ -196,7 +247,7 @@ describe('grm score', () => {
     const { code, err } = await cli.run(['score', input, '--out', input]);
     expect([code, err]).toEqual([2, expect.stringContaining('is not the output of `grm score`')]);
     expect(await digestOf(out)).toBe(before);
-  });
+  }, 400_000);
 
   it.each<[string, string[], number, RegExp]>([
     ['a file that is not there', ['score', 'nowhere.jsonl'], 2, /^grm: cannot read nowhere\.jsonl: ENOENT/],

@@ -3,6 +3,7 @@
 import { expect, test } from 'vitest';
 import type { ScoreRequest } from '../../src/rpc/client.js';
 import { clientOf, enginesAt, quiet, startCluster, type ServiceProcess } from '../support/cluster.js';
+import { cliFolder } from '../support/cli.js';
 import { startEngineProxy, type EngineProxy } from '../support/engine-proxy.js';
 
 const k = 8;
@@ -71,6 +72,14 @@ test('P5: a shard that kills its worker on every delivery ends in quarantine, it
     expect(letter).toMatchObject({ stage: 'sample', deliveries: 6, requestId: verdict.requestId });
     expect(letter?.samples).toHaveLength(k / 2);
     expect(letter?.reason).toMatch(/5 deliveries and none was finished/);
+    // As an operator sees it.
+    await using cli = await cliFolder({ GRM_ADDRESS: coordinator.grpc });
+    const table = await cli.run(['dead', 'list']);
+    expect([table.code, table.err]).toEqual([0, '']);
+    expect(table.out).toContain(letter?.id);
+    expect(table.out).toContain('5 deliveries and none was finished');
+    const listed = JSON.parse((await cli.run(['dead', 'list', '--json'])).out) as unknown;
+    expect(listed).toMatchObject([{ id: letter?.id, request_id: verdict.requestId, stage: 'sample', deliveries: 6 }]);
     // Answered as it is, as long as nobody has it run again.
     expect(await client.score(request('poisoned', 'POISON'))).toEqual(verdict);
 
@@ -79,13 +88,20 @@ test('P5: a shard that kills its worker on every delivery ends in quarantine, it
     await reborn;
     await cluster.serving(client, 1, 0);
     const drawnBefore = cluster.engine.stats().requests;
-    expect(await client.retryDead([letter?.id ?? ''])).toEqual({ requestIds: [verdict.requestId], refused: new Map() });
+    expect(await cli.run(['dead', 'retry', letter?.id ?? ''])).toEqual({
+      code: 0,
+      out: `1 request runs again: ${verdict.requestId}\n`,
+      err: '',
+    });
     const mended = await client.score(request('poisoned', 'POISON'), { deadlineMs: 60_000 });
     expect(mended).toMatchObject({ kind: 'valid', best: 0, kValid: k, degraded: [] });
     expect(cluster.engine.stats().requests - drawnBefore).toBe(k / 2);
     expect(await client.listDead()).toEqual([]);
-    const gone = await client.retryDead(['r00000000000000000000000000000000.sample.0']);
-    expect(gone.refused.size).toBe(1);
+    const gone = 'r00000000000000000000000000000000.sample.0';
+    expect((await client.retryDead([gone])).refused.size).toBe(1);
+    const unknown = await cli.run(['dead', 'retry', gone, '--json']);
+    expect(unknown.out, unknown.err).toContain(`"refused":{"${gone}"`);
+    expect(unknown.code).toBe(1);
   } finally {
     poisonous = false;
     await reborn;

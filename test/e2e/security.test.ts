@@ -2,10 +2,12 @@
 
 import { fork } from 'node:child_process';
 import { once as onceEvent } from 'node:events';
+import { writeFile } from 'node:fs/promises';
 import { expect, test } from 'vitest';
 import { requestIdOfKey } from '../../src/coordinator/identity.js';
 import type { ConnectOptions, GrmClient, ScoreRequest } from '../../src/rpc/client.js';
 import { clientOf, enginesAt, once, page, settled, startCluster } from '../support/cluster.js';
+import { cliFolder, jsonLines } from '../support/cli.js';
 import { built } from '../support/processes.js';
 import { makeCertificates } from '../support/rpc-peer.js';
 
@@ -93,6 +95,71 @@ test('TLS, client certificates, tokens and tenants by configuration; secrets sta
     expect(await red.verdict(blue.requestId)).toBeUndefined();
     expect((await operator.verdict(blue.requestId))?.verdict).toEqual(blue);
     expect((await red.verdict(mine.requestId))?.verdict).toEqual(mine);
+
+    // The same on the command line.
+    await using cli = await cliFolder({ GRM_ADDRESS: coordinator.grpc });
+    await writeFile(cli.file('operator'), `${secrets.operator}\n`);
+    await writeFile(cli.file('red'), `${secrets.red}\n`);
+    const trust = ['--ca-file', caFile];
+    const identity = ['--cert-file', certificate.certFile, '--key-file', certificate.keyFile];
+    const door = (name: string) => [...trust, ...identity, '--token-file', cli.file(name)];
+    const row = JSON.stringify({ id: 7, query: request.query, responses: request.responses });
+    const said: string[] = [];
+    const grm = async (args: readonly string[], input?: string) => {
+      const end = await cli.run(args, input);
+      said.push(end.out, end.err);
+      return end;
+    };
+    const status = await grm(['status', '--json', ...door('operator')]);
+    expect(status).toMatchObject({ code: 0, err: '' });
+    expect(status.out).toContain(worker.node);
+    const scored = await grm(['score', '--k', '2', '--tenant', 'red', ...door('red')], row);
+    expect(scored.code, scored.err).toBe(0);
+    expect(jsonLines(scored.out)[0]).toMatchObject({ id: 7, k_valid: 2, best: 0 });
+    const id = String(jsonLines(scored.out)[0]?.request_id);
+    expect(await grm(['inspect', id, '--tenant', 'red', ...door('red')])).toMatchObject({ code: 0, err: '' });
+    expect(await grm(['dead', 'list', ...door('operator')])).toMatchObject({
+      code: 0,
+      out: 'nothing is quarantined\n',
+    });
+    expect(await grm(['dead', 'retry', ...door('operator')])).toMatchObject({
+      code: 0,
+      out: 'no request runs again\n',
+    });
+    for (const args of [['status'], ['dead', 'list'], ['dead', 'retry'], ['drain']]) {
+      const refused = await grm([...args, ...door('red')]);
+      expect([refused.code, refused.err], args.join(' ')).toEqual([
+        1,
+        expect.stringMatching(/^grm: permission_denied: /),
+      ]);
+    }
+    const blueRow = await grm(['score', '--tenant', 'blue', ...door('red')], row);
+    expect(blueRow.code, blueRow.err).toBe(1);
+    expect(jsonLines(blueRow.out)[0]).toMatchObject({
+      rewards: null,
+      error: { kind: 'permission_denied', retry: false },
+    });
+    for (const args of [['status'], ['score']]) {
+      const nobody = await grm([...args, ...trust, ...identity], row);
+      expect(nobody.code, args.join(' ')).toBe(1);
+      expect(nobody.err, args.join(' ')).toMatch(
+        /^grm: unauthenticated: .*\n {2}give a token with --token-file or GRM_TOKEN\n$/,
+      );
+      for (const way of [[], trust]) {
+        const stranger = await grm([...args, ...way, '--token-file', cli.file('operator')], row);
+        expect(stranger.code, args.join(' ')).toBe(3);
+        expect(stranger.err, args.join(' ')).toMatch(/no coordinator answers at [^]*--ca-file/);
+      }
+    }
+    for (const [wrong, words] of [
+      [['--ca-file', 'nowhere'], /^grm: TLS: .*nowhere/],
+      [['--token-file', 'nowhere'], /^grm: --token-file: .*nowhere/],
+      [['--cert-file', 'alone'], /^grm: --cert-file and --key-file are given together/],
+    ] as const) {
+      const refused = await grm(['status', ...wrong]);
+      expect([refused.code, refused.err]).toEqual([2, expect.stringMatching(words)]);
+    }
+    for (const [name, secret] of Object.entries(secrets)) expect(said.join('\n').includes(secret), name).toBe(false);
 
     // No secret in logs, in what is served over HTTP, or in what status tells.
     const told = [JSON.stringify(await operator.status())];
