@@ -91,7 +91,7 @@ describe('grm spct rft', () => {
     const all = records.flatMap(({ trajectories }) => trajectories);
     expect(all.some(({ correct }) => !correct)).toBe(true);
 
-    // The prompts are those of the template, and none says which is best; the engine saw the hint.
+    // The prompts are those of the template, and none says which is best; what had a hint was asked apart.
     const parsed = parseTemplate(await readFile(`${packageRoot}/templates/grm-default.txt`, 'utf8'));
     if (parsed.kind !== 'ok') throw new Error('the template is wrong');
     for (const row of rows) {
@@ -302,7 +302,7 @@ describe('grm spct meta-data', () => {
     }
     expect(existsSync(cli.file('nothing.jsonl'))).toBe(false);
     expect(existsSync(cli.file('nothing.jsonl.part'))).toBe(false);
-  });
+  }, 60_000);
 });
 
 describe('grm spct reward', () => {
@@ -329,7 +329,7 @@ describe('grm spct reward', () => {
     await truncate(out, (await readFile(out)).length - 30);
     expect((await cli.run(['spct', 'reward', path, '--out', out])).err).toContain('4 rows (3 from an earlier run)');
     expect(await rowsOf(out)).toEqual(rows);
-  });
+  }, 60_000);
 
   it('as a door: tells where it listens, answers, and ends cleanly', async () => {
     const token = cli.file('token');
@@ -351,5 +351,5 @@ describe('grm spct reward', () => {
     expect([open.code, open.err]).toEqual([2, expect.stringContaining('give --require-token-file')]);
     const both = await cli.run(['spct', 'reward', 'x', '--listen', '127.0.0.1:0']);
     expect([both.code, both.err]).toEqual([2, expect.stringContaining('--listen serves requests')]);
-  });
+  }, 60_000);
 });
