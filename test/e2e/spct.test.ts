@@ -6,18 +6,27 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { parseTemplate, renderPrompt } from '../../src/grm/prompt.js';
 import { packageRoot } from '../../src/process/version.js';
 import { cliFolder, jsonLines, type CliFolder } from '../support/cli.js';
-import { clientOf, startCluster, type ServiceProcess, type TestCluster } from '../support/cluster.js';
+import { clientOf, enginesAt, startCluster, type ServiceProcess, type TestCluster } from '../support/cluster.js';
+import { startEngineProxy, type EngineProxy } from '../support/engine-proxy.js';
 import { until } from '../support/processes.js';
 
 let cluster: TestCluster;
 let coordinator: ServiceProcess;
 let cli: CliFolder;
+let proxy: EngineProxy;
+/** User messages that came to the engine. */
+const asked = new Set<string>();
 
 beforeAll(async () => {
   // A judge that is often wrong: there is something to reject.
   cluster = await startCluster({ accuracy: 0.7 });
   coordinator = await cluster.start('coordinator');
-  await Promise.all([cluster.start('grm-worker'), cluster.start('meta-worker')]);
+  proxy = await startEngineProxy(cluster.engine.url, (body) => {
+    const { messages = [] } = JSON.parse(body) as { messages?: readonly Turn[] };
+    for (const { role, content } of messages) if (role === 'user') asked.add(content);
+    return 'pass';
+  });
+  await Promise.all([cluster.start('grm-worker', enginesAt(proxy.url)), cluster.start('meta-worker')]);
   using client = clientOf(coordinator);
   await cluster.serving(client, 1, 1);
   cli = await cliFolder({ GRM_ADDRESS: coordinator.grpc, GRM_NATS__SERVERS: JSON.stringify([cluster.nats.url]) });
@@ -26,6 +35,7 @@ beforeAll(async () => {
 afterAll(async () => {
   await cli[Symbol.asyncDispose]();
   await cluster[Symbol.asyncDispose]();
+  await proxy[Symbol.asyncDispose]();
 });
 
 type Row = Readonly<Record<string, unknown>>;
@@ -91,7 +101,7 @@ describe('grm spct rft', () => {
     const all = records.flatMap(({ trajectories }) => trajectories);
     expect(all.some(({ correct }) => !correct)).toBe(true);
 
-    // The prompts are those of the template, and none says which is best; what had a hint was asked apart.
+    // The prompts are those of the template, and none says which is best; though the engine was told.
     const parsed = parseTemplate(await readFile(`${packageRoot}/templates/grm-default.txt`, 'utf8'));
     if (parsed.kind !== 'ok') throw new Error('the template is wrong');
     for (const row of rows) {
@@ -103,6 +113,12 @@ describe('grm spct rft', () => {
       );
     }
     expect(JSON.stringify(rows)).not.toContain('is the best one');
+    for (const { messages, permutation, best, hinted } of rows) {
+      const place = (permutation as number[]).indexOf(best as number) + 1;
+      const hint = hinted === true ? `\n\nIt is known that response ${place} is the best one.` : '';
+      expect(asked.has(`${messages.at(-2)?.content}${hint}`)).toBe(true);
+    }
+    expect(rows.some(({ hinted }) => hinted === true)).toBe(true);
     expect(new Set(records[0]!.trajectories.map(({ request_id: request }) => request)).size).toBe(2);
 
     const counts = JSON.parse(await readFile(report, 'utf8')) as Record<string, unknown>;
