@@ -17,7 +17,7 @@ import torch
 from .config import Config
 from .meta import log_odds, yes_no_tokens
 from .run import load_model, load_tokenizer, prompts_of, say, tasks_of
-from .sampler import Sampler, sample_texts
+from .sampler import Sampler, encode, sample_texts
 from .scores import is_correct, read_scores, unshuffle
 from .tasks import Task
 from .votes import Scores, meta_topk, naive
@@ -57,13 +57,13 @@ class Judge:
         self.sampler = Sampler(load_model(folder), torch.bfloat16 if config.bf16 else torch.float32)
         self.prompts = prompts_of(config)
 
-    def ask(self, task: Task, order: list[int]) -> str:
+    def ask(self, task: Task, order: list[int]) -> list[dict]:
         return self.prompts.judge(task.query, [r.text for r in task.responses], order, task.reference)
 
     def generate(self, asked: list[tuple[Task, list[int]]], k: int, temperature: float, seed: int, forced: str = "") -> list[list[str | None]]:
         limit = self.config.evaluation.max_tokens
-        prompts = [self.ask(task, order) for task, order in asked]
-        return sample_texts(self.sampler, self.tokenizer, prompts, k, temperature, limit, seed, forced=forced)
+        chats = [self.ask(task, order) for task, order in asked]
+        return sample_texts(self.sampler, self.tokenizer, chats, k, temperature, limit, seed, forced=forced)
 
     def greedy(self, tasks: list[Task], seed: int, reverse: bool = False, forced: str = "") -> list[Scores]:
         rng = random.Random(f"greedy:{seed}")
@@ -105,8 +105,8 @@ def rank(config: Config, folder: Path, draws: list[Draws]) -> None:
             if draw.scores[at] is None:
                 continue
             task = draw.task
-            user = prompts.check(task.query, [r.text for r in task.responses], order, text, task.reference)
-            asked.append((item, at, tokenizer.encode(f"<|user|>{user}<|assistant|>", add_special_tokens=False)))
+            chat = prompts.check(task.query, [r.text for r in task.responses], order, text, task.reference)
+            asked.append((item, at, encode(tokenizer, chat)))
     asked.sort(key=lambda one: len(one[2]))
     for start in range(0, len(asked), 256):
         batch = asked[start : start + 256]

@@ -6,6 +6,7 @@ yes_no: a causal model; its logit is the log-odds of Yes against No as the next 
 from __future__ import annotations
 
 import random
+from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
@@ -16,6 +17,7 @@ from transformers.trainer_utils import get_last_checkpoint
 from .config import Config
 from .rft import draw, trajectory_row
 from .run import Progress, is_done, load_model, load_tokenizer, prompts_of, read_jsonl, save, say, tasks_of, write_jsonl
+from .sampler import encode
 
 
 def yes_no_tokens(tokenizer) -> tuple[list[int], list[int]]:
@@ -35,12 +37,24 @@ def log_odds(logits: torch.Tensor, answers: tuple[list[int], list[int]]) -> torc
     return logits[..., yes].logsumexp(-1) - logits[..., no].logsumexp(-1)
 
 
-class Checks(Dataset):
-    """Token ids of what the meta RM is asked, and whether the verdict was correct."""
+@dataclass(frozen=True)
+class Check:
+    """One trajectory to be judged."""
 
-    def __init__(self, tokenizer, rows: list[tuple[str, bool]], max_length: int):
-        encode = lambda text: tokenizer.apply_chat_template([{"role": "user", "content": text}], add_generation_prompt=True, return_dict=False)
-        encoded = [(encode(text), float(correct)) for text, correct in rows]
+    asked: list[dict] | str
+    """The chat, or a text for a scalar head."""
+    correct: bool
+    weight: float = 1.0
+
+
+class Checks(Dataset):
+    """Token ids of what the meta RM is asked, whether the verdict was correct, and how much the row weighs."""
+
+    def __init__(self, tokenizer, rows: list["Check"], max_length: int):
+        encoded = [
+            (tokenizer.encode(row.asked) if isinstance(row.asked, str) else encode(tokenizer, row.asked), float(row.correct), row.weight)
+            for row in rows
+        ]
         self.rows = [row for row in encoded if len(row[0]) <= max_length]
         self.left_out = len(encoded) - len(self.rows)
 
@@ -48,8 +62,8 @@ class Checks(Dataset):
         return len(self.rows)
 
     def __getitem__(self, at):
-        ids, correct = self.rows[at]
-        return {"input_ids": ids, "correct": correct, "length": len(ids)}
+        ids, correct, weight = self.rows[at]
+        return {"input_ids": ids, "correct": correct, "weight": weight, "length": len(ids)}
 
 
 def collate(pad: int):
@@ -60,7 +74,8 @@ def collate(pad: int):
         for at, row in enumerate(rows):
             ids[at, : len(row["input_ids"])] = torch.tensor(row["input_ids"])
             mask[at, : len(row["input_ids"])] = 1
-        return {"input_ids": ids, "attention_mask": mask, "correct": torch.tensor([row["correct"] for row in rows])}
+        labels = {name: torch.tensor([row[name] for row in rows]) for name in ("correct", "weight")}
+        return {"input_ids": ids, "attention_mask": mask, **labels}
     return together
 
 
@@ -80,28 +95,34 @@ class MetaTrainer(Trainer):
 
     def compute_loss(self, model, inputs, return_outputs=False, num_items_in_batch=None):
         logits = self.logits(model, inputs)
-        loss = F.binary_cross_entropy_with_logits(logits, inputs["correct"].float())
+        loss = F.binary_cross_entropy_with_logits(logits, inputs["correct"].float(), inputs["weight"].float())
         return (loss, {"logits": logits}) if return_outputs else loss
 
 
-def checks(config: Config) -> list[tuple[str, bool]]:
-    """(what the meta RM is asked, was it correct), balanced: of the larger class as many as of the smaller one."""
-    if config.data.meta_file:
-        rows = [(row["messages"][0]["content"] if "messages" in row else row["prompt"], bool(row["label"])) for row in read_jsonl(config.data.meta_file)]
-    else:
-        judge, tokenizer = load_model(config.folder / "rl"), load_tokenizer(config.folder / "rl")
-        meta = config.meta
-        fresh = draw(config, judge, tokenizer, tasks_of(config)["meta"], meta.samples, meta.temperature, config.seed + 7, config.rl.max_tokens)
-        write_jsonl(config.folder / "meta-trajectories.jsonl", (trajectory_row(one) for one in fresh))
-        trajectories = [*read_jsonl(config.folder / "rft-trajectories.jsonl"), *[trajectory_row(one) for one in fresh]]
-        prompts = prompts_of(config)
-        rows = [
-            (prompts.check(t["query"], t["responses"], t["permutation"], t["judgement"], t.get("reference")), t["correct"])
-            for t in trajectories if t["judgement"] is not None
-        ]
+def checks(config: Config) -> list[Check]:
+    """Balanced: of the larger class as many as of the smaller one, or the weights of `grm spct meta-data`."""
     rng = random.Random(f"meta:{config.seed}")
+    if config.data.meta_file:
+        scalar = config.meta.head == "scalar"
+        rows = [
+            Check(row["text" if scalar else "prompt"], bool(row["label"]), float(row["weight"]))
+            for row in read_jsonl(config.data.meta_file) if row["split"] == "train"
+        ]
+        say(config, "meta", correct=sum(row.correct for row in rows), incorrect=sum(not row.correct for row in rows))
+        rng.shuffle(rows)
+        return rows
+    judge, tokenizer = load_model(config.folder / "rl"), load_tokenizer(config.folder / "rl")
+    meta = config.meta
+    fresh = draw(config, judge, tokenizer, tasks_of(config)["meta"], meta.samples, meta.temperature, config.seed + 7, config.rl.max_tokens)
+    write_jsonl(config.folder / "meta-trajectories.jsonl", (trajectory_row(one) for one in fresh))
+    trajectories = [*read_jsonl(config.folder / "rft-trajectories.jsonl"), *[trajectory_row(one) for one in fresh]]
+    prompts = prompts_of(config)
+    rows = [
+        Check(prompts.check(t["query"], t["responses"], t["permutation"], t["judgement"], t.get("reference")), t["correct"])
+        for t in trajectories if t["judgement"] is not None
+    ]
     rng.shuffle(rows)
-    right, wrong = [r for r in rows if r[1]], [r for r in rows if not r[1]]
+    right, wrong = [row for row in rows if row.correct], [row for row in rows if not row.correct]
     size = min(len(right), len(wrong))
     say(config, "meta", correct=len(right), incorrect=len(wrong), balanced=2 * size)
     rows = right[:size] + wrong[:size]

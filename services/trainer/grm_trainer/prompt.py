@@ -50,21 +50,38 @@ class Prompts:
     def read(cls, grm: Path, meta: Path) -> "Prompts":
         return cls(read_template(grm), read_template(meta))
 
-    def judge(self, query: str, responses: list[str], permutation: list[int], reference: str | None = None) -> str:
-        """The user message that asks for one sample; `permutation[place]` is the response shown in that place."""
-        return self._user(self.grm, "list", query, responses, permutation, reference, {})
+    def judge(self, query: str | list[dict], responses: list[str], permutation: list[int], reference: str | None = None, nonce: str = "") -> list[dict]:
+        """The chat that asks for one sample; `permutation[place]` is the response shown in that place.
+        `nonce` marks the texts of this item: 4 letters or digits at least, where the template holds {{nonce}}."""
+        n = len(permutation)
+        section = {1: "single", 2: "paired"}.get(n, "list")
+        return _chat(self.grm, section if section in self.grm else "list", query, responses, permutation, reference, nonce, {})
 
-    def check(self, query: str, responses: list[str], permutation: list[int], judgement: str, reference: str | None = None) -> str:
-        """The user message that asks the meta RM about one sample."""
-        shown = fill(self.meta["judgement"], {"text": judgement})
-        return self._user(self.meta, "user", query, responses, permutation, reference, {"judgement": shown})
+    def check(
+        self, query: str | list[dict], responses: list[str], permutation: list[int], judgement: str, reference: str | None = None, nonce: str = ""
+    ) -> list[dict]:
+        """The chat that asks the meta RM about one sample."""
+        shown = fill(self.meta["judgement"], {"text": judgement, "nonce": nonce})
+        return _chat(self.meta, "user", query, responses, permutation, reference, nonce, {"judgement": shown})
 
-    def _user(self, template, section, query, responses, permutation, reference, more) -> str:
-        shown = [fill(template["response"], {"number": str(place + 1), "text": responses[i]}) for place, i in enumerate(permutation)]
-        return fill(template[section], {
-            "query": fill(template["turn"], {"role": "user", "text": query}),
-            "reference": "" if reference is None else fill(template["reference"], {"text": reference}),
-            "principles": "",
-            "responses": "\n".join(shown),
-            **more,
-        })
+
+def _chat(template, section, query, responses, permutation, reference, nonce, more) -> list[dict]:
+    n = len(permutation)
+    turns = [{"role": "user", "content": query}] if isinstance(query, str) else query
+    shown = [
+        fill(template["response"], {"number": str(place + 1), "text": responses[i], "nonce": nonce})
+        for place, i in enumerate(permutation)
+    ]
+    names = ["x"] if n == 1 else [f"x{place + 1}" for place in range(n)]
+    values = {
+        "n": str(n),
+        "nonce": nonce,
+        "box": f"\\boxed{{{', '.join(names)}}}",
+        "query": "\n".join(fill(template["turn"], {"role": turn["role"], "text": turn["content"], "nonce": nonce}) for turn in turns),
+        "reference": "" if reference is None else fill(template["reference"], {"text": reference, "nonce": nonce}),
+        "principles": "",
+        "responses": "\n".join(shown),
+        **more,
+    }
+    user = {"role": "user", "content": fill(template[section], values)}
+    return [{"role": "system", "content": fill(template["system"], values)}, user] if "system" in template else [user]

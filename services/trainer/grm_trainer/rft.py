@@ -13,10 +13,10 @@ from dataclasses import dataclass
 import torch
 
 from .config import Config
-from .run import is_done, load_model, load_tokenizer, prompts_of, read_jsonl, save, say, tasks_of, write_jsonl
+from .run import is_done, load_model, load_tokenizer, prompts_of, save, say, tasks_of, write_jsonl
 from .sampler import Sampler, sample_texts
 from .scores import judged_correct
-from .sft import finetune
+from .sft import chat_rows, conversations, finetune
 from .tasks import Task
 
 
@@ -26,7 +26,7 @@ class Drawn:
 
     task: Task
     permutation: list[int]
-    prompt: str
+    asked: list[dict]
     text: str | None
     """None: cut at the token limit."""
     correct: bool
@@ -35,17 +35,17 @@ class Drawn:
 def draw(config: Config, model, tokenizer, tasks: list[Task], samples: int, temperature: float, seed: int, max_tokens: int) -> list[Drawn]:
     """`samples` trajectories per task, each with an order of its own."""
     prompts, rng = prompts_of(config), random.Random(f"draw:{seed}")
-    asked = []
+    wanted = []
     for task in tasks:
         for _ in range(samples):
             order = list(range(len(task.responses)))
             rng.shuffle(order)
-            asked.append((task, order, prompts.judge(task.query, [r.text for r in task.responses], order, task.reference)))
+            wanted.append((task, order, prompts.judge(task.query, [r.text for r in task.responses], order, task.reference)))
     sampler = Sampler(model, torch.bfloat16 if config.bf16 else torch.float32)
-    texts = sample_texts(sampler, tokenizer, [prompt for *_, prompt in asked], 1, temperature, max_tokens, seed)
+    texts = sample_texts(sampler, tokenizer, [asked for *_, asked in wanted], 1, temperature, max_tokens, seed)
     return [
-        Drawn(task, order, prompt, text, text is not None and judged_correct(text, task.labels, order))
-        for (task, order, prompt), (text,) in zip(asked, texts)
+        Drawn(task, order, asked, text, text is not None and judged_correct(text, task.labels, order))
+        for (task, order, asked), (text,) in zip(wanted, texts)
     ]
 
 
@@ -75,18 +75,18 @@ def rejective(config: Config, name: str = "rft") -> None:
     start = config.model.path or str(config.folder / "cold")
     model, tokenizer = load_model(start), load_tokenizer(start)
     if config.data.rft_file:
-        pairs = [(row["messages"][-2]["content"], row["messages"][-1]["content"]) for row in read_jsonl(config.data.rft_file)]
+        rows = chat_rows(config.data.rft_file)
     else:
         trajectories = config.folder / "rft-trajectories.jsonl"
         drawn = draw(config, model, tokenizer, tasks_of(config)["rft"], config.rft.samples, config.rft.temperature, config.seed, config.rl.max_tokens)
         write_jsonl(trajectories, (trajectory_row(one) for one in drawn))
         kept, why = select(drawn, config.rft.keep_easy)
         say(config, name, drawn=len(drawn), correct=sum(one.correct for one in drawn) / len(drawn), **why)
-        pairs = [(one.prompt, one.text) for one in kept]
+        rows = [(one.asked, one.text) for one in kept]
     if config.data.general_file:
-        pairs += [(row["messages"][-2]["content"], row["messages"][-1]["content"]) for row in read_jsonl(config.data.general_file)]
-    random.Random(config.seed).shuffle(pairs)
-    finetune(config, name, model, tokenizer, pairs, config.rft.sft, folder)
+        rows += chat_rows(config.data.general_file)
+    random.Random(config.seed).shuffle(rows)
+    finetune(config, name, model, tokenizer, conversations(rows), config.rft.sft, folder)
     save(model, tokenizer, folder)
 
 

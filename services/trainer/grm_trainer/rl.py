@@ -19,6 +19,13 @@ def rule_reward(completions, labels, permutation, **_) -> list[float]:
     return [1.0 if judged_correct(text, of, order) else -1.0 for text, of, order in zip(texts, labels, permutation)]
 
 
+def labels_of(item: dict) -> list[int]:
+    """`labels`, or from `best` labels that say the same."""
+    if item.get("labels") is not None:
+        return item["labels"]
+    return [int(i == item["best"]) for i in range(len(item["responses"]))]
+
+
 def dataset(config: Config) -> Dataset:
     prompts, rng = prompts_of(config), random.Random(f"rl:{config.seed}")
     items = read_jsonl(config.data.rl_file) if config.data.rl_file else [task.row() for task in tasks_of(config)["rl"]]
@@ -26,8 +33,9 @@ def dataset(config: Config) -> Dataset:
     for item in items:
         order = list(range(len(item["responses"])))
         rng.shuffle(order)
-        prompt = prompts.judge(item["query"], item["responses"], order, item.get("reference"))
-        rows.append({"prompt": [{"role": "user", "content": prompt}], "labels": item["labels"], "permutation": order})
+        nonce = f"{rng.getrandbits(64):016x}"
+        asked = prompts.judge(item["query"], item["responses"], order, item.get("reference"), nonce)
+        rows.append({"prompt": asked, "labels": labels_of(item), "permutation": order})
     return Dataset.from_list(rows)
 
 

@@ -156,12 +156,20 @@ class Sampler:
         return Generation(tokens, False)
 
 
-def sample_texts(sampler: Sampler, tokenizer, prompts: list[str], k: int, temperature: float, max_tokens: int, seed: int, rows: int = 512, forced: str = ""):
-    """k texts per prompt (user messages), in batches of about `rows` sequences of like length. None = cut at the token limit.
+def encode(tokenizer, asked: list[dict], forced: str = "") -> list[int]:
+    """A chat up to where the assistant begins to speak, and `forced` as the beginning of what it says."""
+    ids = tokenizer.apply_chat_template(asked, add_generation_prompt=True, return_dict=False)
+    return [*ids, *tokenizer.encode(forced, add_special_tokens=False)]
+
+
+def sample_texts(
+    sampler: Sampler, tokenizer, chats: list[list[dict]], k: int, temperature: float, max_tokens: int, seed: int, rows: int = 512, forced: str = "",
+) -> list[list[str | None]]:
+    """k texts per chat, in batches of about `rows` sequences of like length. None = cut at the token limit.
     `forced` is put into the assistant's mouth first, and is part of the texts."""
-    encoded = [tokenizer.encode(f"<|user|>{prompt}<|assistant|>{forced}", add_special_tokens=False) for prompt in prompts]
-    order = sorted(range(len(prompts)), key=lambda i: len(encoded[i]))
-    results: list[list[str | None]] = [[] for _ in prompts]
+    encoded = [encode(tokenizer, asked, forced) for asked in chats]
+    order = sorted(range(len(chats)), key=lambda i: len(encoded[i]))
+    results: list[list[str | None]] = [[] for _ in chats]
     generator = torch.Generator().manual_seed(seed)
     size = max(1, rows // k)
     for start in range(0, len(order), size):

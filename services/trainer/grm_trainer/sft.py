@@ -9,15 +9,24 @@ from transformers.trainer_utils import get_last_checkpoint
 from trl import SFTConfig, SFTTrainer
 
 from .config import Config, Sft
-from .run import Progress
+from .run import Progress, read_jsonl
 
 
-def finetune(config: Config, stage: str, model, tokenizer, pairs: list[tuple[str, str]], sft: Sft, folder: Path) -> None:
-    """`pairs` of user message and completion. Goes on from the last checkpoint in `folder`."""
-    data = Dataset.from_dict({
-        "prompt": [[{"role": "user", "content": prompt}] for prompt, _ in pairs],
-        "completion": [[{"role": "assistant", "content": completion}] for _, completion in pairs],
+def conversations(rows: list[tuple[list[dict], str]]) -> Dataset:
+    """Rows of the messages that were asked and the completion, as TRL reads them."""
+    return Dataset.from_dict({
+        "prompt": [asked for asked, _ in rows],
+        "completion": [[{"role": "assistant", "content": completion}] for _, completion in rows],
     })
+
+
+def chat_rows(path: str) -> list[tuple[list[dict], str]]:
+    """Of a chat-format JSONL file: everything before the last message, and that one."""
+    return [(row["messages"][:-1], row["messages"][-1]["content"]) for row in read_jsonl(path)]
+
+
+def finetune(config: Config, stage: str, model, tokenizer, data: Dataset, sft: Sft, folder: Path) -> None:
+    """Goes on from the last checkpoint in `folder`. `data`: conversations, or rows of token ids with a completion mask."""
     micro = sft.micro_batch or sft.batch
     arguments = SFTConfig(
         output_dir=str(folder / "checkpoints"), per_device_train_batch_size=micro, gradient_accumulation_steps=sft.batch // micro,
