@@ -4,8 +4,9 @@
 //   A2. `current` is undefined from the moment a failure, a drain or a close is known: no new work reaches what is going down.
 //   A3. A resource that came up is closed exactly once, also when its start was withdrawn meanwhile.
 //   A4. Every wait ends: starts, health checks and closes have time-outs; one that ignores them is reported and left behind.
+//   A5. A start that fails with UnfitModel is the last one, whatever the policy: no other try would help.
 
-import type { Health } from '../engine/engine.js';
+import { UnfitModel, type Health } from '../engine/engine.js';
 import { limits } from '../limits.js';
 import type { Events } from '../observe/events.js';
 import { sleep, type Clock } from '../process/clock.js';
@@ -39,7 +40,7 @@ export interface ActorSpec<R extends Running> {
   readonly restartsMax: number;
   /** Overrides the timing's, for what is known to load longer. */
   readonly startTimeoutMs?: number;
-  /** Rejects with the reason when it cannot come up; frees what it took when `signal` aborts. */
+  /** Rejects with the reason when it cannot come up, with UnfitModel when it never will; frees what it took when `signal` aborts. */
   start(signal: AbortSignal): Promise<R>;
 }
 
@@ -95,7 +96,9 @@ export function openActor<R extends Running>(spec: ActorSpec<R>, dependencies: A
   return new SupervisedActor(spec, dependencies);
 }
 
-type Start<R> = { readonly kind: 'up'; readonly resource: R } | { readonly kind: 'failed'; readonly reason: string };
+type Start<R> =
+  | { readonly kind: 'up'; readonly resource: R }
+  | { readonly kind: 'failed'; readonly reason: string; readonly hopeless: boolean };
 
 type End = { readonly kind: 'failed'; readonly reason: string } | { readonly kind: 'closing' };
 
@@ -227,7 +230,7 @@ class SupervisedActor<R extends Running> implements Actor<R> {
       return undefined;
     }
     if (start.kind === 'failed') {
-      this.#fail(start.reason, 0);
+      this.#fail(start.reason, 0, start.hopeless);
       return undefined;
     }
     this.#aliveAtMs = this.#clock.now();
@@ -289,11 +292,16 @@ class SupervisedActor<R extends Running> implements Actor<R> {
       this.#trouble('close', new Error(`not closed after ${this.#timing.closeTimeoutMs} ms; left behind`));
   }
 
-  #fail(reason: string, aliveMs: number): void {
+  #fail(reason: string, aliveMs: number, hopeless = false): void {
     if (this.#closing.signal.aborted) return;
     // A drain came while the start was failing: it waits for the resume already.
     if (this.#state.kind === 'pending') return;
     if (this.#state.kind === 'draining') {
+      this.#apply({ kind: 'failed', reason });
+      return;
+    }
+    // A5.
+    if (hopeless) {
       this.#apply({ kind: 'failed', reason });
       return;
     }
@@ -346,7 +354,7 @@ async function settle<R>(start: () => Promise<R>): Promise<Start<R>> {
   try {
     return { kind: 'up', resource: await start() };
   } catch (error) {
-    return { kind: 'failed', reason: words(error) };
+    return { kind: 'failed', reason: words(error), hopeless: error instanceof UnfitModel };
   }
 }
 

@@ -4,7 +4,7 @@ import { readFileSync } from 'node:fs';
 import { problemText, resolveConfig, type Resolved } from '../process/config.js';
 import { environment } from '../process/environment.js';
 import { exitCodes, type ExitCode } from '../process/run.js';
-import type { NamedFlag } from '../process/sources.js';
+import type { NamedFlag, Preset } from '../process/sources.js';
 import { GrmClient, GrmError, type ClientTls, type RetryPolicy } from '../rpc/client.js';
 import { runningCluster } from './folder.js';
 
@@ -34,11 +34,12 @@ export interface GlobalOptions {
 export type ResolvedConfig = Extract<Resolved, { kind: 'ok' }>;
 
 /** Reads the configuration; all problems at once, exit code 2. */
-export function readConfig(options: GlobalOptions, named: readonly NamedFlag[] = []): ResolvedConfig {
+export function readConfig(options: GlobalOptions, named: readonly NamedFlag[] = [], preset?: Preset): ResolvedConfig {
   const resolved = resolveConfig({
     ...(options.config !== undefined && { file: options.config }),
     env: environment(),
     flags: { set: options.set ?? [], named },
+    ...(preset && { preset }),
   });
   if (resolved.kind === 'ok') return resolved;
   throw new CliError(

@@ -2,8 +2,9 @@
 // self-test included; models are not loaded.
 
 import { delimiter, isAbsolute, join } from 'node:path';
-import { access, constants, open } from 'node:fs/promises';
+import { access, constants } from 'node:fs/promises';
 import type { Health } from '../engine/engine.js';
+import { checkGguf } from '../engine/gguf-file.js';
 import { findGpus, groupGpus } from '../engine/gpus.js';
 import { locateLlama } from '../engine/llama-runtime.js';
 import { openMetaEngine } from '../engine/meta.js';
@@ -90,14 +91,8 @@ async function checkLlama(model: string): Promise<Checked> {
   if (located.kind === 'missing') return { failed: located.reason, fix: '`make setup-llama` installs them' };
   if (model.startsWith('hf:')) return { ok: `${model}, downloaded at its first start` };
   return guarded('give the path of a GGUF file, or hf:user/repo/file.gguf', async () => {
-    const file = await open(model);
-    try {
-      const { buffer } = await file.read(Buffer.alloc(4), 0, 4, 0);
-      if (buffer.toString('latin1') !== 'GGUF') throw new Error(`${model} is not a GGUF file`);
-      return model;
-    } finally {
-      await file.close();
-    }
+    await checkGguf(model);
+    return model;
   });
 }
 

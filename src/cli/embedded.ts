@@ -28,7 +28,7 @@ export interface EmbeddedOptions {
   readonly env: Readonly<Record<string, string | undefined>>;
   readonly workers: number;
   readonly metaWorkers: number;
-  /** No engine is configured: start the fake one. */
+  /** The fake engine judges, whatever is configured. */
   readonly fake: boolean;
   /** Aborts when the start is not wanted any more. */
   readonly stopping: AbortSignal;
@@ -295,6 +295,8 @@ class Cluster implements Embedded {
     const giveUpAtMs = Date.now() + limits.upServingMs;
     while (!this.#watch.complete()) {
       if (this.#closed) throw interrupted;
+      const hopeless = this.#watch.hopeless();
+      if (hopeless !== undefined) throw new CliError(hopeless);
       if (Date.now() > giveUpAtMs) {
         const logs = join(this.folder.path, 'logs');
         throw new CliError(`the engines did not serve within ${limits.upServingMs / 3_600_000} hours; see ${logs}`);

@@ -7,6 +7,7 @@ import { oneLine, printable } from './printable.js';
 
 export type Notice =
   | { readonly event: 'fake_engine'; readonly why: string }
+  | { readonly event: 'judge'; readonly model: string; readonly meta_model: string | null; readonly nano: boolean }
   | { readonly event: 'left_behind'; readonly processes: readonly string[] }
   | { readonly event: 'nats_given'; readonly servers: string }
   | { readonly event: 'nats_silent'; readonly servers: string; readonly reason: string }
@@ -112,6 +113,8 @@ export function noticeText(notice: Notice, paint: Paint): string {
       return paint.bold(
         `FAKE ENGINE: ${notice.why}. Its judgements are invented; they show the cluster at work, not a judge.`,
       );
+    case 'judge':
+      return judgeText(notice);
     case 'left_behind':
       return `an earlier \`grm up\` was killed; waiting for what it left behind to end: ${notice.processes.join(', ')}`;
     case 'nats_given':
@@ -145,6 +148,12 @@ export function noticeText(notice: Notice, paint: Paint): string {
     case 'stopped':
       return 'stopped';
   }
+}
+
+function judgeText({ model, meta_model, nano }: Extract<Notice, { event: 'judge' }>): string {
+  const name = 'judge'.padEnd(14);
+  if (nano) return `${name} nano, which knows eight small task families and nothing else; --model names a real one`;
+  return `${name} ${model}, ${meta_model === null ? 'no meta RM: its scores are summed (--meta-model names one)' : `meta RM ${meta_model}`}`;
 }
 
 function waitingText(waiting: Waiting): string {

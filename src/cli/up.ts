@@ -19,6 +19,7 @@ import {
   type ResolvedConfig,
 } from './context.js';
 import { startEmbedded, type Embedded } from './embedded.js';
+import { checkJudge, chooseJudge, judgeNotice, nanoAdvice, nanoThere, type Judge } from './judge.js';
 import { openTeller, type Teller } from './notice.js';
 import { noOutput } from './output.js';
 import { paint, paintErr } from './paint.js';
@@ -29,6 +30,7 @@ import { openInput, type Row } from './rows.js';
 import { codeOf, scoreRows, type Answer } from './score.js';
 import type { Session } from './session.js';
 import { stopSignals, type Stop } from './stop.js';
+import { Tally } from './tally.js';
 
 interface UpOptions {
   readonly workers?: string;
@@ -36,6 +38,8 @@ interface UpOptions {
   readonly dataDir?: string;
   readonly nats?: string;
   readonly listen?: string;
+  readonly model?: string;
+  readonly metaModel?: string;
   readonly fakeEngine?: boolean;
   readonly verbose?: boolean;
 }
@@ -56,8 +60,16 @@ export function addUp(program: Command, session: Session, reader: Reader): void 
 
 function clusterOptions(command: Command): Command {
   return command
+    .option(
+      '--model <gguf>',
+      'the judge: a GGUF file, or hf:user/repo/file.gguf (default: worker.engines, else the nano judge)',
+    )
+    .option(
+      '--meta-model <gguf>',
+      'the meta RM that ranks its samples, read by its log-odds of Yes and No; none: plain sums',
+    )
     .option('--workers <n>', 'GRM workers (default 1)')
-    .option('--meta-workers <n>', 'meta workers (default 1, and none without meta.engines)')
+    .option('--meta-workers <n>', 'meta workers (default 1, and none without a meta RM)')
     .option('--nats <urls>', 'use these NATS servers instead of an own one')
     .option('--listen <host:port>', "address of the coordinator's gRPC door; port 0 takes any free one")
     .option('--fake-engine', 'use the fake engine: for load and tests, its judgements mean nothing')
@@ -100,12 +112,13 @@ async function demo(global: GlobalOptions, options: UpOptions, path: string, sto
   const folder = options.dataDir === undefined ? await mkdtemp(join(tmpdir(), 'grm-demo-')) : undefined;
   try {
     const named = { ...options, ...(folder !== undefined && { dataDir: folder }) };
-    const { cluster, resolved } = await start(freePorts(global, options), named, stop, teller, 'to score');
+    const { cluster, resolved, judge } = await start(freePorts(global, options), named, stop, teller, 'to score');
     try {
       const door = { address: reachable(cluster.grpcAddress), own: true };
       using client = connect(global, resolved, door, 'long');
       const startedAtMs = Date.now();
       let samples = 0;
+      const tally = new Tally();
       const summary = await scoreRows(client, {
         input,
         output: noOutput,
@@ -117,7 +130,10 @@ async function demo(global: GlobalOptions, options: UpOptions, path: string, sto
         progress: 'none',
         signal: stop.first,
         onRow: (row, answer) => {
-          if (answer.kind === 'verdict') samples += answer.verdict.k;
+          if (answer.kind === 'verdict') {
+            samples += answer.verdict.k;
+            tally.note(nameOf(row), answer.verdict);
+          }
           process.stdout.write(`${global.json ? rowJson(row, answer) : rowText(row, answer)}\n`);
         },
       });
@@ -125,9 +141,13 @@ async function demo(global: GlobalOptions, options: UpOptions, path: string, sto
       const { rows, invalid, failed } = summary;
       teller.pass(
         global.json
-          ? JSON.stringify({ event: 'end', rows, samples, invalid, failed, seconds })
+          ? JSON.stringify({ event: 'end', rows, samples, invalid, failed, doubtful: tally.doubtful, seconds })
           : `${rows} requests, ${samples} samples in ${seconds.toFixed(1)} s (${(samples / seconds).toFixed(0)} samples/s); ${invalid} invalid, ${failed} failed`,
       );
+      if (!global.json) {
+        teller.pass(tally.text());
+        if (judge === 'nano') teller.pass(nanoAdvice);
+      }
       return summary.interrupted ? stop.code() : codeOf(summary);
     } finally {
       await cluster.close();
@@ -145,10 +165,16 @@ function freePorts(global: GlobalOptions, { listen }: UpOptions): GlobalOptions 
   return { ...global, set: [...(global.set ?? []), ...free] };
 }
 
-function rowText({ number, body }: Row, answer: Answer): string {
-  const id =
-    body.kind === 'request' && (typeof body.id === 'string' || typeof body.id === 'number') ? ` ${body.id}` : '';
-  const title = `#${number + 1}${id}`;
+/** Of a row without an id: its number. */
+function nameOf({ number, body }: Row): string {
+  const id = body.kind === 'request' ? body.id : undefined;
+  return typeof id === 'string' || typeof id === 'number' ? String(id) : `#${number + 1}`;
+}
+
+function rowText(row: Row, answer: Answer): string {
+  const { number, body } = row;
+  const name = nameOf(row);
+  const title = name === `#${number + 1}` ? name : `#${number + 1} ${name}`;
   if (answer.kind !== 'verdict') {
     const reason = answer.kind === 'fault' ? answer.fault.message : answer.reason;
     return `${oneLine(title, 100)}  ${paint.red(oneLine(reason, 400))}\n`;
@@ -169,7 +195,7 @@ async function start(
   stop: Stop,
   teller: Teller,
   wanted: 'to serve' | 'to score',
-): Promise<{ readonly cluster: Embedded; readonly resolved: ResolvedConfig }> {
+): Promise<{ readonly cluster: Embedded; readonly resolved: ResolvedConfig; readonly judge: Judge }> {
   const named: NamedFlag[] = [
     { flag: '--workers', key: 'up.workers', value: options.workers },
     { flag: '--meta-workers', key: 'up.meta_workers', value: options.metaWorkers },
@@ -177,27 +203,30 @@ async function start(
     { flag: '--nats', key: 'nats.servers', value: options.nats?.split(',') },
     { flag: '--listen', key: 'grpc.listen', value: options.listen },
   ];
-  const resolved = readConfig(global, named);
+  // Until the nano pair is in the package, the fake engine stands in for it.
+  const standIn = !nanoThere() && chooseJudge(global, named, options).judge === 'nano';
+  const chosen = chooseJudge(global, named, standIn ? { fakeEngine: true } : options);
+  const { judge, resolved, serviceArgs } = chosen;
   const { config } = resolved;
   if (wanted === 'to score' && config.up.workers === 0)
     throw new CliError('--workers 0: nobody would score the rows', exitCodes.usage);
   const passed = named.flatMap(({ key, value }) =>
     value === undefined ? [] : ['--set', `${key}=${typeof value === 'string' ? value : JSON.stringify(value)}`],
   );
-  const fake = options.fakeEngine === true || config.worker.engines.length === 0;
-  if (fake) {
-    const why = options.fakeEngine === true ? '--fake-engine' : 'no engine is configured (worker.engines)';
-    teller.tell({ event: 'fake_engine', why });
-  }
+  const fake = judge === 'fake';
   const hasMeta = fake || config.meta.engines.length > 0;
   if (!hasMeta && Number(options.metaWorkers ?? 0) > 0)
     throw new CliError(
-      '--meta-workers: meta.engines is empty, so there is nothing that they could serve',
+      '--meta-workers: there is no meta RM that they could serve; name one with --meta-model or meta.engines',
       exitCodes.usage,
     );
+  await checkJudge(chosen);
+  const notice = judgeNotice(judge, config);
+  if (standIn) teller.tell({ event: 'fake_engine', why: 'no engine is configured (worker.engines)' });
+  else if (notice) teller.tell(notice);
   const cluster = await startEmbedded({
     config,
-    configArgs: [...configArgs(global), ...passed],
+    configArgs: [...configArgs(global), ...passed, ...serviceArgs],
     env: environment(),
     workers: config.up.workers,
     metaWorkers: hasMeta ? config.up.metaWorkers : 0,
@@ -211,7 +240,7 @@ async function start(
       onLog: (name: string, line: string) => teller.pass(logText(name, line, global.json === true)),
     }),
   }).finally(() => teller.clear());
-  return { cluster, resolved };
+  return { cluster, resolved, judge };
 }
 
 /** A service's log line for people; one that is not ours (a server's own output) as it came. */

@@ -48,6 +48,17 @@ export class EngineWatch {
     for (const id of this.#engines.keys()) if (id.startsWith(`${service}/`)) this.#engines.delete(id);
   }
 
+  /** Why it will never be complete: a service of which every engine was given up. */
+  hopeless(): string | undefined {
+    const services = new Set([...this.#engines.keys()].map(serviceOf));
+    for (const service of services) {
+      const all = [...this.#engines].filter(([id]) => serviceOf(id) === service);
+      const dead = all.filter(([, { news }]) => news.state === 'dead');
+      if (dead.length === all.length) return dead.map(([id, { news }]) => `${id}: ${news.reason}`).join('; ');
+    }
+    return undefined;
+  }
+
   complete(): boolean {
     return this.#serving.workers >= this.wanted.workers && this.#serving.metaWorkers >= this.wanted.metaWorkers;
   }
@@ -97,4 +108,8 @@ export class EngineWatch {
       if (this.#toldReason.delete(engine)) this.tell({ event: 'engine_serves', engine, restarts });
     }
   }
+}
+
+function serviceOf(id: string): string {
+  return id.slice(0, id.indexOf('/'));
 }

@@ -87,6 +87,9 @@ export interface EngineGauges {
 
 export type Health = { readonly kind: 'ok' } | { readonly kind: 'failing'; readonly reason: string };
 
+/** Why an engine does not open when no other try would help: the model is not what is needed. */
+export class UnfitModel extends Error {}
+
 export interface Engine {
   /** Unique on its node. */
   readonly name: string;

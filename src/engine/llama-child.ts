@@ -6,10 +6,10 @@
 
 import { fork, type ChildProcess } from 'node:child_process';
 import { availableParallelism, homedir } from 'node:os';
-import { open } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 import { limits } from '../limits.js';
 import type { Health } from './engine.js';
+import { checkGguf } from './gguf-file.js';
 import type {
   FromChild,
   LlamaChildOptions,
@@ -138,19 +138,6 @@ async function resolveOptions(options: LlamaOptions, runtimeDir: string): Promis
     yesWord: options.yesWord ?? 'Yes',
     noWord: options.noWord ?? 'No',
   };
-}
-
-/** Says so early, and in words, when the path is wrong or the file is something else. */
-async function checkGguf(path: string): Promise<void> {
-  const file = await open(path).catch((error: unknown) => {
-    throw new Error(`the model file cannot be read: ${error instanceof Error ? error.message : String(error)}`);
-  });
-  try {
-    const { buffer } = await file.read(Buffer.alloc(4), 0, 4, 0);
-    if (buffer.toString('latin1') !== 'GGUF') throw new Error(`${path} is not a GGUF file`);
-  } finally {
-    await file.close();
-  }
 }
 
 export class LlamaChild {

@@ -1,7 +1,14 @@
 // The embedded model as a meta reward model: the log-odds of Yes against No after the rendered text (llama-yesno.ts).
 
 import { limits } from '../limits.js';
-import type { EngineGauges, Health, MetaEngine, RankJob, RankResult } from './engine.js';
+import {
+  UnfitModel,
+  type EngineGauges,
+  type Health,
+  type MetaEngine,
+  type RankJob,
+  type RankResult,
+} from './engine.js';
 import { openLlamaChild, type LlamaChild, type LlamaOptions } from './llama-child.js';
 import type { LlamaFacts } from './llama-protocol.js';
 import { testPlainHead, type Ask } from './meta-self-test.js';
@@ -19,7 +26,11 @@ export async function openLlamaMeta(options: LlamaOptions): Promise<LlamaMeta> {
   const child = await openLlamaChild(options);
   if (child.facts.ranks) return new EmbeddedMeta(options.name, options.yesWord ?? 'Yes', child);
   await child.close();
-  throw new Error(`${child.facts.model} cannot rank: its vocabulary has no token that tells the two answers apart`);
+  const words = `${options.yesWord ?? 'Yes'} and ${options.noWord ?? 'No'}`;
+  const reason = `its vocabulary has no token that tells ${words} apart`;
+  throw new UnfitModel(
+    `${child.facts.model} cannot rank: ${reason}; take another model, or its own yes_word and no_word`,
+  );
 }
 
 class EmbeddedMeta implements LlamaMeta {

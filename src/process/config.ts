@@ -1,6 +1,6 @@
 // Config: reads file, environment and flags into one frozen value, once, at the start of a process.
 //
-//   C1. Flags win over the environment, the environment over the file, the file over defaults.
+//   C1. Flags win over the environment, the environment over the file, the file over a preset, a preset over defaults.
 //   C2. All problems are told at once, each with the source of the wrong value.
 //   C3. A secret never shows: not in a problem, not in a listing. Of a place where one may stand below, a problem does not repeat the value.
 
@@ -12,13 +12,24 @@ import { brokenRelations } from './relations.js';
 import { configSchema, type Config } from './schema.js';
 import { Secret } from './secret.js';
 import { bearsSecret, keyOf, shapeAt } from './shape.js';
-import { readEnvironment, readFile, readFlags, sourceText, type Flags, type Problem, type Source } from './sources.js';
+import {
+  readEnvironment,
+  readFile,
+  readFlags,
+  readPreset,
+  sourceText,
+  type Flags,
+  type Preset,
+  type Problem,
+  type Source,
+} from './sources.js';
 
 export interface ConfigInput {
   /** `--config`. Absent: GRM_CONFIG, else ./grm.yaml if there is one, else none. */
   readonly file?: string;
   readonly env: Readonly<Record<string, string | undefined>>;
   readonly flags?: Flags;
+  readonly preset?: Preset;
 }
 
 export type Resolved =
@@ -32,6 +43,7 @@ const shownCharsMax = 80;
 export function resolveConfig(input: ConfigInput): Resolved {
   const path = input.file ?? (input.env.GRM_CONFIG || (existsSync(configFileDefault) ? configFileDefault : undefined));
   const reads = [
+    ...(input.preset === undefined ? [] : [readPreset(input.preset)]),
     ...(path === undefined ? [] : [readFile(path)]),
     readEnvironment(input.env),
     readFlags(input.flags ?? {}),

@@ -25,6 +25,13 @@ const extraBody = told(
 const stop = list(text, limits.llamaStopsMax, [], 'Texts that end a generation.');
 
 const llamaCommon = {
+  warmPrompts: optional(
+    z
+      .int()
+      .min(1)
+      .max(limits.llamaSequencesMax - 1),
+    'Evaluated prompts that are kept for the samples to come, each as big as a slot; absent: 2, or 1 with one slot.',
+  ),
   contextTokens: optional(
     z.int().min(256).max(1_048_576),
     'Context of one sample; absent: what the model was trained on, at most 4096.',

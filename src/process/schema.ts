@@ -216,7 +216,10 @@ const coordinator = z.strictObject({
 
 const worker = z.strictObject({
   pool: told(poolName.default('grm'), 'Pool that this worker serves.'),
-  engines: told(z.array(engineSchema).max(limits.enginesMax).default([]), 'Engines that draw samples.'),
+  engines: told(
+    z.array(engineSchema).max(limits.enginesMax).default([]),
+    'Engines that draw samples. None: `grm up` takes the nano judge, which ships with the package.',
+  ),
   gpus: told(
     z
       .union([z.literal('auto'), z.array(z.int().min(0).max(1_023)).max(limits.gpusMax)], {
@@ -236,7 +239,10 @@ const worker = z.strictObject({
 
 const meta = z.strictObject({
   pool: told(poolName.default('meta'), 'Pool that this meta worker serves.'),
-  engines: told(z.array(metaEngineSchema).max(limits.enginesMax).default([]), 'Engines that give meta rewards.'),
+  engines: told(
+    z.array(metaEngineSchema).max(limits.enginesMax).default([]),
+    'Engines that give meta rewards. None: requests are voted on without, except with the nano judge of `grm up`.',
+  ),
   slots: optional(
     z.int().min(1).max(limits.slotsMax),
     'Texts at once over all engines; absent: the sum of their slots.',
@@ -246,11 +252,17 @@ const meta = z.strictObject({
 });
 
 const templates = z.strictObject({
-  grm: told(text.default('default'), 'Prompt template of the GRM: a path, or default.'),
-  meta: told(text.default('default'), 'Prompt template of the meta RM: a path, or default.'),
+  grm: told(
+    text.default('default'),
+    'Prompt template of the GRM: default, nano (for the nano models alone), or a path.',
+  ),
+  meta: told(
+    text.default('default'),
+    'Prompt template of the meta RM: default, nano (for the nano models alone), or a path.',
+  ),
   extra: told(
     z.record(poolName, text).default({}),
-    'Further templates of the GRM that requests may name: name to path.',
+    'Further templates of the GRM that requests may name: name to path, or to default or nano.',
   ),
 });
 

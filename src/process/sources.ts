@@ -1,4 +1,4 @@
-// Sources: where settings come from, lowest first: file, environment, flags. Each is read into assignments; config.ts lays them over each other.
+// Sources: where settings come from, lowest first: a preset, file, environment, flags. Each is read into assignments; config.ts lays them over each other.
 
 import { readFileSync, statSync } from 'node:fs';
 import { isMap, isSeq, LineCounter, parseDocument, type Node as YamlNode } from 'yaml';
@@ -6,6 +6,7 @@ import { limits } from '../limits.js';
 
 export type Source =
   | { readonly kind: 'default' }
+  | { readonly kind: 'preset'; readonly name: string }
   | { readonly kind: 'file'; readonly path: string; readonly line?: number }
   | { readonly kind: 'environment'; readonly name: string }
   | { readonly kind: 'flag'; readonly flag: string };
@@ -15,6 +16,8 @@ export function sourceText(source: Source): string {
   switch (source.kind) {
     case 'default':
       return 'default';
+    case 'preset':
+      return source.name;
     case 'file':
       return source.line === undefined ? source.path : `${source.path}:${source.line}`;
     case 'environment':
@@ -39,6 +42,12 @@ export interface NamedFlag {
   readonly value: unknown;
 }
 
+/** Settings in outer names that hold where no other source says anything. `name` is what people see as their source. */
+export interface Preset {
+  readonly name: string;
+  readonly settings: Readonly<Record<string, unknown>>;
+}
+
 export interface Flags {
   /** Values of `--set`: "section.key=value". */
   readonly set?: readonly string[];
@@ -61,6 +70,13 @@ export const aliasesMax = 100;
 export interface Read {
   readonly assignments: readonly Assignment[];
   readonly problems: readonly Problem[];
+}
+
+export function readPreset({ name, settings }: Preset): Read {
+  return {
+    assignments: [{ path: [], value: settings, text: false, source: { kind: 'preset', name } }],
+    problems: [],
+  };
 }
 
 export function readFile(path: string): Read {

@@ -1,4 +1,4 @@
-// Templates: reads prompt templates from files and names them by hash.
+// Templates: reads prompt templates, our own by name and others from files, and names them by hash.
 
 import { createHash } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
@@ -6,6 +6,9 @@ import { join } from 'node:path';
 import { parseMetaTemplate, parseTemplate, type MetaTemplate, type ParsedTemplate } from '../grm/prompt.js';
 import type { Config } from './schema.js';
 import { packageRoot } from './version.js';
+
+/** Families of this package, templates/grm-NAME.txt and templates/meta-NAME.txt. The nano models were trained on theirs and know no other. */
+const ownNames: ReadonlySet<string> = new Set(['default', 'nano']);
 
 export interface LoadedTemplate {
   readonly name: string;
@@ -17,7 +20,7 @@ export interface LoadedTemplate {
 /** The default template first, then the extra ones. Throws an Error that names the file and what is wrong with it. */
 export async function loadGrmTemplates(config: Config): Promise<readonly [LoadedTemplate, ...LoadedTemplate[]]> {
   const load = async (name: string, path: string): Promise<LoadedTemplate> => {
-    const text = await read(path, 'grm-default.txt');
+    const text = await read(path, 'grm');
     check(path, parseTemplate(text));
     return { name, text, hash: createHash('sha256').update(text).digest('hex') };
   };
@@ -27,11 +30,11 @@ export async function loadGrmTemplates(config: Config): Promise<readonly [Loaded
 
 export async function loadMetaTemplate(config: Config): Promise<MetaTemplate> {
   const path = config.templates.meta;
-  return check(path, parseMetaTemplate(await read(path, 'meta-default.txt')));
+  return check(path, parseMetaTemplate(await read(path, 'meta')));
 }
 
-async function read(path: string, fallback: string): Promise<string> {
-  const file = path === 'default' ? join(packageRoot, 'templates', fallback) : path;
+async function read(path: string, role: 'grm' | 'meta'): Promise<string> {
+  const file = ownNames.has(path) ? join(packageRoot, 'templates', `${role}-${path}.txt`) : path;
   try {
     return await readFile(file, 'utf8');
   } catch (error) {

@@ -9,6 +9,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { describe, expect, it } from 'vitest';
 import { startFakeEngine } from '../../services/fake-engine/server.js';
 import { cliFolder, jsonLines, type CliRun } from '../support/cli.js';
+import { tinyModel } from '../support/llama.js';
 import { isGone, until } from '../support/processes.js';
 
 const anyPorts = ['--listen', '127.0.0.1:0', '--set', 'http.listen=127.0.0.1:0', '--json'];
@@ -175,8 +176,9 @@ describe('grm up', () => {
       [
         ['up', '--set', 'worker.engines=[{"kind":"llama","model":"x"}]', '--meta-workers', '1'],
         2,
-        /--meta-workers: meta\.engines is empty/,
+        /--meta-workers: there is no meta RM/,
       ],
+      [['up', '--model', '/nowhere.gguf'], 2, /\/nowhere\.gguf[^]*give the path of a GGUF file/],
       [['demo', folder.file('rows.jsonl'), '--workers', '0'], 2, /--workers 0: nobody would score the rows/],
       [
         [...plain, '--listen', '127.0.0.1:0', '--set', 'templates.grm=/nowhere'],
@@ -192,6 +194,26 @@ describe('grm up', () => {
     }
     taken.close();
   }, 400_000);
+});
+
+describe('a model named by a flag', () => {
+  it('is the judge; one that cannot rank is no meta RM, and the start ends with the reason', async () => {
+    await using folder = await cliFolder();
+    const tiny = tinyModel();
+    const args = ['up', '--model', tiny.path, '--meta-model', tiny.path, ...anyPorts];
+    const mute = await folder.run([...args, '--set', 'meta.engines.0.yes_word=No']);
+    expect(mute.code).toBe(1);
+    expect(mute.err).toContain('meta-worker-1/llama-yes-no-0: tiny cannot rank: its vocabulary has no token');
+
+    const up = folder.start('up', '--model', tiny.path, ...anyPorts);
+    await ready(up);
+    expect(eventsOf(up, 'judge')).toEqual([{ event: 'judge', model: tiny.path, meta_model: null, nano: false }]);
+    const scored = await folder.run(['score', '--k', '2', '--max-tokens', '8'], row);
+    expect(jsonLines(scored.out)[0]).toMatchObject({ id: 'a', vote: 'sum', k: 2 });
+    up.kill('SIGINT');
+    expect(await up.ended).toBe(0);
+    tiny.remove();
+  }, 180_000);
 });
 
 describe('grm demo', () => {

@@ -6,6 +6,7 @@ import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { UnfitModel } from '../../../src/engine/engine.js';
 import { openLlamaMeta, type LlamaMeta } from '../../../src/engine/llama-meta.js';
 import { openLlamaEngine } from '../../../src/engine/llama.js';
 import { never, tinyModel } from '../../support/llama.js';
@@ -49,6 +50,12 @@ describe('meta rewards', () => {
       await same.close();
       flat.remove();
     }
+  });
+
+  test('a vocabulary that cannot tell the two answers apart is no meta RM, and no other try helps', async () => {
+    const opening = openLlamaMeta({ name: 'mute', model: tiny.path, slots: 1, yesWord: 'No' });
+    await expect(opening).rejects.toThrow(UnfitModel);
+    await expect(opening).rejects.toThrow(/cannot rank: its vocabulary has no token that tells No and No apart/);
   });
 
   test('too long is terminal, aborted is cancelled, late and lost are retryable', async () => {

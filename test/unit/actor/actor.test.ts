@@ -1,6 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { actorTimingDefaults, openActor, type Actor } from '../../../src/actor/actor.js';
+import { UnfitModel } from '../../../src/engine/engine.js';
 import { Events } from '../../../src/observe/events.js';
 import { testSpec, type TestRunning, type TestSpec } from '../../support/fake-running.js';
 import { virtualClock, type VirtualClock } from '../../support/virtual-clock.js';
@@ -70,6 +71,15 @@ describe('actor', () => {
     expect(actor.state()).toMatchObject({ kind: 'dead', reason: 'given up after 2 restarts: no such model' });
     await actor.close();
     expect(actor.state().kind).toBe('dead');
+  });
+
+  it('A5: does not try again what can never come up', async () => {
+    const refused = new UnfitModel('cannot rank');
+    const { actor, clock, changes } = stage({ ...testSpec(), restartsMax: -1, start: () => Promise.reject(refused) });
+    await clock.advance(600_000);
+    expect(actor.state()).toMatchObject({ kind: 'dead', reason: 'cannot rank', starts: 1 });
+    expect(changes).toEqual(['pending>starting', 'starting>dead']);
+    await actor.close();
   });
 
   it('S3: crashes with stable times between them never end it', async () => {

@@ -52,6 +52,15 @@ describe('waiting for engines', () => {
     expect(text()).toContain('load 50% ETA 0:01');
   });
 
+  it('is hopeless when a service has no engine left that could serve', () => {
+    const { watch } = watched(1, 1);
+    const dead = engine('dead', { reason: 'cannot rank' });
+    watch.hearEngines('w', [engine('starting'), { ...dead, name: 'llama-1' }]);
+    expect(watch.hopeless()).toBeUndefined();
+    watch.hearEngines('m', [dead]);
+    expect(watch.hopeless()).toBe('m/llama-0: cannot rank');
+  });
+
   it('shows the last line of a server that tells no share', () => {
     const { watch, text } = watched();
     watch.hearEngines('w', [engine('starting', { loading: { line: 'Loading\u001b[2K safetensors  3/14' } })]);

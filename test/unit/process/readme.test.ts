@@ -27,9 +27,10 @@ describe('a --set of the pages', () => {
   });
 
   it('means what it says', () => {
-    const { worker, meta } = ok({ flags: { set: settingsIn('README.md').slice(0, 2) } });
-    expect(worker.engines).toMatchObject([{ kind: 'llama', model: '/models/judge.gguf' }]);
-    expect(meta.engines).toMatchObject([{ kind: 'llama_yes_no', model: '/models/meta.gguf' }]);
+    const engines = settingsIn('README.md').filter((set) => set.includes('.engines=['));
+    const { worker, meta } = ok({ flags: { set: engines.slice(0, 2) } });
+    expect(worker.engines).toMatchObject([{ kind: 'openai', baseUrl: 'http://gpu-1:8000', slots: 128 }]);
+    expect(meta.engines).toMatchObject([{ kind: 'vllm_classify', baseUrl: 'http://gpu-2:8000' }]);
     expect(all.length).toBeGreaterThanOrEqual(5);
   });
 });
