@@ -43,7 +43,7 @@ def export_gguf(model: LlamaForCausalLM, tokenizer, path: Path, name: str, descr
         values = tensor.detach().float().numpy()
         if key == "lm_head.weight":
             continue  # tied to the embedding
-        if key.endswith(("q_proj.weight", "k_proj.weight")):
+        if "q_proj." in key or "k_proj." in key:
             values = _interleave(values, heads)
         if values.ndim == 1:
             writer.add_tensor(_name(key), values.astype(np.float32))
@@ -74,10 +74,10 @@ def _add_tokenizer(writer: gguf.GGUFWriter, tokenizer) -> None:
     writer.add_chat_template(tokenizer.chat_template)
 
 
-def _interleave(weight: np.ndarray, heads: int) -> np.ndarray:
-    """From halves of a head's dimensions (transformers) to pairs (llama.cpp), for rotary embeddings."""
-    rows, columns = weight.shape
-    return weight.reshape(heads, 2, rows // heads // 2, columns).swapaxes(1, 2).reshape(rows, columns)
+def _interleave(values: np.ndarray, heads: int) -> np.ndarray:
+    """From halves of a head's dimensions (transformers) to pairs (llama.cpp), for rotary embeddings. A weight or a bias."""
+    rows = values.shape[0]
+    return values.reshape(heads, 2, rows // heads // 2, -1).swapaxes(1, 2).reshape(values.shape)
 
 
 def _name(key: str) -> str:
@@ -87,14 +87,14 @@ def _name(key: str) -> str:
         return "output_norm.weight"
     _, _, layer, *rest = key.split(".")
     part = {
-        "input_layernorm.weight": "attn_norm.weight",
-        "self_attn.q_proj.weight": "attn_q.weight",
-        "self_attn.k_proj.weight": "attn_k.weight",
-        "self_attn.v_proj.weight": "attn_v.weight",
-        "self_attn.o_proj.weight": "attn_output.weight",
-        "post_attention_layernorm.weight": "ffn_norm.weight",
-        "mlp.gate_proj.weight": "ffn_gate.weight",
-        "mlp.up_proj.weight": "ffn_up.weight",
-        "mlp.down_proj.weight": "ffn_down.weight",
-    }[".".join(rest)]
-    return f"blk.{layer}.{part}"
+        "input_layernorm": "attn_norm",
+        "self_attn.q_proj": "attn_q",
+        "self_attn.k_proj": "attn_k",
+        "self_attn.v_proj": "attn_v",
+        "self_attn.o_proj": "attn_output",
+        "post_attention_layernorm": "ffn_norm",
+        "mlp.gate_proj": "ffn_gate",
+        "mlp.up_proj": "ffn_up",
+        "mlp.down_proj": "ffn_down",
+    }[".".join(rest[:-1])]
+    return f"blk.{layer}.{part}.{rest[-1]}"

@@ -33,16 +33,18 @@ class Sampler:
         if config.num_key_value_heads != self.heads:
             raise ValueError(f"num_key_value_heads: {config.num_key_value_heads}, expected {self.heads}")
         cast = lambda tensor: tensor.detach().to(dtype)
+        bias = lambda parts: None if parts[0] is None else cast(torch.cat(parts))
         self.embed = cast(model.model.embed_tokens.weight)
         self.head = cast(model.lm_head.weight)
         self.norm = cast(model.model.norm.weight)
         self.layers = []
         for layer in model.model.layers:
             attention, mlp = layer.self_attn, layer.mlp
+            projections = [attention.q_proj, attention.k_proj, attention.v_proj]
             self.layers.append((
                 cast(layer.input_layernorm.weight),
-                cast(torch.cat([attention.q_proj.weight, attention.k_proj.weight, attention.v_proj.weight])),
-                cast(attention.o_proj.weight),
+                (cast(torch.cat([p.weight for p in projections])), bias([p.bias for p in projections])),
+                (cast(attention.o_proj.weight), bias([attention.o_proj.bias])),
                 cast(layer.post_attention_layernorm.weight),
                 cast(torch.cat([mlp.gate_proj.weight, mlp.up_proj.weight])),
                 cast(mlp.down_proj.weight),
@@ -79,12 +81,12 @@ class Sampler:
         x = self.embed[ids]
         cache = []
         for norm1, qkv, out, norm2, gate_up, down in self.layers:
-            q, k, v = F.linear(self._rms(x, norm1), qkv).view(*x.shape[:2], 3, self.heads, self.dim).unbind(2)
+            q, k, v = F.linear(self._rms(x, norm1), *qkv).view(*x.shape[:2], 3, self.heads, self.dim).unbind(2)
             q, k = self._rotate(q, positions).transpose(1, 2), self._rotate(k, positions).transpose(1, 2)
             v = v.transpose(1, 2).contiguous()
             # Padding stands at the right: causal attention keeps it out of what counts.
             attended = F.scaled_dot_product_attention(q, k, v, is_causal=True)
-            x = x + F.linear(attended.transpose(1, 2).flatten(2), out)
+            x = x + F.linear(attended.transpose(1, 2).flatten(2), *out)
             x = x + self._mlp(self._rms(x, norm2), gate_up, down)
             cache.append((k.contiguous(), v))
         last = x[torch.arange(len(prompts)), lengths - 1]
@@ -135,7 +137,7 @@ class Sampler:
         x = self.embed[chosen]
         scale = self.dim ** -0.5
         for (norm1, qkv, out, norm2, gate_up, down), (pk, pv), (ok, ov) in zip(self.layers, cache, own):
-            q, key, value = F.linear(self._rms(x, norm1), qkv).view(count, k, 3, self.heads, self.dim).unbind(2)
+            q, key, value = F.linear(self._rms(x, norm1), *qkv).view(count, k, 3, self.heads, self.dim).unbind(2)
             q = self._rotate(q, positions) * scale
             ok[:, :, :, step] = self._rotate(key, positions)
             ov[:, :, :, step] = value
@@ -145,7 +147,7 @@ class Sampler:
             width = pk.shape[2]
             attended = (odds[..., :width].transpose(1, 2) @ pv).transpose(1, 2)
             attended = attended + (odds[..., width:].unsqueeze(-2) @ ov[:, :, :, : step + 1]).squeeze(-2)
-            x = x + F.linear(attended.flatten(2), out)
+            x = x + F.linear(attended.flatten(2), *out)
             x = x + self._mlp(self._rms(x, norm2), gate_up, down)
         return F.linear(self._rms(x, self.norm), self.head).float()
 

@@ -8,11 +8,13 @@ def model():
     torch.manual_seed(0)
     made = LlamaForCausalLM(LlamaConfig(
         vocab_size=300, hidden_size=64, intermediate_size=96, num_hidden_layers=3, num_attention_heads=4, num_key_value_heads=4,
-        tie_word_embeddings=True, max_position_embeddings=128,
+        tie_word_embeddings=True, max_position_embeddings=128, attention_bias=True,
     )).eval()
-    for weights in made.parameters():
+    for name, weights in made.named_parameters():
         if weights.dim() > 1:
             weights.data *= 4  # far from uniform, so that a mistake changes the argmax
+        elif name.endswith("bias"):
+            weights.data.normal_()
     return made
 
 
@@ -42,4 +44,4 @@ def test_sampling_follows_the_seed_and_the_distribution():
     odds = torch.softmax(made(torch.tensor([[5, 6]])).logits[0, -1], -1)
     first = [g.tokens[0] if g.tokens else 1 for g in one[0]]
     top = int(odds.argmax())
-    assert abs(first.count(top) / 512 - float(odds[top])) < 0.1
+    assert abs(first.count(top) / 512 - odds[top].item()) < 0.1
