@@ -26,5 +26,8 @@ export default tseslint.config(
     },
   },
   { files: ['eslint.config.js'], ...tseslint.configs.disableTypeChecked },
-  { files: ['test/**', 'bench/**'], rules: { 'no-console': 'off', '@typescript-eslint/no-empty-function': 'off' } },
+  {
+    files: ['test/**', 'bench/**', 'examples/**'],
+    rules: { 'no-console': 'off', '@typescript-eslint/no-empty-function': 'off' },
+  },
 );

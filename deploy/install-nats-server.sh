@@ -2,7 +2,9 @@
 # Finds nats-server, or installs it from Debian's packages. Elsewhere it says what to do.
 set -euo pipefail
 
-if command -v nats-server >/dev/null 2>&1 || [ -x /usr/sbin/nats-server ]; then exit 0; fi
+# The setting nats.server_binary by its environment name.
+binary=${GRM_NATS__SERVER_BINARY:-nats-server}
+if command -v "$binary" >/dev/null 2>&1 || { [ "$binary" = nats-server ] && [ -x /usr/sbin/nats-server ]; }; then exit 0; fi
 
 explain() {
   cat >&2 <<'TEXT'
@@ -12,7 +14,7 @@ nats-server (2.9 or newer) is needed and was not found. Install it, then run the
   macOS             brew install nats-server
   elsewhere         a release binary of nats-io/nats-server anywhere on PATH
 
-or point GRM_UP__NATS_SERVER at the binary.
+or point GRM_NATS__SERVER_BINARY at the binary.
 TEXT
   exit 1
 }

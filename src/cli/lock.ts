@@ -2,7 +2,8 @@
 //
 //   K1. At most one live process has it. Its file is made by whoever takes it and by nobody else.
 //   K2. The lock of a process that is gone is taken over. After a restart of the machine its number may belong to anything, so the owner
-//       is alive only while a process of that number has our command line.
+//       is alive only while a process of that number has our command line. A folder of our name in it is not enough: editors, tests and
+//       whatever else runs in a checkout have that.
 
 import { linkSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { commandOf } from './process-table.js';
@@ -14,6 +15,9 @@ export type Lock =
   | { readonly kind: 'contended' };
 
 const triesMax = 3;
+
+/** `node …/dist/src/cli/main.js up`, or `node …/bin/grm up` through a link. */
+const ourCommand = /(^|[\s/])(grm|cli\/main\.js)(\s|$)/;
 
 /** Throws what the file system throws when the file cannot be made or read. */
 export function takeLock(file: string): Lock {
@@ -33,7 +37,7 @@ export function takeLock(file: string): Lock {
     const found = contentOf(file);
     if (found === undefined) continue;
     const pid = Number(found);
-    if (pid > 0 && pid !== process.pid && /grm|main\.js/.test(commandOf(pid) ?? '')) return { kind: 'held', pid };
+    if (pid > 0 && pid !== process.pid && ourCommand.test(commandOf(pid) ?? '')) return { kind: 'held', pid };
     removeStale(file, found);
   }
   return { kind: 'contended' };

@@ -8,6 +8,7 @@
 import { createHash } from 'node:crypto';
 import { createReadStream } from 'node:fs';
 import { open, stat } from 'node:fs/promises';
+import type { Violation } from '../fault.js';
 import { limits } from '../limits.js';
 import type { RawScore } from '../coordinator/intake.js';
 import { exitCodes } from '../process/run.js';
@@ -32,6 +33,8 @@ export type RowBody =
       readonly id: unknown;
       /** `"id":7,"label":0`: the id and every other key, as they stand in the output. */
       readonly columns: string;
+      /** What no door would notice: options that nobody knows. */
+      readonly misspelt: readonly Violation[];
     }
   | { readonly kind: 'unreadable'; readonly reason: string };
 
@@ -150,17 +153,13 @@ function bodyOf(json: JsonText): RowBody {
     class: urgency,
     ...carried
   } = value as Record<string, unknown>;
-  const misspelt = isObject(options) ? Object.keys(options).filter((key) => !optionKeys.has(key)) : [];
-  if (misspelt.length > 0) {
-    const known = [...optionKeys].join(', ');
-    return { kind: 'unreadable', reason: `unknown options: ${misspelt.slice(0, 5).join(', ')}; there are ${known}` };
-  }
   const columns = columnsOf(id ?? null, carried);
   if (columns === undefined) return { kind: 'unreadable', reason: 'the line is nested too deep' };
   return {
     kind: 'request',
     id: id ?? null,
     columns,
+    misspelt: misspeltIn(options),
     raw: {
       content: { query, responses, reference, principles: principlesOf(principles) },
       ...(idempotencyKey !== undefined && { idempotencyKey }),
@@ -198,6 +197,14 @@ const optionKeys: ReadonlySet<string> = new Set([
   'template',
   'meta',
 ]);
+
+/** One violation names them all. */
+function misspeltIn(options: unknown): Violation[] {
+  const names = isObject(options) ? Object.keys(options).filter((key) => !optionKeys.has(key)) : [];
+  if (names.length === 0) return [];
+  const shown = names.slice(0, 5).map((name) => name.slice(0, 32));
+  return [{ field: 'options', description: `came ${shown.join(', ')}, expected ${[...optionKeys].join(', ')}` }];
+}
 
 function principlesOf(value: unknown): unknown {
   if (!Array.isArray(value)) return value;

@@ -176,9 +176,10 @@ type Asked =
 function requestOf({ body }: Row, command: ScoreCommand): Asked {
   if (body.kind === 'unreadable') return { kind: 'answered', answer: body };
   const taken = intake(withDefaults(body.raw, command));
-  if (taken.kind === 'violations') {
-    const message = taken.violations.map(({ field, description }) => `${field}: ${description}`).join('; ');
-    const fault: Fault = { kind: 'invalid_request', message, violations: taken.violations };
+  const violations = [...body.misspelt, ...(taken.kind === 'violations' ? taken.violations : [])];
+  if (taken.kind === 'violations' || violations.length > 0) {
+    const message = violations.map(({ field, description }) => `${field}: ${description}`).join('; ');
+    const fault: Fault = { kind: 'invalid_request', message, violations };
     return { kind: 'answered', answer: { kind: 'fault', fault } };
   }
   const { content, options, idempotencyKey, tenant } = taken.input;

@@ -76,7 +76,7 @@ describe('grm score', () => {
       '{"query": ',
       row(2, { responses: [] }),
       '',
-      row(4, { options: { k: 1_000 } }),
+      row(4, { options: { k: 1_000, temprature: 1 }, tenant: 'a b' }),
       '[]',
       row(6),
     ];
@@ -97,6 +97,8 @@ describe('grm score', () => {
     ]);
     expect(rows[2]?.error?.message).toContain('content.responses');
     expect(rows[2]?.rewards).toBe(null);
+    for (const field of ['options: came temprature', 'options.k: ', 'tenant: '])
+      expect(rows[3]?.error?.message).toContain(field);
     expect(err).toContain('6 rows, 0 invalid, 4 failed');
     expect(code).toBe(1);
   });

@@ -33,10 +33,13 @@ async function writeState(state: ClusterState): Promise<void> {
 }
 
 describe('the data folder', () => {
-  it('D1: belongs to one `grm up` at a time', async () => {
-    const owner = stray('dist/src/cli/main.js up');
+  it.each([
+    ['by its file', '/home/me/grm-cluster/dist/src/cli/main.js up'],
+    ['through a link', '/usr/local/bin/grm up'],
+  ])('D1: belongs to one `grm up` at a time, started %s', async (_, command) => {
+    const owner = stray(command);
     await writeFile(join(path, 'up.pid'), String(owner));
-    await until(() => commandOf(owner) !== undefined, 'the process starts');
+    await until(() => commandOf(owner)?.includes(command) === true, 'the process starts');
     await expect(openFolder(path, 0, quiet, calm)).rejects.toThrow(
       `another \`grm up\` (pid ${owner}) uses ${path}: stop it`,
     );
@@ -53,6 +56,15 @@ describe('the data folder', () => {
     expect(await readFile(join(path, 'up.pid'), 'utf8')).toBe(String(process.pid));
     folder.release();
     expect(existsSync(join(path, 'up.pid'))).toBe(false);
+  });
+
+  it('D1: is taken over when its number belongs to a program that only runs in a folder of our name', async () => {
+    const other = stray('/home/me/grm-cluster/node_modules/.bin/vitest run services/coordinator/main.js');
+    await writeFile(join(path, 'up.pid'), String(other));
+    await until(() => commandOf(other)?.includes('vitest') === true, 'the process starts');
+    const folder = await openFolder(path, 0, quiet, calm);
+    expect(await readFile(join(path, 'up.pid'), 'utf8')).toBe(String(process.pid));
+    folder.release();
   });
 
   it('tells others where its cluster is, while it lives', async () => {

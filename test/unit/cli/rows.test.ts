@@ -78,10 +78,13 @@ describe('a row', () => {
     expect(columns.startsWith('"id":null,')).toBe(true);
   });
 
-  it('is refused with the name of an option that is misspelt', () => {
-    expect(reason('{"query":"q","responses":["a"],"options":{"temprature":1}}')).toMatch(
-      /^unknown options: temprature; there are k, k_meta/,
-    );
+  it('is read with what is misspelt in its options, so that it is told beside all else that is wrong', () => {
+    const { misspelt } = request('{"query":"q","responses":[],"options":{"temprature":1,"k":0,"kMeta":2}}');
+    expect(misspelt).toEqual([
+      { field: 'options', description: expect.stringMatching(/^came temprature, kMeta, expected k, k_meta/) as string },
+    ]);
+    expect(request('{"query":"q","responses":["a"],"options":{"k":0}}').misspelt).toEqual([]);
+    expect(request('{"query":"q","responses":["a"],"options":7}').misspelt).toEqual([]);
   });
 
   it.each([
