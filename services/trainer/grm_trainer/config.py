@@ -74,9 +74,6 @@ class Sft:
 class Cold:
     sft: Sft
     trajectories: int
-    copying: Sft | None = None
-    """Before anything else: repeat random tokens, `copying_rows` rows of them. Absent: not done."""
-    copying_rows: int = 0
 
 
 @dataclass

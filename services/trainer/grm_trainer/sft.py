@@ -26,7 +26,7 @@ def chat_rows(path: str) -> list[tuple[list[dict], str]]:
 
 
 def finetune(config: Config, stage: str, model, tokenizer, data: Dataset, sft: Sft, folder: Path) -> None:
-    """Goes on from the last checkpoint in `folder`. `data`: conversations, or rows of token ids with a completion mask."""
+    """Goes on from the last checkpoint in `folder`."""
     micro = sft.micro_batch or sft.batch
     arguments = SFTConfig(
         output_dir=str(folder / "checkpoints"), per_device_train_batch_size=micro, gradient_accumulation_steps=sft.batch // micro,
