@@ -121,6 +121,10 @@ class Evaluation:
     temperature: float = 0.5
     seeds: list[int] = field(default_factory=lambda: [1, 2, 3])
     max_tokens: int = 160
+    items: int | None = None
+    """The first so many test items alone; absent: all."""
+    biases: bool = True
+    """Order and length bias too: as many samples again."""
 
 
 @dataclass

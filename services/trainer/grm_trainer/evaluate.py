@@ -183,7 +183,8 @@ def mean_over(columns: list[list[bool]]) -> list[float]:
 def evaluate(config: Config) -> dict:
     """Everything that docs/spct.md shows; written to evaluation.json."""
     tasks = tasks_of(config)
-    test, held_out, seeds, k_max = tasks["test"], tasks["held_out"], config.evaluation.seeds, config.evaluation.k
+    test, held_out = tasks["test"][: config.evaluation.items], tasks["held_out"]
+    seeds, k_max = config.evaluation.seeds, config.evaluation.k
     results: dict = {"items": len(test), "held_out": len(held_out), "seeds": seeds}
 
     stages = [name for name in ("cold", "rft", "rft-easy", "rl") if (config.folder / name / "done").exists()]
@@ -197,7 +198,7 @@ def evaluate(config: Config) -> dict:
             family: round(float(np.mean([ok for row in per_seed for ok, task in zip(row, test) if task.family == family])), 3)
             for family in sorted({task.family for task in test})
         }
-        if name != "rft-easy":
+        if config.evaluation.biases and name != "rft-easy":
             results["flips"][name] = {"1": flips(judge, test, seeds[0], 1), "8": flips(judge, test, seeds[0], 8)}
             eight = [naive(d.scores) for d in judge.draws(test, seeds[0], 8)]
             results["length_bias"][name] = {"1": length_bias(verdicts[0], test), "8": length_bias(eight, test)}

@@ -85,6 +85,8 @@ def rejective(config: Config, name: str = "rft") -> None:
         rows = [(one.asked, one.text) for one in kept]
     if config.data.general_file:
         rows += chat_rows(config.data.general_file)
+    if not rows:
+        raise ValueError(f"{name}: no trajectory was accepted; the model to begin with judges nothing correctly, or everything")
     random.Random(config.seed).shuffle(rows)
     finetune(config, name, model, tokenizer, conversations(rows), config.rft.sft, folder)
     save(model, tokenizer, folder)
