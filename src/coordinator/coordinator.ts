@@ -51,6 +51,8 @@ export interface CoordinatorLoad {
 }
 
 export interface Coordinator {
+  /** Names of the loaded templates. */
+  readonly templates: readonly string[];
   /** Never rejects; every outcome is a verdict or a fault. */
   score(input: ScoreInput, caller: Caller): Promise<ScoreOutcome>;
   /** By request id, or by idempotency key and tenant. */

@@ -40,14 +40,15 @@ const namePattern = /^[A-Za-z0-9._-]{1,64}$/;
 const nameWords = "1..64 of a-z, A-Z, 0-9, '-', '_', '.'";
 const uint32Max = 0xffff_ffff;
 
-export function intake(raw: RawScore): Intake {
+/** @param templates names of the loaded ones, where the caller knows them; without, any well-formed name passes */
+export function intake(raw: RawScore, templates?: readonly string[]): Intake {
   const found = new Findings();
   const texts = new Texts();
   const content = readContent(raw.content, found, texts);
   if (texts.bytes > limits.contentBytesMax) {
     found.add('content', `${texts.bytes} bytes of text`, `at most ${limits.contentBytesMax}`);
   }
-  const options = readOptions(raw.options, found);
+  const options = readOptions(raw.options, found, templates);
   const idempotencyKey = readKey(raw.idempotencyKey, found);
   const tenant = readName('tenant', raw.tenant, found) ?? defaultTenant;
   const urgency = found.oneOf('class', raw.class, classes) ?? 'rl';
@@ -159,7 +160,7 @@ function readPrinciples(raw: unknown, found: Findings, texts: Texts): Principle[
   });
 }
 
-function readOptions(raw: unknown, found: Findings): ScoreOptions {
+function readOptions(raw: unknown, found: Findings, templates: readonly string[] | undefined): ScoreOptions {
   if (absent(raw)) return {};
   const given = found.object('options', raw, 'options by name');
   if (!given) return {};
@@ -186,7 +187,7 @@ function readOptions(raw: unknown, found: Findings): ScoreOptions {
       limits.timeBudgetMsMax,
     ),
     seed: found.integer('options.seed', given.seed, 0, uint32Max),
-    template: readName('options.template', given.template, found),
+    template: readTemplate(given.template, found, templates),
     meta: found.boolean('options.meta', given.meta),
   };
   contradictions(options, found);
@@ -227,6 +228,15 @@ function readName(path: string, raw: unknown, found: Findings): string | undefin
   const name = found.text(path, raw);
   if (name === undefined) return undefined;
   if (!namePattern.test(name)) found.add(path, found.shown(name), nameWords);
+  return name;
+}
+
+function readTemplate(raw: unknown, found: Findings, loaded: readonly string[] | undefined): string | undefined {
+  const path = 'options.template';
+  const before = found.count;
+  const name = readName(path, raw, found);
+  if (name === undefined || found.count > before || loaded === undefined || loaded.includes(name)) return name;
+  found.add(path, found.shown(name), `a loaded template: ${loaded.join(', ')}`);
   return name;
 }
 

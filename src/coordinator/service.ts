@@ -44,6 +44,8 @@ export function openCoordinator(context: CoordinatorContext, dead: DeadLetters):
   });
 
   return {
+    templates: context.templateNames,
+
     async score(input: ScoreInput, caller: Caller): Promise<ScoreOutcome> {
       const identity = identify(input);
       const running = inflight.digest(identity.requestId);

@@ -1,7 +1,7 @@
 // Request: a ScoreRequest message to a checked request, with what the token allows.
 
 import { fault, type Fault, type Violation } from '../fault.js';
-import { intake } from '../coordinator/intake.js';
+import { intake, type RawScore } from '../coordinator/intake.js';
 import type { ScoreInput } from '../coordinator/coordinator.js';
 import { classTable, voteMethodTable } from '../wire/convert.js';
 import type { ScoreOptions } from '../wire/gen/grm/v1/judgement.js';
@@ -12,15 +12,17 @@ export type Asked =
   | { readonly kind: 'ok'; readonly input: ScoreInput; readonly detail: Detail }
   | { readonly kind: 'fault'; readonly fault: Fault };
 
-export function readRequest(request: ScoreRequest | undefined, grant: Grant): Asked {
+/** @param templates names of the loaded ones */
+export function readRequest(request: ScoreRequest | undefined, grant: Grant, templates: readonly string[]): Asked {
   const detail = request?.detail ?? Detail.UNSPECIFIED;
-  const result = intake({
+  const raw: RawScore = {
     idempotencyKey: request?.idempotencyKey,
     tenant: tenantFor(grant, request?.tenant ?? ''),
     class: word(request?.class ?? 0, classTable.from),
     content: request?.content,
     options: request?.options && rawOptions(request.options),
-  });
+  };
+  const result = intake(raw, templates);
   const violations: Violation[] = result.kind === 'violations' ? result.violations : [];
   if (!(detail in detailNames)) {
     violations.push({

@@ -27,7 +27,7 @@ import { ScoreStreamSession } from './stream.js';
 export function rewardHandlers(context: RpcContext): RewardServiceServer {
   return {
     score: unary<ScoreRequest, ScoreResponse>(context, 'rpc Score', async (call) => {
-      const asked = readRequest(call.request, context.auth.grant(call.metadata));
+      const asked = readRequest(call.request, context.auth.grant(call.metadata), context.coordinator.templates);
       if (asked.kind === 'fault') return asked;
       const caller = { deadlineAtMs: deadlineOf(call), signal: signalOf(call, context.open) };
       const outcome = await context.coordinator.score(asked.input, caller);
@@ -84,7 +84,7 @@ async function watch(
   call: ServerWritableStream<WatchScoreRequest, WatchScoreResponse>,
   context: RpcContext,
 ): Promise<void> {
-  const asked = readRequest(call.request.request, context.auth.grant(call.metadata));
+  const asked = readRequest(call.request.request, context.auth.grant(call.metadata), context.coordinator.templates);
   if (asked.kind === 'fault') return void call.emit('error', statusOf(asked.fault));
   const samplesWanted = asked.detail !== Detail.REWARDS;
   const outcome = await context.coordinator.score(asked.input, {

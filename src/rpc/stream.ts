@@ -85,7 +85,7 @@ export class ScoreStreamSession implements OpenCall {
     const refused = this.#refusal(correlationId);
     if (refused) return this.#answerFault({ correlationId, contentBytes: 0 }, refused);
 
-    const asked = readRequest(message.request, this.#grant);
+    const asked = readRequest(message.request, this.#grant, this.context.coordinator.templates);
     if (asked.kind === 'fault') return this.#answerFault({ correlationId, contentBytes: 0 }, asked.fault);
 
     const controller = new AbortController();

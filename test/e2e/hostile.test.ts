@@ -114,7 +114,10 @@ test('P7: a request with every field wrong is told all of it at once, and nothin
     ].sort(),
   );
   // A template that is well named and not loaded.
-  const unknown = await settled(client.score({ query: 'q', responses: ['a'], template: 'elsewhere' }));
-  expect(unknown).toMatchObject({ kind: 'invalid_request', violations: [{ field: 'options.template' }] });
+  const unknown = await settled(client.score({ query: 'q', responses: [], k: 0, template: 'elsewhere' }));
+  expect(unknown).toMatchObject({
+    kind: 'invalid_request',
+    violations: [{ field: 'content.responses' }, { field: 'options.k' }, { field: 'options.template' }],
+  });
   expect(cluster.engine.stats().requests).toBe(0);
 });

@@ -38,6 +38,7 @@ export function verdictFor(input: ScoreInput, texts = ''): Verdict {
 }
 
 export class ScriptedCoordinator implements Coordinator {
+  readonly templates = ['default', 'paper'];
   /** Answers a call at once; undefined holds it until the test answers. Default: at once, with verdictFor. */
   script: (input: ScoreInput, call: HeldCall) => ScoreOutcome | undefined = (input) => ({
     kind: 'verdict',

@@ -133,6 +133,18 @@ describe('Score', () => {
     expect(coordinator.calls).toHaveLength(0);
   });
 
+  it('a well-formed template name that is not loaded is told beside all else', async () => {
+    using raw = rawClient();
+    const options = { ...everythingWrong.options!, template: 'elsewhere' };
+    const error = await failure(raw.score({ ...everythingWrong, options }));
+    expect(error.violations.map(({ field }) => field)).toEqual(
+      expect.arrayContaining(['options.k', 'options.template', 'tenant']),
+    );
+    expect(error.violations.find(({ field }) => field === 'options.template')!.description).toBe(
+      'came "elsewhere", expected a loaded template: default, paper',
+    );
+  });
+
   it('what no message can hold is told by the client, with all other violations', async () => {
     const error = await failure(client.score(aRequest({ k: -1, seed: 0.5, temperature: 9 })));
     expect(error.violations.map((violation) => violation.field)).toEqual([

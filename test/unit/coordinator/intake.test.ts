@@ -181,6 +181,19 @@ describe('intake of wrong requests', () => {
     );
   });
 
+  it('I1: a template that is not loaded is told where the door knows them, an ill-formed name once', () => {
+    const templates = (template: string) => intake(withOptions({ template, k: 0 }), ['default', 'list']);
+    expect(templates('elsewhere')).toMatchObject({
+      violations: [
+        { field: 'options.k' },
+        { field: 'options.template', description: 'came "elsewhere", expected a loaded template: default, list' },
+      ],
+    });
+    expect(templates('a/b')).toMatchObject({ violations: [{ field: 'options.k' }, { field: 'options.template' }] });
+    expect(templates('list')).toMatchObject({ violations: [{ field: 'options.k' }] });
+    expect(fieldsOf(withOptions({ template: 'elsewhere' }))).toEqual([]);
+  });
+
   it('I1: says what came and what was expected, and shows no whole text', () => {
     const secret = `s3cret${'y'.repeat(5_000)}`;
     const [violation] = violationsOf({ ...good, tenant: secret });
