@@ -11,6 +11,7 @@ import { open, stat } from 'node:fs/promises';
 import type { Violation } from '../fault.js';
 import { limits } from '../limits.js';
 import type { RawScore } from '../coordinator/intake.js';
+import { nearest } from '../process/nearest.js';
 import { exitCodes } from '../process/run.js';
 import { CliError } from './context.js';
 import { readLines, type Line } from './lines.js';
@@ -33,7 +34,7 @@ export type RowBody =
       readonly id: unknown;
       /** `"id":7,"label":0`: the id and every other key, as they stand in the output. */
       readonly columns: string;
-      /** What no door would notice: options that nobody knows. */
+      /** What no door would notice: options, and keys of principles, that nobody knows. */
       readonly misspelt: readonly Violation[];
     }
   | { readonly kind: 'unreadable'; readonly reason: string };
@@ -159,7 +160,7 @@ function bodyOf(json: JsonText): RowBody {
     kind: 'request',
     id: id ?? null,
     columns,
-    misspelt: misspeltIn(options),
+    misspelt: [...misspeltIn(options), ...misspeltPrinciples(principles)],
     raw: {
       content: { query, responses, reference, principles: principlesOf(principles) },
       ...(idempotencyKey !== undefined && { idempotencyKey }),
@@ -204,6 +205,22 @@ function misspeltIn(options: unknown): Violation[] {
   if (names.length === 0) return [];
   const shown = names.slice(0, 5).map((name) => name.slice(0, 32));
   return [{ field: 'options', description: `came ${shown.join(', ')}, expected ${[...optionKeys].join(', ')}` }];
+}
+
+const principleKeys: readonly string[] = ['text', 'weight_percent'];
+
+/** The part that a key and a longer one share is what people remember of it: "weight" is no near word of "weight_percent". */
+function misspeltPrinciples(principles: unknown): Violation[] {
+  const list: readonly unknown[] = Array.isArray(principles) ? principles.slice(0, limits.principlesMax) : [];
+  return list.flatMap((each, at) => {
+    const keys = isObject(each) ? Object.keys(each).filter((key) => !principleKeys.includes(key)) : [];
+    return keys.slice(0, 5).map((key): Violation => {
+      const near = nearest(key, principleKeys) ?? principleKeys.find((known) => key && known.startsWith(`${key}_`));
+      const meant = near === undefined ? '' : `: did you mean ${near}?`;
+      const field = `content.principles[${at}].${key.slice(0, 32).toWellFormed()}`;
+      return { field, description: `came an unknown key, expected ${principleKeys.join(', ')}${meant}` };
+    });
+  });
 }
 
 function principlesOf(value: unknown): unknown {

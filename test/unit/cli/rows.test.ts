@@ -87,6 +87,17 @@ describe('a row', () => {
     expect(request('{"query":"q","responses":["a"],"options":7}').misspelt).toEqual([]);
   });
 
+  it('is read with what is misspelt in its principles, and what was probably meant', () => {
+    const principles = ['short', { text: 'a', weight: 40 }, { txt: 'b' }, { text: 'c', weight_percent: 5, colour: 1 }];
+    const { misspelt } = request(JSON.stringify({ query: 'q', responses: ['a'], principles }));
+    const came = 'came an unknown key, expected text, weight_percent';
+    expect(misspelt).toEqual([
+      { field: 'content.principles[1].weight', description: `${came}: did you mean weight_percent?` },
+      { field: 'content.principles[2].txt', description: `${came}: did you mean text?` },
+      { field: 'content.principles[3].colour', description: came },
+    ]);
+  });
+
   it.each([
     ['no JSON', '{"query": ', /no JSON/],
     ['a list', '[1]', /expected an object/],
