@@ -49,8 +49,14 @@ export function clusterControl(
           return { kind: 'ok', value: reply.slots };
         case 'refused':
           return { kind: 'fault', fault: fault('failed_precondition', reply.reason) };
-        default:
-          return { kind: 'fault', fault: fault('not_found', `node ${node} does not answer`) };
+        default: {
+          await registry.refresh();
+          const there = workers().includes(node) || !registry.known();
+          const words = there
+            ? `node ${node} does not answer`
+            : `no worker is called ${node}; there are ${workers().join(', ') || 'none'}`;
+          return { kind: 'fault', fault: fault(there ? 'deadline_exceeded' : 'not_found', words) };
+        }
       }
     },
     listDead: (limit) => queue.dead.list(limit),

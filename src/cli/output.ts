@@ -16,6 +16,8 @@ import { takeLock, type Lock } from './lock.js';
 export interface Output {
   /** Rows that an earlier run wrote. */
   readonly rows: number;
+  /** How many of them were of each kind, by `kindOf` of openOutput. */
+  readonly earlier: Readonly<Record<string, number>>;
   /** Over their digests; undefined when there are none. */
   readonly chain: string | undefined;
   /** Queues a line. */
@@ -38,11 +40,14 @@ export class Chain {
   }
 }
 
+/** From the first 64 KiB of a row that an earlier run wrote to what it holds, for the counts of the whole file. */
+export type KindOf = (row: string) => string;
+
 /** Opens or makes the file. Throws CliError (usage) when it is not ours, in use, or cannot be written (F2, F4). */
-export async function openOutput(path: string, whose = 'grm score'): Promise<Output> {
+export async function openOutput(path: string, whose = 'grm score', kindOf: KindOf = () => 'row'): Promise<Output> {
   const unlock = await lockOutput(path, whose);
   try {
-    const done = await doneRows(path, whose);
+    const done = await doneRows(path, whose, kindOf);
     if (done.wholeBytes < done.sizeBytes) await truncate(path, done.wholeBytes);
     const file = await open(path, 'a');
     return queued(
@@ -109,6 +114,7 @@ export function standardOutput(): Output {
 /** For rows that are shown in another way. */
 export const noOutput: Output = {
   rows: 0,
+  earlier: {},
   chain: undefined,
   write: () => undefined,
   flushed: () => Promise.resolve(),
@@ -117,7 +123,7 @@ export const noOutput: Output = {
 
 function queued(
   name: string,
-  { rows, chain }: Done,
+  { rows, earlier, chain }: Done,
   append: (text: string) => Promise<void>,
   close: () => Promise<void>,
 ): Output {
@@ -142,6 +148,7 @@ function queued(
   };
   return {
     rows,
+    earlier,
     chain,
     write(line) {
       pending.push(line);
@@ -158,45 +165,70 @@ function queued(
 
 interface Done {
   readonly rows: number;
+  readonly earlier: Record<string, number>;
   readonly chain: string | undefined;
   readonly wholeBytes: number;
   readonly sizeBytes: number;
 }
 
-const none: Done = { rows: 0, chain: undefined, wholeBytes: 0, sizeBytes: 0 };
+const none: Done = { rows: 0, earlier: {}, chain: undefined, wholeBytes: 0, sizeBytes: 0 };
 
 /** How every row of ours begins. */
 const rowHead = /^\{"row":(\d{1,15}),"input":"([0-9a-f]{16})",/;
-const rowHeadBytesMax = 64;
+/** Enough for what a command tells a row's kind by. */
+const rowHeadBytesMax = 64 * 1024;
 
 /** A row of ours: its head, then `columns`. */
 export function rowLine(number: number, digest: string, columns: Readonly<Record<string, unknown>>): string {
   return `{"row":${number},"input":"${digest}",${JSON.stringify(columns).slice(1)}\n`;
 }
 
-async function doneRows(path: string, whose: string): Promise<Done> {
+async function doneRows(path: string, whose: string, kindOf: KindOf): Promise<Done> {
   const stats = await stat(path).catch(() => undefined);
   if (stats?.isDirectory()) throw new CliError(`cannot write ${path}: it is a folder`, exitCodes.usage);
   // A device or a pipe holds nothing to go on with.
   if (!stats?.isFile() || stats.size === 0) return none;
   const chain = new Chain();
   let rows = 0;
+  const earlier: Record<string, number> = {};
   let wholeBytes = 0;
   for await (const { head, lengthBytes, ended } of readLines(createReadStream(path), rowHeadBytesMax)) {
-    const match = rowHead.exec(head.toString('latin1'));
+    const text = head.toString('latin1');
+    const match = rowHead.exec(text);
     if (!ended) {
       // What a kill left of a row begins as that row does; anything else is somebody's text without a newline.
-      const begun = head.toString('latin1');
       const begins = `{"row":${rows},"input":"`;
-      if (!begun.startsWith(begins) && !begins.startsWith(begun)) throw foreign(path, whose);
+      if (!text.startsWith(begins) && !begins.startsWith(text)) throw foreign(path, whose);
       break;
     }
     if (!match || Number(match[1]) !== rows) throw foreign(path, whose);
     chain.add(match[2]!);
     wholeBytes += lengthBytes + 1;
     rows++;
+    const kind = kindOf(text);
+    earlier[kind] = (earlier[kind] ?? 0) + 1;
   }
-  return { rows, chain: rows === 0 ? undefined : chain.value(), wholeBytes, sizeBytes: stats.size };
+  return { rows, earlier, chain: rows === 0 ? undefined : chain.value(), wholeBytes, sizeBytes: stats.size };
+}
+
+/** Of an input's rows those that are not in the output yet; throws `otherInput` when what is there was not written for this input. */
+export async function* remainingRows<R extends { readonly number: number; readonly digest: string }>(
+  input: AsyncIterable<R>,
+  output: Output,
+  otherInput: CliError,
+): AsyncGenerator<R, void, undefined> {
+  const chain = new Chain();
+  let seen = 0;
+  for await (const row of input) {
+    seen++;
+    if (row.number >= output.rows) {
+      yield row;
+      continue;
+    }
+    chain.add(row.digest);
+    if (seen === output.rows && chain.value() !== output.chain) throw otherInput;
+  }
+  if (seen < output.rows) throw otherInput;
 }
 
 function foreign(path: string, whose: string): CliError {

@@ -10,7 +10,7 @@ import { CliError, connect, doorOf, failureOf, readConfig } from './context.js';
 import { openOutput, standardOutput } from './output.js';
 import { checkReachable, troubleText } from './reach.js';
 import { openInput } from './rows.js';
-import { codeOf, scoreRows, type ScoreCommand, type ScoreSummary } from './score.js';
+import { codeOf, kindOfRow, scoreRows, type ScoreCommand, type ScoreSummary } from './score.js';
 import { decimal, whole, type Session } from './session.js';
 import { stopSignals } from './stop.js';
 
@@ -68,7 +68,7 @@ async function score(session: Session, path: string, flags: ScoreFlags): Promise
   try {
     await checkReachable(session, resolved, door, stop.first);
     using client = connect(session.options, resolved, door, 'long');
-    const output = flags.out === undefined ? standardOutput() : await openOutput(flags.out);
+    const output = flags.out === undefined ? standardOutput() : await openOutput(flags.out, 'grm score', kindOfRow);
     try {
       const summary = await scoreRows(client, {
         input,

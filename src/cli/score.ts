@@ -16,7 +16,7 @@ import { exitCodes, type ExitCode } from '../process/run.js';
 import { GrmError, type GrmClient, type ScoreRequest, type Trouble } from '../rpc/client.js';
 import { CliError } from './context.js';
 import { Ordered } from './ordered.js';
-import { Chain, type Output } from './output.js';
+import { remainingRows, type Output } from './output.js';
 import { openProgress, type ProgressOptions } from './progress.js';
 import { verdictRow } from './render.js';
 import { countRows, readRows, type Input, type Row } from './rows.js';
@@ -62,6 +62,12 @@ export function codeOf({ failed, interrupted }: ScoreSummary): ExitCode {
   return failed > 0 ? exitCodes.failure : exitCodes.ok;
 }
 
+/** Of a row that an earlier run wrote (`result` below, `verdictRow`). */
+export function kindOfRow(row: string): 'valid' | 'invalid' | 'failed' {
+  if (row.includes('"rewards":null,"error":{')) return 'failed';
+  return row.includes('"agreement":null,"invalid_reason":"') ? 'invalid' : 'valid';
+}
+
 /** Rows ahead of the one due next, per request open at once. */
 const aheadFactor = 4;
 
@@ -76,8 +82,7 @@ export async function scoreRows(client: GrmClient, command: ScoreCommand): Promi
     clock: systemClock,
     stream: process.stderr,
   });
-  let invalid = 0;
-  let failed = 0;
+  let { invalid = 0, failed = 0 } = output.earlier;
   const ordered = new Ordered<Scored>(
     output.rows,
     { aheadMax: concurrency * aheadFactor, bytesMax: limits.rowsHeldBytesMax },
@@ -141,27 +146,11 @@ function scoredOf(row: Row, answer: Answer, command: ScoreCommand): Scored {
 }
 
 /** The rows that are not in the output yet; throws CliError when the output does not belong to this input (J2). */
-async function* remaining({
-  input,
-  output,
-  defaults,
-  class: urgency,
-  samples,
-}: ScoreCommand): AsyncGenerator<Row, void, undefined> {
+function remaining({ input, output, defaults, class: urgency, samples }: ScoreCommand): AsyncGenerator<Row> {
   // As for the request's identity: how long it may take is no part of what is asked.
   const { timeBudgetMs: _time, quorum: _quorum, ...decisive } = defaults;
-  const chain = new Chain();
-  let seen = 0;
-  for await (const row of readRows(input.stream(), JSON.stringify([decisive, urgency, samples]))) {
-    seen++;
-    if (row.number >= output.rows) {
-      yield row;
-      continue;
-    }
-    chain.add(row.digest);
-    if (seen === output.rows && chain.value() !== output.chain) throw otherInput;
-  }
-  if (seen < output.rows) throw otherInput;
+  const rows = readRows(input.stream(), JSON.stringify([decisive, urgency, samples]));
+  return remainingRows(rows, output, otherInput);
 }
 
 const otherInput = new CliError(

@@ -7,7 +7,7 @@ import { systemClock } from '../process/clock.js';
 import { exitCodes, type ExitCode } from '../process/run.js';
 import { readRewardRow, rewardColumns, ruleReward } from '../spct/reward.js';
 import { CliError } from './context.js';
-import { Chain, openOutput, rowLine, standardOutput, type Output } from './output.js';
+import { openOutput, remainingRows, rowLine, standardOutput, type Output } from './output.js';
 import { openProgress } from './progress.js';
 import { countRows, openInput, readJsonRows, type Input, type JsonRow } from './rows.js';
 import type { Session } from './session.js';
@@ -81,7 +81,7 @@ function readToken(file: string): string {
 
 async function overFile(session: Session, path: string, flags: RewardFlags): Promise<ExitCode> {
   const input = await openInput(path);
-  const output = flags.out === undefined ? standardOutput() : await openOutput(flags.out, 'grm spct reward');
+  const output = flags.out === undefined ? standardOutput() : await openOutput(flags.out, 'grm spct reward', kindOfRow);
   const stop = stopSignals();
   const terminal = flags.out === undefined && process.stdout.isTTY;
   const progress = openProgress({
@@ -92,7 +92,8 @@ async function overFile(session: Session, path: string, flags: RewardFlags): Pro
     clock: systemClock,
     stream: process.stderr,
   });
-  const counts = { rows: output.rows, resumed: output.rows, correct: 0, incorrect: 0, invalid: 0, failed: 0 };
+  const { rows, earlier } = output;
+  const counts = { rows, resumed: rows, correct: 0, incorrect: 0, invalid: 0, failed: 0, ...earlier };
   let whole = false;
   try {
     for await (const row of remaining(input, output)) {
@@ -117,6 +118,13 @@ async function overFile(session: Session, path: string, flags: RewardFlags): Pro
 
 type Kind = 'correct' | 'incorrect' | 'invalid' | 'failed';
 
+/** Of a row that an earlier run wrote (`rewarded` below). */
+function kindOfRow(row: string): Kind {
+  if (row.includes('"reward":null,"error":{')) return 'failed';
+  if (row.includes('"correct":true')) return 'correct';
+  return row.includes('"scores":null') ? 'invalid' : 'incorrect';
+}
+
 function rewarded({ json, line }: JsonRow): { kind: Kind; columns: Record<string, unknown> } {
   const id = json.kind === 'value' ? idOf(json.value) : null;
   if (json.kind === 'unreadable')
@@ -138,19 +146,8 @@ function idOf(row: unknown): unknown {
 }
 
 /** The rows that are not in the output yet; throws CliError when the output does not belong to this input. */
-async function* remaining(input: Input, output: Output): AsyncGenerator<JsonRow, void, undefined> {
-  const chain = new Chain();
-  let seen = 0;
-  for await (const row of readJsonRows(input.stream(), 'spct reward')) {
-    seen++;
-    if (row.number >= output.rows) {
-      yield row;
-      continue;
-    }
-    chain.add(row.digest);
-    if (seen === output.rows && chain.value() !== output.chain) throw otherInput;
-  }
-  if (seen < output.rows) throw otherInput;
+function remaining(input: Input, output: Output): AsyncGenerator<JsonRow> {
+  return remainingRows(readJsonRows(input.stream(), 'spct reward'), output, otherInput);
 }
 
 const otherInput = new CliError(

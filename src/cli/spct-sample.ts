@@ -15,7 +15,7 @@ import { readItem, type Item } from '../spct/item.js';
 import { recordColumns, type FailedItem, type ItemRecord, type Trajectory } from '../spct/record.js';
 import { CliError } from './context.js';
 import { Ordered } from './ordered.js';
-import { Chain, rowLine, type Output } from './output.js';
+import { remainingRows, rowLine, type Output } from './output.js';
 import { openProgress, type ProgressOptions } from './progress.js';
 import { countRows, readJsonRows, type Input, type JsonRow } from './rows.js';
 
@@ -213,19 +213,9 @@ function recordOf({ item, trajectories, failed }: Open): ItemRecord {
 }
 
 /** The rows that are not in the file yet; throws CliError when the file does not belong to this input (K2). */
-async function* remaining({ input, output, options }: SampleCommand): AsyncGenerator<JsonRow, void, undefined> {
-  const chain = new Chain();
-  let seen = 0;
-  for await (const row of readJsonRows(input.stream(), `spct ${JSON.stringify(options)}`)) {
-    seen++;
-    if (row.number >= output.rows) {
-      yield row;
-      continue;
-    }
-    chain.add(row.digest);
-    if (seen === output.rows && chain.value() !== output.chain) throw otherInput;
-  }
-  if (seen < output.rows) throw otherInput;
+function remaining({ input, output, options }: SampleCommand): AsyncGenerator<JsonRow> {
+  const rows = readJsonRows(input.stream(), `spct ${JSON.stringify(options)}`);
+  return remainingRows(rows, output, otherInput);
 }
 
 const otherInput = new CliError(

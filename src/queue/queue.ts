@@ -74,8 +74,8 @@ export interface Delivery<T> {
   readonly class: Class;
   /** 1 on the first delivery. */
   readonly deliveries: number;
-  /** When it came to this process, by this process's clock. */
-  readonly receivedAtMs: number;
+  /** When it came to this process (process/clock.ts, nextTurn). */
+  readonly receivedAtTurn: number;
   ack(): void;
   /** Hands it back, for anybody, after `delayMs`. */
   nak(delayMs: number): void;

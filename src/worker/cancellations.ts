@@ -2,7 +2,7 @@
 
 import { LRUCache } from 'lru-cache';
 import { limits } from '../limits.js';
-import type { Clock } from '../process/clock.js';
+import { nextTurn, type Clock } from '../process/clock.js';
 import type { Cancellations } from './context.js';
 
 export interface CancellationBook extends Cancellations {
@@ -19,19 +19,21 @@ export interface CancellationBook extends Cancellations {
  * mistake is missed by somebody, while an old one only costs work: hence limits.cancelSkewMs in favour of working.
  */
 export function openCancellations(clock: Clock): CancellationBook {
-  const cancelledAtMs = new LRUCache<string, number>({ max: limits.cancelledMax });
+  const cancelledAt = new LRUCache<string, { readonly atMs: number; readonly turn: number }>({
+    max: limits.cancelledMax,
+  });
   const running = new Map<string, Set<AbortController>>();
   return {
     cancel(requestId) {
-      cancelledAtMs.set(requestId, clock.now());
+      cancelledAt.set(requestId, { atMs: clock.now(), turn: nextTurn() });
       const controllers = running.get(requestId);
       for (const controller of controllers ?? []) controller.abort('cancelled');
       return controllers !== undefined;
     },
     running: () => running.keys(),
-    has(requestId, receivedAtMs, queuedAtMs) {
-      const atMs = cancelledAtMs.get(requestId);
-      return atMs !== undefined && (receivedAtMs < atMs || queuedAtMs < atMs - limits.cancelSkewMs);
+    has(requestId, receivedAtTurn, queuedAtMs) {
+      const notice = cancelledAt.get(requestId);
+      return notice !== undefined && (receivedAtTurn < notice.turn || queuedAtMs < notice.atMs - limits.cancelSkewMs);
     },
     watch(requestId) {
       const controller = new AbortController();

@@ -27,7 +27,7 @@ export interface Requeue {
 
 /** Requests that were cancelled: what is queued of them is dropped, what runs is stopped. */
 export interface Cancellations {
-  has(requestId: string, receivedAtMs: number, queuedAtMs: number): boolean;
+  has(requestId: string, receivedAtTurn: number, queuedAtMs: number): boolean;
   /** Aborts when the request is cancelled. Call `done` when the work is over. */
   watch(requestId: string): { readonly signal: AbortSignal; done(): void };
 }

@@ -56,7 +56,7 @@ async function execute(
     delivery.ack();
     events.emit('delivery.dropped', { requestId, stage: 'meta', why });
   };
-  if (cancellations.has(requestId, delivery.receivedAtMs, task.queuedAtMs)) return drop('cancelled');
+  if (cancellations.has(requestId, delivery.receivedAtTurn, task.queuedAtMs)) return drop('cancelled');
   if (clock.now() >= task.deadlineAtMs) return drop('expired');
 
   const there = (await ledger.metas(requestId, [index])).get(index);

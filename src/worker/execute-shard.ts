@@ -58,7 +58,7 @@ async function execute(
     delivery.ack();
     events.emit('delivery.dropped', { requestId, stage: 'sample', why });
   };
-  if (cancellations.has(requestId, delivery.receivedAtMs, shard.queuedAtMs)) return drop('cancelled');
+  if (cancellations.has(requestId, delivery.receivedAtTurn, shard.queuedAtMs)) return drop('cancelled');
   if (clock.now() >= shard.deadlineAtMs) return drop('expired');
 
   const todo = await notThere(shard, context);

@@ -339,7 +339,10 @@ describe('looking and steering', () => {
       err: '',
     });
     expect(await cli.run(['drain', 'nobody'])).toMatchObject({ code: 1, err: 'not reached: nobody\n' });
-    expect((await cli.run(['slots', 'nobody', '3'])).code).toBe(1);
+    expect(await cli.run(['slots', 'nobody', '3'])).toMatchObject({
+      code: 1,
+      err: expect.stringContaining(`no worker is called nobody; there are ${worker.node}`) as string,
+    });
   });
 
   it('grm cancel ends a running request and says when there is none', async () => {

@@ -1,5 +1,6 @@
 // Work queue of the queue model as one process sees it: what it puts, pulls and settles.
 
+import { nextTurn } from '../../src/process/clock.js';
 import { decodeMetaTask, decodeShard, encodeMetaTask, encodeShard } from '../../src/queue/codec.js';
 import type { Delivery, Published, Puller, WorkQueue } from '../../src/queue/queue.js';
 import { subjects, token } from '../../src/queue/subjects.js';
@@ -49,7 +50,7 @@ export function workOf(wire: Wire, pullers: Set<Puller<unknown>>): WorkQueue {
 function pullerOf<T>(stage: Stage, pool: string, decode: (bytes: Uint8Array) => T, wire: Wire): Puller<T> {
   const { work, clock, pullExpiresMs } = wire.server;
   const closing = new AbortController();
-  const deliver = (handed: Handed): Delivery<T> => deliveryOf(handed, clock.now(), decode, wire);
+  const deliver = (handed: Handed): Delivery<T> => deliveryOf(handed, nextTurn(), decode, wire);
   return {
     async pull(max, signal) {
       if (wire.dead) return never;
@@ -86,7 +87,7 @@ function pullerOf<T>(stage: Stage, pool: string, decode: (bytes: Uint8Array) => 
 
 function deliveryOf<T>(
   handed: Handed,
-  receivedAtMs: number,
+  receivedAtTurn: number,
   decode: (bytes: Uint8Array) => T,
   wire: Wire,
 ): Delivery<T> {
@@ -103,7 +104,7 @@ function deliveryOf<T>(
     requestId: task.requestId,
     class: task.class,
     deliveries,
-    receivedAtMs,
+    receivedAtTurn,
     ack: () => settle('ack'),
     nak: (delayMs) => settle('nak', delayMs),
     term: () => settle('term'),

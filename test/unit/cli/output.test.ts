@@ -5,6 +5,7 @@ import { tmpdir } from 'node:os';
 import { basename, join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { Chain, openOutput } from '../../../src/cli/output.js';
+import { kindOfRow } from '../../../src/cli/score.js';
 import { commandOf } from '../../../src/cli/process-table.js';
 import { until } from '../../support/processes.js';
 
@@ -45,6 +46,20 @@ describe('output', () => {
     await output.close();
     expect(output.rows).toBe(2);
     expect(await readFile(path, 'utf8')).toBe(text);
+  });
+
+  it('tells of what kind the rows of an earlier run are', async () => {
+    const error = '"rewards":null,"error":{"kind":"invalid_request","message":"x","retry":false}';
+    const rows = [
+      error,
+      '"rewards":[null],"agreement":null,"invalid_reason":"no_samples"',
+      '"rewards":[1],"invalid_reason":null',
+      error,
+    ];
+    await writeFile(path, rows.map((columns, number) => line(number, columns)).join(''));
+    const output = await openOutput(path, 'grm score', kindOfRow);
+    await output.close();
+    expect(output.earlier).toEqual({ failed: 2, invalid: 1, valid: 1 });
   });
 
   it('begins anew where there is nothing', async () => {
