@@ -53,7 +53,7 @@ function pullerOf<T>(stage: Stage, pool: string, decode: (bytes: Uint8Array) => 
   const deliver = (handed: Handed): Delivery<T> => deliveryOf(handed, nextTurn(), decode, wire);
   return {
     async pull(max, signal) {
-      if (wire.dead) return never;
+      if (wire.dead) return never();
       const isOver = (): boolean => signal.aborted || closing.signal.aborted;
       if (isOver() || max < 1) return [];
       const now = await wire.call('pull', () => (isOver() ? [] : work.take(stage, pool, max)));
@@ -66,8 +66,9 @@ function pullerOf<T>(stage: Stage, pool: string, decode: (bytes: Uint8Array) => 
           cancel();
           signal.removeEventListener('abort', abort);
           closing.signal.removeEventListener('abort', abort);
-          if (wire.dead) return;
-          resolve(handed.map(deliver));
+          wire.enter(() => {
+            if (!wire.dead) resolve(handed.map(deliver));
+          });
         };
         const abort = (): void => end();
         const cancel = clock.after(pullExpiresMs, abort);

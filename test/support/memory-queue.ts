@@ -17,7 +17,7 @@ import { memoryControl } from './memory-control.js';
 import { ledgerOf } from './memory-ledger.js';
 import { workOf } from './memory-puller.js';
 import { MemoryStream } from './memory-stream.js';
-import { Wire, type Server, type Weather } from './memory-wire.js';
+import { Wire, type Seen, type Server, type Weather } from './memory-wire.js';
 import { MemoryWork } from './memory-work.js';
 
 export interface MemoryNatsOptions {
@@ -31,11 +31,18 @@ export interface MemoryNatsOptions {
   readonly ledgerKeepMs?: number;
   readonly workMessagesMax?: number;
   readonly requestsMax?: number;
+  /** Told of what happens in the ledger and among the dead letters. */
+  readonly watch?: (seen: Seen) => void;
+  /** What is wrong with this model: for tests that must find out. */
+  readonly broken?: Broken;
 }
 
+/** `overwrites`: the ledger keeps the last of several writes; `forgets`: a task is gone once it was handed out. */
+export type Broken = 'overwrites' | 'forgets';
+
 export interface MemoryNats {
-  /** The connection of one process. */
-  open(name: string): MemoryQueue;
+  /** The connection of one process; what comes to it goes through `enter`. */
+  open(name: string, enter?: (run: () => void) => void): MemoryQueue;
   /** Away: calls wait for the server as long as the real client does, then fail. */
   away(away: boolean): void;
   /** Puts bytes that no coordinator wrote. */
@@ -51,10 +58,14 @@ export interface MemoryQueue extends QueueSystem {
 }
 
 export function memoryNats(options: MemoryNatsOptions): MemoryNats {
-  const { clock, weather = {} } = options;
+  const { clock, weather = {}, watch } = options;
   const ledgerMs = options.ledgerKeepMs ?? limits.ledgerKeepMs;
+  const hear =
+    watch &&
+    ((how: Seen['how'], subject: string, bytes?: Uint8Array) =>
+      watch({ client: server.client, how, subject, ...(bytes && { bytes }) }));
   const stream = (writeOnce: boolean, ageMs: number, messagesMax = Infinity) =>
-    new MemoryStream(clock, { writeOnce, ageMs, messagesMax });
+    new MemoryStream(clock, { writeOnce: writeOnce && options.broken !== 'overwrites', ageMs, messagesMax }, hear);
   const server: Server = {
     clock,
     weather,
@@ -69,14 +80,16 @@ export function memoryNats(options: MemoryNatsOptions): MemoryNats {
       duplicateWindowMs: options.duplicateWindowMs ?? limits.duplicateWindowMs,
       messagesMax: options.workMessagesMax ?? limits.workMessagesMax,
       ageMs: limits.workKeepMs,
+      forgetful: options.broken === 'forgets',
     }),
     hub: { leases: stream(false, options.leaseMs ?? limits.leaseMs), served: new Map(), listeners: new Map() },
     followers: new Map(),
     up: true,
+    client: '',
     hearers: new Set(),
   };
   return {
-    open: (name) => open(name, server),
+    open: (name, enter) => open(name, server, enter),
     away(away) {
       if (server.up === !away) return;
       server.up = !away;
@@ -91,8 +104,8 @@ export function memoryNats(options: MemoryNatsOptions): MemoryNats {
   };
 }
 
-function open(name: string, server: Server): MemoryQueue {
-  const wire = new Wire(name, server);
+function open(name: string, server: Server, enter?: (run: () => void) => void): MemoryQueue {
+  const wire = new Wire(name, server, enter);
   const pullers = new Set<Puller<unknown>>();
   const hearers = new Set<(state: 'connected' | 'disconnected') => void>();
   const stopFollowing = (): void => {
@@ -109,7 +122,9 @@ function open(name: string, server: Server): MemoryQueue {
     connected: () => server.up && !wire.dead,
     onConnection(hear) {
       const heard = (state: 'connected' | 'disconnected'): void => {
-        if (!wire.dead) hear(state, 'the weather');
+        wire.enter(() => {
+          if (!wire.dead) hear(state, 'the weather');
+        });
       };
       hearers.add(heard);
       server.hearers.add(heard);

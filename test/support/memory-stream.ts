@@ -11,6 +11,9 @@ export interface StreamRules {
   readonly messagesMax: number;
 }
 
+/** Told of what happens to the messages. */
+export type Hear = (how: 'stored' | 'changed' | 'purged' | 'read', subject: string, bytes?: Uint8Array) => void;
+
 interface Message {
   readonly bytes: Uint8Array;
   readonly atMs: number;
@@ -23,6 +26,7 @@ export class MemoryStream {
   constructor(
     private readonly clock: Clock,
     private readonly rules: StreamRules,
+    private readonly hear: Hear = () => undefined,
   ) {}
 
   put(subject: string, bytes: Uint8Array): 'stored' | 'exists' | 'full' {
@@ -32,12 +36,15 @@ export class MemoryStream {
     if (!there && this.#messages.size >= this.rules.messagesMax) return 'full';
     this.#messages.delete(subject);
     this.#messages.set(subject, { bytes: bytes.slice(), atMs: this.clock.now() });
+    this.hear(there ? 'changed' : 'stored', subject, bytes);
     return 'stored';
   }
 
   get(subject: string): Uint8Array | undefined {
     this.#expire();
-    return this.#messages.get(subject)?.bytes.slice();
+    const bytes = this.#messages.get(subject)?.bytes.slice();
+    this.hear('read', subject, bytes);
+    return bytes;
   }
 
   ageMs(subject: string): number {
@@ -46,7 +53,7 @@ export class MemoryStream {
   }
 
   purge(subject: string): void {
-    this.#messages.delete(subject);
+    if (this.#messages.delete(subject)) this.hear('purged', subject);
   }
 
   /** Oldest first. */

@@ -22,6 +22,15 @@ export interface Weather {
   readonly settle?: (client: string, how: Settling) => number | undefined;
 }
 
+/** What the server did with a message of a stream, and for whom. `changed`: a message was replaced by another. */
+export interface Seen {
+  readonly client: string;
+  readonly how: 'stored' | 'changed' | 'purged' | 'read';
+  readonly subject: string;
+  /** Absent when it is gone, or was not there. */
+  readonly bytes?: Uint8Array;
+}
+
 export interface Follow {
   readonly wire: Wire;
   readonly follower: Follower;
@@ -42,6 +51,8 @@ export interface Server {
   /** By request. */
   readonly followers: Map<string, Set<Follow>>;
   up: boolean;
+  /** Whose call the server is at. */
+  client: string;
   readonly hearers: Set<(state: 'connected' | 'disconnected') => void>;
 }
 
@@ -50,7 +61,8 @@ const patienceMs = {
   read: limits.queueCallMs * limits.queueCallTriesMax,
   write: limits.pubAckMs * limits.publishTriesMax,
 };
-export const never = new Promise<never>(() => undefined);
+/** What a dead process waits for: a promise of its own, because one for all would keep everybody who ever waited. */
+export const never = (): Promise<never> => new Promise<never>(() => undefined);
 
 /** One process's way to the server. */
 export class Wire {
@@ -59,6 +71,8 @@ export class Wire {
   constructor(
     readonly client: string,
     readonly server: Server,
+    /** What comes to the process goes through here; a process that stands still takes it later. */
+    readonly enter: (run: () => void) => void = (run) => run(),
   ) {}
 
   kill(): void {
@@ -77,7 +91,8 @@ export class Wire {
       await this.#pass(crossing.afterMs);
       throw unavailable(what);
     }
-    await this.#pass(crossing.kind === 'ok' ? crossing.toMs : 0);
+    if (crossing.kind === 'ok' && crossing.toMs !== undefined) await this.#travel(crossing.toMs);
+    this.server.client = this.client;
     const result = act();
     await this.#pass(crossing.kind === 'ok' ? crossing.backMs : crossing.afterMs);
     if (crossing.kind === 'unanswered') throw unavailable(what);
@@ -88,7 +103,9 @@ export class Wire {
     const { weather, clock } = this.server;
     for (const delayMs of weather.notice?.(this.client, what) ?? [0]) {
       const deliver = (): void => {
-        if (!this.#dead) arrive();
+        this.enter(() => {
+          if (!this.#dead) arrive();
+        });
       };
       if (delayMs > 0) clock.after(delayMs, deliver);
       else queueMicrotask(deliver);
@@ -113,7 +130,7 @@ export class Wire {
       const end = (): void => {
         cancel();
         hearers.delete(end);
-        resolve();
+        this.enter(resolve);
       };
       const cancel = clock.after(boundMs, end);
       hearers.add(end);
@@ -121,11 +138,20 @@ export class Wire {
     if (!isUp()) throw unavailable(what);
   }
 
-  /** A dead process never sees the other end. */
-  async #pass(ms = 0): Promise<void> {
+  /** The way to the server. */
+  async #travel(ms: number): Promise<void> {
     if (ms > 0) await new Promise<void>((resolve) => void this.server.clock.after(ms, resolve));
-    else await Promise.resolve();
-    if (this.#dead) await never;
+    if (this.#dead) await never();
+  }
+
+  /** The way back. A dead process never sees the other end. */
+  async #pass(ms = 0): Promise<void> {
+    const { clock } = this.server;
+    await new Promise<void>((resolve) => {
+      if (ms > 0) clock.after(ms, () => this.enter(resolve));
+      else this.enter(resolve);
+    });
+    if (this.#dead) await never();
   }
 }
 

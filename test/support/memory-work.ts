@@ -16,6 +16,8 @@ export interface WorkRules {
   /** Tasks of one stage. */
   readonly messagesMax: number;
   readonly ageMs: number;
+  /** A fault of the model, for tests that must notice it: what was handed out is gone. */
+  readonly forgetful?: boolean;
 }
 
 export interface NewTask {
@@ -134,6 +136,7 @@ export class MemoryWork {
 
   #hand(task: Task): Handed {
     task.deliveries++;
+    if (this.rules.forgetful) this.#tasks.delete(task.seq);
     task.freeAtMs = this.clock.now() + this.rules.ackWaitMs;
     const settle = (how: Settling, delayMs = 0): void => {
       if (!this.#tasks.has(task.seq)) return;

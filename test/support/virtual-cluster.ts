@@ -7,11 +7,11 @@
 //   const verdict = await cluster.verdict(a.score({ ... }));
 
 import { createHash } from 'node:crypto';
-import { readFile } from 'node:fs/promises';
+import { readFileSync } from 'node:fs';
 import { Admission, type AdmissionBounds } from '../../src/coordinator/admission.js';
-import type { CoordinatorContext, CoordinatorSettings, Members } from '../../src/coordinator/context.js';
+import type { CoordinatorContext, CoordinatorSettings } from '../../src/coordinator/context.js';
 import type { Caller, ScoreInput, ScoreOptions, ScoreOutcome } from '../../src/coordinator/coordinator.js';
-import { Dispatcher } from '../../src/coordinator/dispatch.js';
+import { Dispatcher, type DispatchWeights } from '../../src/coordinator/dispatch.js';
 import { openCoordinator, type RunningCoordinator } from '../../src/coordinator/service.js';
 import type { Engine, MetaEngine } from '../../src/engine/engine.js';
 import { parseMetaTemplate } from '../../src/grm/prompt.js';
@@ -20,7 +20,7 @@ import type { Verdict } from '../../src/grm/verdict.js';
 import { limits } from '../../src/limits.js';
 import { Events, type EventMap, type EventName } from '../../src/observe/events.js';
 import type { Delivery, Puller } from '../../src/queue/queue.js';
-import { openCancellations } from '../../src/worker/cancellations.js';
+import { openCancellations, type CancellationBook } from '../../src/worker/cancellations.js';
 import { openLibrary } from '../../src/worker/content.js';
 import type { WorkerContext } from '../../src/worker/context.js';
 import { openRequeue } from '../../src/worker/requeue.js';
@@ -32,6 +32,8 @@ import { EnginePool } from '../../src/worker/pool.js';
 import { memoryNats, type MemoryNats, type MemoryNatsOptions, type MemoryQueue } from './memory-queue.js';
 import { scriptedEngine, scriptedMetaEngine, type ScriptedEngine, type ScriptedMetaEngine } from './scripted-engine.js';
 import { virtualClock, type VirtualClock } from './virtual-clock.js';
+import { VirtualMembers, type NodeRole } from './virtual-members.js';
+import { VirtualProcess } from './virtual-process.js';
 
 export interface Told<K extends EventName = EventName> {
   readonly node: string;
@@ -45,34 +47,48 @@ export interface ClusterOptions extends Omit<MemoryNatsOptions, 'clock'> {
   readonly windowSamples?: number;
   /** How long a death stays unnoticed. */
   readonly detectMs?: number;
+  /** How far a node's clock is ahead of the world's. */
+  readonly skewMs?: (id: string) => number;
+  readonly clock?: VirtualClock;
+  /** Makes a coordinator's dispatcher. */
+  readonly dispatcher?: (id: string, windowSamples: number, weights: DispatchWeights) => Dispatcher;
+  /** Told of every event of every node, as it happens. */
+  readonly hear?: (told: Told) => void;
 }
 
-export interface VirtualCoordinator {
+interface VirtualNode {
   readonly id: string;
+  readonly process: VirtualProcess;
+  /** The process ends at once; its promises never settle. */
+  kill(): void;
+  /** Nothing of it runs until it resumes. */
+  stall(): void;
+  resume(): void;
+}
+
+export interface VirtualCoordinator extends VirtualNode {
   readonly service: RunningCoordinator;
   readonly queue: MemoryQueue;
   score(input: ScoreInput, caller?: Partial<Caller>): Promise<ScoreOutcome>;
-  /** The process ends at once; its promises never settle. */
-  kill(): void;
   /** Graceful end: drains, then is gone from the members. */
   drain(graceMs: number): Promise<void>;
 }
 
-export interface VirtualWorker<E> {
-  readonly id: string;
+export interface VirtualWorker<E> extends VirtualNode {
   readonly engine: E;
   readonly credit: Credit;
   readonly loop: Loop;
-  kill(): void;
+  readonly cancellations: CancellationBook;
   drain(graceMs: number): Promise<void>;
 }
 
 export interface WorkerOptions<E> {
-  readonly engine?: E;
+  /** Made on the worker's own clock. */
+  readonly engine?: E | ((process: VirtualProcess) => E);
   readonly slots?: number;
+  readonly renewEveryMs?: number;
+  readonly cautionMs?: number;
 }
-
-type Role = 'coordinator' | 'grm' | 'meta';
 
 const eventNames = [
   'request.accepted',
@@ -110,38 +126,41 @@ const settingsDefault: Omit<CoordinatorSettings, 'nodeId'> = {
   takeoverEveryMs: 10_000,
 };
 
-const templateFile = (name: string): Promise<string> =>
-  readFile(new URL(`../../templates/${name}`, import.meta.url), 'utf8');
+const templateFile = (name: string): string =>
+  readFileSync(new URL(`../../templates/${name}`, import.meta.url), 'utf8');
+const template = templateFile('grm-default.txt');
+const templateHash = createHash('sha256').update(template).digest('hex');
+const parsedMeta = parseMetaTemplate(templateFile('meta-default.txt'));
+if (parsedMeta.kind !== 'ok') throw new Error('templates/meta-default.txt does not parse');
+const metaTemplate = parsedMeta.template;
+
+const classWeights = { interactive: 8, rl: 4, batch: 1 } as const;
 
 export async function virtualCluster(options: ClusterOptions = {}): Promise<VirtualCluster> {
-  const clock = virtualClock();
+  const clock = options.clock ?? virtualClock();
   const nats = memoryNats({ ...options, clock });
-  const template = await templateFile('grm-default.txt');
-  const metaTemplate = parseMetaTemplate(await templateFile('meta-default.txt'));
-  if (metaTemplate.kind !== 'ok') throw new Error('templates/meta-default.txt does not parse');
-  const templateHash = createHash('sha256').update(template).digest('hex');
   const publisher = nats.open('publisher');
   await clock.until(publisher.ledger.putTemplate(templateHash, template), limits.pubAckMs);
-  return new VirtualCluster(clock, nats, options, templateHash, metaTemplate.template);
+  return new VirtualCluster(clock, nats, options);
 }
 
 export class VirtualCluster {
   /** Every event of every node, in order. */
   readonly log: Told[] = [];
-  /** While false nobody can read who is alive. */
-  membershipKnown = true;
-  readonly #roles = new Map<string, Role>();
-  readonly #alive = new Set<string>();
-  readonly #services = new Map<string, RunningCoordinator>();
-  readonly #slots = new Map<string, { readonly slots: number; readonly credit: Credit }>();
+  readonly #members: VirtualMembers;
 
   constructor(
     readonly clock: VirtualClock,
     readonly nats: MemoryNats,
     private readonly options: ClusterOptions,
-    readonly templateHash: string,
-    private readonly metaTemplate: Extract<ReturnType<typeof parseMetaTemplate>, { kind: 'ok' }>['template'],
-  ) {}
+  ) {
+    this.#members = new VirtualMembers(clock, options.detectMs ?? limits.leaseMs);
+  }
+
+  /** While false nobody can read who is alive. */
+  set membershipKnown(known: boolean) {
+    this.#members.known = known;
+  }
 
   told<K extends EventName>(name: K, node?: string): EventMap[K][] {
     return this.log.flatMap((each) =>
@@ -150,55 +169,53 @@ export class VirtualCluster {
   }
 
   coordinator(id: string, more: Partial<CoordinatorSettings> = {}): VirtualCoordinator {
-    const { clock, options } = this;
-    const queue = this.nats.open(id);
-    const members = this.#members(id, queue);
+    const { options } = this;
+    const process = new VirtualProcess(this.clock, options.skewMs?.(id));
+    const queue = this.nats.open(id, process.enter);
+    const members = this.#members.seenBy(id, queue);
     const bounds = { requestsMax: 1_000, samplesMax: 8_000, bytesMax: 64 * 1024 * 1024, ...options.bounds };
+    const windowSamples = options.windowSamples ?? 4_096;
+    const weights = { class: classWeights, tenant: {} };
     const context: CoordinatorContext = {
       settings: { nodeId: id, ...settingsDefault, ...options.settings, ...more },
       ledger: queue.ledger,
       work: queue.work,
       members,
-      admission: new Admission(bounds, clock),
-      dispatcher: new Dispatcher(options.windowSamples ?? 4_096, {
-        class: { interactive: 8, rl: 4, batch: 1 },
-        tenant: {},
-      }),
+      admission: new Admission(bounds, process),
+      dispatcher: options.dispatcher?.(id, windowSamples, weights) ?? new Dispatcher(windowSamples, weights),
       events: this.#events(id),
-      clock,
-      templateHash: (name) => (name === undefined || name === 'default' ? this.templateHash : undefined),
+      clock: process,
+      templateHash: (name) => (name === undefined || name === 'default' ? templateHash : undefined),
       templateNames: ['default'],
     };
     const service = openCoordinator(context, queue.dead);
-    this.#services.set(id, service);
-    this.#join(id, 'coordinator');
+    this.#members.join(id, {
+      role: 'coordinator',
+      process,
+      onChange: () => process.enter(() => service.membersChanged()),
+    });
     void queue.control.listen('wanted', (body) => service.wanted(Buffer.from(body).toString()));
     queue.onConnection((state) => {
       if (state === 'connected') service.reconnected();
     });
     const never = new AbortController().signal;
     return {
-      id,
+      ...this.#node(id, process, queue),
       service,
       queue,
       score: (input, caller = {}) => service.score(input, { deadlineAtMs: Infinity, signal: never, ...caller }),
-      kill: () => {
-        queue.kill();
-        this.#services.delete(id);
-        this.#leave(id, this.options.detectMs ?? limits.leaseMs);
-      },
       drain: async (graceMs) => {
         await service.drain(graceMs);
-        this.#services.delete(id);
-        this.#leave(id, 0);
+        this.#members.leave(id);
       },
     };
   }
 
   async worker(id: string, options: WorkerOptions<Engine> = {}): Promise<VirtualWorker<ScriptedEngine>> {
-    const queue = this.nats.open(id);
-    const engine = (options.engine ?? scriptedEngine({ clock: this.clock })) as ScriptedEngine;
-    return this.#start(id, 'grm', queue, engine, await queue.work.pullShards('grm'), options.slots ?? 16, {
+    const process = new VirtualProcess(this.clock, this.options.skewMs?.(id));
+    const queue = this.nats.open(id, process.enter);
+    const engine = engineOf(options, process, (clock) => scriptedEngine({ clock })) as ScriptedEngine;
+    return this.#start(id, 'grm', process, queue, engine, await queue.work.pullShards('grm'), options, {
       cost: (shard) => shard.samples.length,
       execute: (delivery, pool, context, hurry) =>
         executeShard(delivery, (samples) => pool.reserve(samples), context, hurry),
@@ -206,12 +223,13 @@ export class VirtualCluster {
   }
 
   async metaWorker(id: string, options: WorkerOptions<MetaEngine> = {}): Promise<VirtualWorker<ScriptedMetaEngine>> {
-    const queue = this.nats.open(id);
-    const engine = (options.engine ?? scriptedMetaEngine({ clock: this.clock })) as ScriptedMetaEngine;
-    return this.#start(id, 'meta', queue, engine, await queue.work.pullMetaTasks('meta'), options.slots ?? 16, {
+    const process = new VirtualProcess(this.clock, this.options.skewMs?.(id));
+    const queue = this.nats.open(id, process.enter);
+    const engine = engineOf(options, process, (clock) => scriptedMetaEngine({ clock })) as ScriptedMetaEngine;
+    return this.#start(id, 'meta', process, queue, engine, await queue.work.pullMetaTasks('meta'), options, {
       cost: () => 1,
       execute: (delivery, pool, context, hurry) =>
-        executeMeta(delivery, () => pool.reserve(1), this.metaTemplate, context, hurry),
+        executeMeta(delivery, () => pool.reserve(1), metaTemplate, context, hurry),
     });
   }
 
@@ -224,16 +242,17 @@ export class VirtualCluster {
 
   /** A node of another process image is told dead without having been here. */
   markDead(id: string): void {
-    this.#leave(id, 0);
+    this.#members.leave(id);
   }
 
   #start<T, E extends { readonly name: string }>(
     id: string,
-    role: Role,
+    role: NodeRole,
+    process: VirtualProcess,
     queue: MemoryQueue,
     engine: E,
     puller: Puller<T>,
-    slots: number,
+    options: WorkerOptions<unknown>,
     how: {
       readonly cost: (task: T) => number;
       readonly execute: (
@@ -244,9 +263,9 @@ export class VirtualCluster {
       ) => Promise<void>;
     },
   ): VirtualWorker<E> {
-    const { clock } = this;
+    const { slots = 16, renewEveryMs, cautionMs } = options;
     const events = this.#events(id);
-    const cancellations = openCancellations(clock);
+    const cancellations = openCancellations(process);
     const draw = uint32Stream(deriveSeed('random of', id));
     const context: WorkerContext = {
       nodeId: id,
@@ -254,83 +273,75 @@ export class VirtualCluster {
       dead: queue.dead,
       library: openLibrary(queue.ledger),
       events,
-      clock,
+      clock: process,
       random: () => draw() / 2 ** 32,
       cancellations,
-      requeue: openRequeue(queue.work, role, id, clock),
+      requeue: openRequeue(queue.work, role, id, process),
     };
     void queue.control.listen('cancel', (body) => void cancellations.cancel(Buffer.from(body).toString()));
     const pool = new EnginePool([{ name: engine.name, slots, current: () => engine }]);
     const credit = new Credit();
     credit.setSlots(slots);
-    this.#slots.set(id, { slots, credit });
     const loop = startLoop({
       puller,
       credit,
-      clock,
+      clock: process,
       events,
+      ...(renewEveryMs !== undefined && { renewEveryMs }),
+      ...(cautionMs !== undefined && { cautionMs }),
       cost: how.cost,
       execute: (delivery, hurry) => how.execute(delivery, pool, context, hurry),
     });
-    this.#join(id, role);
+    this.#members.join(id, { role, process, room: { slots, credit } });
     return {
-      id,
+      ...this.#node(id, process, queue),
       engine,
       credit,
       loop,
-      kill: () => {
-        queue.kill();
-        this.#leave(id, this.options.detectMs ?? limits.leaseMs);
-      },
+      cancellations,
       drain: async (graceMs) => {
         await loop.drain(graceMs);
-        this.#leave(id, 0);
+        this.#members.leave(id);
       },
     };
   }
 
-  #members(self: string, queue: MemoryQueue): Members {
-    const serving = (role: Role): string[] => [...this.#alive].filter((id) => this.#roles.get(id) === role);
+  #node(id: string, process: VirtualProcess, queue: MemoryQueue): VirtualNode {
     return {
-      alive: (id) => (id === self ? true : this.membershipKnown ? this.#alive.has(id) : 'unknown'),
-      coordinators: () => (this.membershipKnown ? serving('coordinator') : [self]),
-      metaExpected: () => !this.membershipKnown || serving('meta').length > 0,
-      metaServing: () => (this.membershipKnown ? serving('meta').length : 'unknown'),
-      fleet: () => {
-        const loads = serving('grm').map((id) => this.#slots.get(id)!);
-        const slots = loads.reduce((sum, load) => sum + load.slots, 0);
-        const taken = loads.reduce((sum, load) => sum + load.credit.taken, 0);
-        return { engines: loads.length, busyRatio: slots === 0 ? 1 : taken / slots };
+      id,
+      process,
+      kill: () => {
+        process.kill();
+        queue.kill();
+        this.#members.silent(id);
       },
-      want: (requestId) => queue.control.broadcast('wanted', Buffer.from(requestId)),
-      cancel: (requestId) => queue.control.broadcast('cancel', Buffer.from(requestId)),
+      stall: () => {
+        process.stall();
+        this.#members.silent(id);
+      },
+      resume: () => {
+        process.resume();
+        this.#members.back();
+      },
     };
   }
 
   #events(node: string): Events {
     const events = new Events();
-    for (const name of eventNames) events.on(name, (event) => void this.log.push({ node, name, event }));
+    for (const name of eventNames) {
+      events.on(name, (event) => {
+        const told = { node, name, event };
+        this.log.push(told);
+        this.options.hear?.(told);
+      });
+    }
     return events;
   }
+}
 
-  #join(id: string, role: Role): void {
-    this.#roles.set(id, role);
-    this.#alive.add(id);
-    this.#changed();
-  }
-
-  #leave(id: string, afterMs: number): void {
-    const gone = (): void => {
-      this.#alive.delete(id);
-      this.#changed();
-    };
-    if (afterMs === 0) gone();
-    else this.clock.after(afterMs, gone);
-  }
-
-  #changed(): void {
-    for (const service of this.#services.values()) service.membersChanged();
-  }
+function engineOf<E>({ engine }: WorkerOptions<E>, process: VirtualProcess, standard: (clock: VirtualProcess) => E): E {
+  if (engine === undefined) return standard(process);
+  return typeof engine === 'function' ? (engine as (process: VirtualProcess) => E)(process) : engine;
 }
 
 let asked = 0;
