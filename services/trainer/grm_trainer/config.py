@@ -165,6 +165,14 @@ def load(path: Path, overrides: list[str] = ()) -> Config:
     return config
 
 
+def _number(text: str) -> float | str:
+    """YAML takes 6e-4 for text; it wants 6.0e-4."""
+    try:
+        return float(text)
+    except ValueError:
+        return text
+
+
 def _build(kind: Any, tree: Any, where: str, problems: list[str]) -> Any:
     if not isinstance(tree, dict):
         problems.append(f"{where or 'file'}: came {tree!r}, expected settings")
@@ -182,6 +190,8 @@ def _build(kind: Any, tree: Any, where: str, problems: list[str]) -> Any:
         if inner and value is not None:
             value = _build(inner[0], value, f"{where}{name}.", problems)
         elif hints[name] in (int, float, str, bool):
+            if hints[name] is float and isinstance(value, str):
+                value = _number(value)
             wanted = (int, float) if hints[name] is float else hints[name]
             if not isinstance(value, wanted) or (isinstance(value, bool) and hints[name] is not bool):
                 problems.append(f"{where}{name}: came {value!r}, expected {hints[name].__name__}")

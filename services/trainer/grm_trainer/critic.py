@@ -26,7 +26,7 @@ class Critic:
     """Writes a score that does not follow from its own finding."""
 
 
-IMPERFECT = Critic(work=0.13, misread=0.12, style=0.4, score=0.12)
+IMPERFECT = Critic(work=0.13, misread=0.12, style=0.7, score=0.12)
 PERFECT = Critic()
 
 

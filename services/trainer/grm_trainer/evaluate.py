@@ -199,9 +199,11 @@ def evaluate(config: Config) -> dict:
             for family in sorted({task.family for task in test})
         }
         if config.evaluation.biases and name != "rft-easy":
-            results["flips"][name] = {"1": flips(judge, test, seeds[0], 1), "8": flips(judge, test, seeds[0], 8)}
-            eight = [naive(d.scores) for d in judge.draws(test, seeds[0], 8)]
-            results["length_bias"][name] = {"1": length_bias(verdicts[0], test), "8": length_bias(eight, test)}
+            results["flips"][name] = {"1": flips(judge, test, seeds[0], 1)}
+            results["length_bias"][name] = {"1": length_bias(verdicts[0], test)}
+            if name != "cold":
+                results["flips"][name]["8"] = flips(judge, test, seeds[0], 8)
+                results["length_bias"][name]["8"] = length_bias([naive(d.scores) for d in judge.draws(test, seeds[0], 8)], test)
         say(config, "evaluate", of=name, greedy=results["greedy"][name]["mean"])
 
     judge = Judge(config, config.folder / "rl")

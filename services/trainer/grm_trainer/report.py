@@ -23,7 +23,8 @@ def tables(results: dict) -> str:
     lines = ["| stage | greedy accuracy | flips k=1 | flips k=8 | length bias k=1 | length bias k=8 |", "| --- | --- | --- | --- | --- | --- |"]
     for stage, accuracy in results["greedy"].items():
         flips, bias = results["flips"].get(stage), results["length_bias"].get(stage)
-        rest = [share(flips["1"]), share(flips["8"]), f"{100 * bias['1']:+.1f}", f"{100 * bias['8']:+.1f}"] if flips else ["-"] * 4
+        rest = [share(flips[k]) if flips and k in flips else "-" for k in "18"]
+        rest += [f"{100 * bias[k]:+.1f}" if bias and k in bias else "-" for k in "18"]
         lines.append(f"| {stage} | {share(accuracy)} | {' | '.join(rest)} |")
     lines += ["", "| k | naive vote | meta vote |", "| --- | --- | --- |"]
     lines += [f"| {k} | {share(results['naive'][k])} | {share(results['meta'][k])} |" for k in results["naive"]]

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import random
 
+import torch
 from datasets import Dataset
 from transformers.trainer_utils import get_last_checkpoint
 from trl import GRPOConfig, GRPOTrainer
 
 from .config import Config
 from .run import Progress, is_done, load_model, load_tokenizer, prompts_of, read_jsonl, save, tasks_of
+from .sampler import Sampler, encode
 from .scores import judged_correct
 
 
@@ -39,6 +41,26 @@ def dataset(config: Config) -> Dataset:
     return Dataset.from_list(rows)
 
 
+def rollout(config: Config):
+    """TRL's `rollout_func` on a CPU: the group of a prompt is drawn by our sampler, which evaluates the prompt once (sampler.py says why)."""
+    rl = config.rl
+
+    def draw(prompts: list, trainer: GRPOTrainer) -> dict:
+        # TRL hands every prompt `group` times in a row.
+        asked = prompts[:: rl.group]
+        if prompts != [prompt for prompt in asked for _ in range(rl.group)]:
+            raise ValueError(f"rollout: the prompts of a group of {rl.group} do not stand together")
+        tokenizer = trainer.processing_class
+        sampler = Sampler(trainer.accelerator.unwrap_model(trainer.model), torch.bfloat16 if config.bf16 else torch.float32)
+        generator = torch.Generator().manual_seed(config.seed * 1_000_003 + trainer.state.global_step)
+        ids = [encode(tokenizer, prompt) for prompt in asked]
+        drawn = sampler.sample(ids, rl.group, rl.temperature, rl.max_tokens, tokenizer.eos_token_id, generator)
+        completions = [[*one.tokens, tokenizer.eos_token_id] if one.finished else one.tokens for group in drawn for one in group]
+        return {"prompt_ids": [list(prompt) for prompt in ids for _ in range(rl.group)], "completion_ids": completions, "logprobs": None}
+
+    return draw
+
+
 def reinforce(config: Config) -> None:
     folder = config.folder / "rl"
     if is_done(folder):
@@ -58,7 +80,7 @@ def reinforce(config: Config) -> None:
     model = load_model(config.folder / "rft")
     trainer = GRPOTrainer(
         model=model, reward_funcs=rule_reward, args=arguments, train_dataset=dataset(config), processing_class=tokenizer,
-        callbacks=[Progress(config, "rl")],
+        callbacks=[Progress(config, "rl")], rollout_func=rollout(config) if config.cpu else None,
     )
     checkpoints = folder / "checkpoints"
     trainer.train(resume_from_checkpoint=get_last_checkpoint(str(checkpoints)) if checkpoints.exists() else None)

@@ -34,13 +34,17 @@ class Progress(TrainerCallback):
     """Every log of a Trainer goes to metrics.jsonl, with the time left."""
 
     def __init__(self, config: Config, stage: str):
-        self.config, self.stage, self.began = config, stage, time.time()
+        self.config, self.stage, self.began, self.first = config, stage, time.time(), 0
+
+    def on_train_begin(self, args, state, control, **kwargs):
+        # What went before, be it tokenizing or an earlier run's steps, says nothing of the pace.
+        self.began, self.first = time.time(), state.global_step
 
     def on_log(self, args, state, control, logs=None, **kwargs):
         if not logs or state.max_steps <= 0 or "train_runtime" in logs:
             return
         spent = time.time() - self.began
-        left = spent / max(1, state.global_step) * (state.max_steps - state.global_step)
+        left = spent / max(1, state.global_step - self.first) * (state.max_steps - state.global_step)
         kept = {k: v for k, v in logs.items() if isinstance(v, (int, float))}
         say(self.config, self.stage, step=state.global_step, of=state.max_steps, eta_s=round(left), **kept)
 
