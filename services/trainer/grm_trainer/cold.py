@@ -9,14 +9,21 @@ from .config import Config
 from .critic import critique
 from .run import is_done, new_model, prompts_of, save, say, seen_ids, tasks_of
 from .sft import conversations, finetune
-from .tasks import make_tasks
+from .tasks import Task, make_tasks
 from .vocabulary import train_tokenizer
 
 
-def trajectories(config: Config, count: int) -> Iterator[tuple[list[dict], str]]:
+def cold_tasks(config: Config) -> list[Task]:
+    """The items of the cold start."""
+    if config.cold is None:
+        return []
+    return make_tasks("train", config.seed + 1_000, config.cold.trajectories, seen=seen_ids(tasks_of(config)))
+
+
+def trajectories(config: Config) -> Iterator[tuple[list[dict], str]]:
     """(the chat that asks, completion): each item once, in a random order, by one imperfect critic."""
     prompts, rng = prompts_of(config), random.Random(f"cold:{config.seed}")
-    for task in make_tasks("train", config.seed + 1_000, count, seen=seen_ids(tasks_of(config))):
+    for task in cold_tasks(config):
         order = list(range(len(task.responses)))
         rng.shuffle(order)
         prompt = prompts.judge(task.query, [r.text for r in task.responses], order, task.reference)
@@ -27,7 +34,7 @@ def cold_start(config: Config) -> None:
     folder = config.folder / "cold"
     if config.cold is None or is_done(folder):
         return
-    rows = list(trajectories(config, config.cold.trajectories))
+    rows = list(trajectories(config))
     shape = config.model.scratch
     texts = (text for asked, completion in rows[:20_000] for text in [*[message["content"] for message in asked], completion])
     tokenizer = train_tokenizer([*texts, "Yes", "No"], shape.vocab_size)

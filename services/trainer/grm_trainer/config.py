@@ -123,6 +123,8 @@ class Evaluation:
     max_tokens: int = 160
     items: int | None = None
     """The first so many test items alone; absent: all."""
+    split: str = "test"
+    """test, or validation for choosing settings."""
     biases: bool = True
     """Order and length bias too: as many samples again."""
 

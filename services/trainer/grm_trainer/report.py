@@ -14,31 +14,55 @@ from .config import Config  # noqa: E402
 from .run import read_jsonl  # noqa: E402
 
 
-def share(value: dict) -> str:
-    return f"{100 * value['mean']:.1f} ({100 * value['low']:.1f}-{100 * value['high']:.1f})"
+def share(value: dict | None) -> str:
+    """In percent, with the interval."""
+    return "-" if value is None else f"{100 * value['mean']:.1f} ({100 * value['low']:.1f} to {100 * value['high']:.1f})"
+
+
+def difference(value: dict | None) -> str:
+    return "-" if value is None else f"{100 * value['mean']:+.1f} ({100 * value['low']:+.1f} to {100 * value['high']:+.1f})"
+
+
+def table(head: list[str], rows: list[list[str]]) -> list[str]:
+    line = lambda cells: f"| {' | '.join(cells)} |"
+    return [line(head), line(["---"] * len(head)), *map(line, rows), ""]
 
 
 def tables(results: dict) -> str:
-    """Markdown; shares of items in percent with 95% intervals."""
-    lines = ["| stage | greedy accuracy | flips k=1 | flips k=8 | length bias k=1 | length bias k=8 |", "| --- | --- | --- | --- | --- | --- |"]
-    for stage, accuracy in results["greedy"].items():
-        flips, bias = results["flips"].get(stage), results["length_bias"].get(stage)
-        rest = [share(flips[k]) if flips and k in flips else "-" for k in "18"]
-        rest += [f"{100 * bias[k]:+.1f}" if bias and k in bias else "-" for k in "18"]
-        lines.append(f"| {stage} | {share(accuracy)} | {' | '.join(rest)} |")
-    lines += ["", "| k | naive vote | meta vote |", "| --- | --- | --- |"]
-    lines += [f"| {k} | {share(results['naive'][k])} | {share(results['meta'][k])} |" for k in results["naive"]]
-    lines += ["", "| k_meta of 32 | meta vote |", "| --- | --- |"]
-    lines += [f"| {keep} | {share(value)} |" for keep, value in results["k_meta"].items()]
-    lines += ["", "| family | " + " | ".join(results["by_family"]) + " |", "| --- |" + " --- |" * len(results["by_family"])]
-    for family in next(iter(results["by_family"].values())):
-        lines.append(f"| {family} | " + " | ".join(f"{100 * of[family]:.1f}" for of in results["by_family"].values()) + " |")
-    lines += ["", f"Meta RM: AUC {results['meta_auc']} over all samples, {results['meta_auc_inside_items']} among samples of one item "
-              f"(the {100 * results['mixed_items']:.0f}% of items that have both kinds). Valid samples: {100 * results['valid']:.1f}%."]
+    """Markdown; shares of items in percent and differences in points, with 95% intervals."""
+    of = lambda name, stage, k: results[name].get(stage, {}).get(k)
+    lines = table(["stage", "greedy accuracy"], [[stage, share(value)] for stage, value in results["greedy"].items()])
+    lines += table(["difference on the same items", "points"], [[name, difference(value)] for name, value in results["steps"].items()])
+    lines += table(
+        ["k", "naive vote", "meta vote", "meta less naive"],
+        [[k, share(results["naive"][k]), share(results["meta"][k]), difference(results["meta - naive"][k])] for k in results["naive"]],
+    )
+    lines += table(["claim", "points"], [[name, difference(value)] for name, value in results["claims"].items()])
+    lines += table(["k_meta of 32", "meta vote"], [[keep, share(value)] for keep, value in results["k_meta"].items()])
+    biased = [stage for stage in results["greedy"] if stage in results["flips"]]
+    lines += table(
+        ["stage", "winner flips, k=1", "flips, k=8", "a redraw in the same order, k=8", "length bias, k=1", "length bias, k=8"],
+        [[
+            stage, share(of("flips", stage, "1")), share(of("flips", stage, "8")), share((of("flips", stage, "8") or {}).get("redraw")),
+            difference(of("length_bias", stage, "1")), difference(of("length_bias", stage, "8")),
+        ] for stage in biased],
+    )
+    stages = list(results["by_family"])
+    families = list(next(iter(results["by_family"].values())))
+    lines += table(
+        ["family", *stages, "queries seen in training"],
+        [[f, *[share(results["by_family"][s][f]) for s in stages], f"{100 * results['queries_seen'].get(f, 0):.0f}"] for f in families],
+    )
+    auc = lambda value: "-" if value is None else f"{value['mean']:.3f} ({value['low']:.3f} to {value['high']:.3f})"
+    lines += [
+        f"Meta RM: AUC {auc(results['meta_auc'])} over all samples; {auc(results['meta_auc_inside_items'])} among the samples of one item, "
+        f"in the {100 * results['mixed_items']:.0f}% of items that have both kinds. Valid samples: {share(results['valid'])}.",
+        f"At least one sample right: {', '.join(f'{share(value)} at k={k}' for k, value in results['oracle'].items())}.",
+        f"Scores at once, without principles and critique, greedy: {share(results['without_principles'])}.",
+    ]
     if "held_out_greedy" in results:
         lines.append(f"Longer forms than any seen in training, greedy: {share(results['held_out_greedy'])}.")
-    lines.append(f"Scores at once, without principles and critique, greedy: {share(results['without_principles'])}.")
-    return "\n".join(lines) + "\n"
+    return "\n".join(lines).strip() + "\n"
 
 
 def plot_votes(results: dict, path: Path) -> None:

@@ -71,6 +71,11 @@ class Task:
         text = "\n".join([self.query, self.reference or "", *[r.text for r in self.responses]])
         return f"{self.family}-{hashlib.sha256(text.encode()).hexdigest()[:12]}"
 
+    @property
+    def content(self) -> str:
+        """The same for the same responses in another order, which is how they may be shown."""
+        return "\n".join([self.query, self.reference or "", *sorted(r.text for r in self.responses)])
+
     def row(self) -> dict:
         """The item as `grm spct rft` and `grm score` read it."""
         row = {"id": self.id, "domain": self.family, "query": self.query, "responses": [r.text for r in self.responses], "labels": self.labels}
