@@ -9,6 +9,8 @@ export const limits = {
   responsesMax: 16,
   /** Samples per request; the paper's curves are flat well before. */
   kMax: 128,
+  /** Error level of the stop rule `confident`: above a half the runner-up would be the better guess. */
+  stopErrorMax: 0.5,
   /** Turns in a conversation: bounds decoding work, far above real dialogues. */
   messagesMax: 4096,
   /** Caller's principles per request. */

@@ -2,7 +2,7 @@
 
 import Table from 'cli-table3';
 import type { Content } from '../grm/query.js';
-import type { JudgedSample, ValidVerdict, Verdict } from '../grm/verdict.js';
+import type { JudgedSample, Stopping, ValidVerdict, Verdict } from '../grm/verdict.js';
 import { paint as pc } from './paint.js';
 import { indented, oneLine, printable } from './printable.js';
 
@@ -67,6 +67,9 @@ export const resultColumns: ReadonlySet<string> = new Set([
   'k_kept',
   'vote',
   'degraded',
+  'stopped',
+  'k_drawn',
+  'samples_saved',
   'prompt_tokens',
   'completion_tokens',
   'duration_ms',
@@ -94,11 +97,19 @@ export function verdictRow(verdict: Verdict, samples: boolean): Record<string, u
     k_kept: verdict.kKept,
     vote: verdict.vote,
     degraded: verdict.degraded,
+    ...stoppingColumns(verdict.stopping),
     prompt_tokens: verdict.usage.promptTokens,
     completion_tokens: verdict.usage.completionTokens,
     duration_ms: verdict.durationMs,
     ...(samples && { samples: verdict.samples.map(sampleRow) }),
   };
+}
+
+/** Only of rows that had a rule to stop by. */
+function stoppingColumns(stopping: Stopping | undefined): Record<string, unknown> {
+  if (stopping === undefined) return {};
+  const { stopped, kDrawn, samplesSaved } = stopping;
+  return { stopped: stopped ?? null, k_drawn: kDrawn, samples_saved: samplesSaved };
 }
 
 function sampleRow({ sample, metaReward, kept }: JudgedSample): Record<string, unknown> {
@@ -142,11 +153,18 @@ export function verdictSummary(title: string, verdict: Verdict, content: Content
 
 function facts(verdict: ValidVerdict): string {
   const parts = [`${verdict.vote}, ${verdict.kKept} of ${verdict.kValid} valid of ${verdict.k} samples kept`];
+  if (verdict.stopping) parts.push(stoppingWords(verdict.stopping));
   if (verdict.tie) parts.push(pc.yellow('tie'));
   if (verdict.margin !== undefined) parts.push(`margin ${verdict.margin.toFixed(2)}`);
   if (verdict.agreement !== undefined) parts.push(`agreement ${(verdict.agreement * 100).toFixed(0)}%`);
   if (verdict.degraded.length > 0) parts.push(pc.yellow(`degraded: ${verdict.degraded.join(', ')}`));
   return pc.dim(parts.join('  '));
+}
+
+function stoppingWords({ stop, stopped, kDrawn, samplesSaved }: Stopping): string {
+  if (stopped === undefined) return `stop ${stop.rule}: drew on to the end`;
+  const level = stopped === 'confident' && stop.rule === 'confident' ? ` at error ${stop.error}` : '';
+  return `stopped: ${stopped}${level} after ${kDrawn} samples, ${samplesSaved} saved`;
 }
 
 /** Everything: the summary, the vote table, and each sample's principles and critique. */

@@ -197,6 +197,8 @@ const optionKeys: ReadonlySet<string> = new Set([
   'seed',
   'template',
   'meta',
+  'stop',
+  'stop_error',
 ]);
 
 /** One violation names them all. */

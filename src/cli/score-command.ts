@@ -3,7 +3,7 @@
 import { Option, type Command } from 'commander';
 import { intake } from '../coordinator/intake.js';
 import type { ScoreOptions } from '../coordinator/coordinator.js';
-import { classes, voteMethods, type Class, type VoteMethod } from '../grm/query.js';
+import { classes, stopRules, voteMethods, type Class, type StopRule, type VoteMethod } from '../grm/query.js';
 import { limits } from '../limits.js';
 import { exitCodes, type ExitCode } from '../process/run.js';
 import { CliError, connect, doorOf, failureOf, readConfig } from './context.js';
@@ -23,6 +23,8 @@ interface ScoreFlags {
   readonly maxTokens?: number;
   readonly quorum?: number;
   readonly seed?: number;
+  readonly stop?: StopRule;
+  readonly stopError?: number;
   readonly deadline?: number;
   readonly class?: Class;
   readonly concurrency: number;
@@ -46,6 +48,8 @@ export function addScore(program: Command, session: Session): void {
     .option('--max-tokens <n>', 'tokens per sample', whole(1, limits.maxTokensMax))
     .option('--quorum <n>', 'valid samples needed when the time ends', whole(1, limits.kMax))
     .option('--seed <n>', 'makes equal requests different', whole(0, 0xffff_ffff))
+    .addOption(new Option('--stop <rule>', 'when drawing may end before k samples').choices(stopRules))
+    .option('--stop-error <p>', 'error level of --stop confident', decimal(0, limits.stopErrorMax))
     .option(
       '--deadline <seconds>',
       'time per request',
@@ -117,7 +121,7 @@ function say(
 }
 
 function optionsOf(flags: ScoreFlags): ScoreOptions {
-  const { k, kMeta, vote, temperature, maxTokens, quorum, seed, deadline } = flags;
+  const { k, kMeta, vote, temperature, maxTokens, quorum, seed, stop, stopError, deadline } = flags;
   return {
     ...(k !== undefined && { k }),
     ...(kMeta !== undefined && { kMeta }),
@@ -126,6 +130,8 @@ function optionsOf(flags: ScoreFlags): ScoreOptions {
     ...(maxTokens !== undefined && { maxTokens }),
     ...(quorum !== undefined && { quorum }),
     ...(seed !== undefined && { seed }),
+    ...(stop !== undefined && { stop }),
+    ...(stopError !== undefined && { stopError }),
     ...(deadline !== undefined && { timeBudgetMs: Math.round(deadline * 1_000) }),
   };
 }

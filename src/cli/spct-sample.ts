@@ -176,10 +176,11 @@ function requestsOf({ content, label }: Item, row: JsonRow, { options, timeBudge
     ...(content.reference !== undefined && { reference: content.reference }),
     ...(hintedBest !== undefined && { hintedBest }),
     k,
-    // The samples are wanted and not their vote: no meta RM, and no verdict on some of them.
+    // The samples are wanted and not their vote: no meta RM, and no verdict on some of them, whatever the server's defaults are.
     vote: 'sum',
     meta: false,
     quorum: k,
+    stop: 'none',
     temperature,
     ...(topP !== undefined && { topP }),
     ...(maxTokens !== undefined && { maxTokens }),

@@ -2,9 +2,11 @@
 //
 //   C1. Notices may be lost or come twice: silence, a reconnect and the end of the time budget each read the ledger itself.
 //   C2. When `collect` resolves, nothing of this request is subscribed, queued at the dispatcher or timed any more.
+//   C3. With adaptive k a wave is asked for when the one before is complete and the rule goes on: what is left is never put in the queue.
 
 import { FaultError, fault, type Fault } from '../fault.js';
 import type { Sample } from '../grm/sample.js';
+import { stopCase } from '../grm/stop.js';
 import type { Verdict } from '../grm/verdict.js';
 import { limits } from '../limits.js';
 import { gather, missing, startGather, unranked, type Gather, type GatherEvent } from '../work/gather.js';
@@ -54,7 +56,11 @@ export async function collect(
   const epoch = `${settings.nodeId}-${clock.now().toString(36)}-${account.serial}`;
   const inline = contentChars(record) <= limits.inlineContentCharsMax;
 
-  let state = startGather(plan.k, plan.meta);
+  let state = startGather(plan.k, plan.meta, stopCase(requestId, plan, record.content.responses.length));
+  /** Shards and samples that this run has asked for, and whether it is at it. */
+  let shardsOut = 0;
+  let askedTo = 0;
+  let asking = true;
   let lastNewsAtMs = clock.now();
   let quietMs = settings.silenceMs;
   let metaGoneSinceMs: number | undefined;
@@ -86,6 +92,7 @@ export async function collect(
       if (event.sample.kind === 'scored' && plan.meta) rank(event.sample);
     }
     if (state.kind !== 'gathering') finish({ kind: 'gathered', gather: state });
+    else if (state.upTo > askedTo && !asking) draw().catch(fail);
   };
 
   /** Valid samples go to the meta RM as they come; those of one turn of the event loop travel together. */
@@ -108,10 +115,29 @@ export async function collect(
     });
   };
 
-  const draw = (): void => {
+  /** Asks for what is missing of the present wave. A run that goes on from the ledger reads first what is there of it. */
+  const draw = async (): Promise<void> => {
+    asking = true;
+    for (let seen = 0; !fresh && state.kind === 'gathering' && seen < state.upTo;) {
+      seen = state.upTo;
+      await replay();
+    }
+    if (state.kind !== 'gathering') return;
     const { engines, busyRatio } = members.fleet();
-    const samplesMax = shardSamples(plan.k, engines, busyRatio, settings.shardSamplesMax);
-    for (const shard of planShards(record, missing(state), { deadlineAtMs, nowMs: clock.now(), samplesMax, inline })) {
+    const wave = state.adaptive ? missing(state).length : plan.k;
+    const samplesMax = shardSamples(wave, engines, busyRatio, settings.shardSamplesMax);
+    const nowMs = clock.now();
+    const shards = planShards(record, missing(state), {
+      deadlineAtMs,
+      nowMs,
+      samplesMax,
+      inline,
+      firstShard: shardsOut,
+    });
+    shardsOut += shards.length;
+    askedTo = state.upTo;
+    asking = false;
+    for (const shard of shards) {
       account.submit(shard.samples.length, () => {
         work.putShards(settings.pool, epoch, [shard]).then((put) => {
           if (put.kind === 'full') {
@@ -177,8 +203,7 @@ export async function collect(
       verdict: (verdict) => finish({ kind: 'answered', verdict }),
     });
     unfollow = () => following.close();
-    if (!fresh) await replay();
-    draw();
+    await draw();
     return await outcome;
   } catch (error) {
     fail(error);

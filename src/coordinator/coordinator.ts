@@ -1,6 +1,6 @@
 // Coordinator: what the doors (gRPC now, HTTP later) may ask of it.
 
-import type { Class, Content, VoteMethod } from '../grm/query.js';
+import type { Class, Content, StopRule, VoteMethod } from '../grm/query.js';
 import type { JudgedSample, StoredVerdict, Verdict } from '../grm/verdict.js';
 import type { Fault } from '../fault.js';
 
@@ -18,6 +18,10 @@ export interface ScoreOptions {
   /** Name of a loaded template. */
   readonly template?: string;
   readonly meta?: boolean;
+  /** When drawing may end before k samples. */
+  readonly stop?: StopRule;
+  /** Error level of `confident`: above 0, at most limits.stopErrorMax. */
+  readonly stopError?: number;
 }
 
 /** A request after intake: well-formed, within limits, defaults not yet applied. */

@@ -49,8 +49,12 @@ function canonicalContent(content: Content): unknown {
 
 /** What changes the answer. The time budget and quorum only say how long to wait for it, so a retry with another budget is still the same request. */
 function canonicalOptions(options: ScoreInput['options']): unknown {
-  const { k, kMeta, vote, temperature, topP, maxTokens, seed, template, meta } = options;
-  return [k, kMeta, vote, temperature, topP, maxTokens, seed, template, meta].map((value) => value ?? null);
+  const { k, kMeta, vote, temperature, topP, maxTokens, seed, template, meta, stop, stopError } = options;
+  // A rule to stop by only where there is one: requests without keep the identity that they had before there were such rules.
+  const stopping = stop === undefined && stopError === undefined ? [] : [stop, stopError];
+  return [k, kMeta, vote, temperature, topP, maxTokens, seed, template, meta, ...stopping].map(
+    (value) => value ?? null,
+  );
 }
 
 function sha256(text: string): string {

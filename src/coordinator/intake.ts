@@ -11,7 +11,15 @@
 // An empty response is a response (a model may answer nothing) and is judged. An empty reference is no reference. JSON's null
 // and protobuf's empty string mean "absent" for options and names.
 
-import { classes, voteMethods, type Content, type Message, type Principle, type Role } from '../grm/query.js';
+import {
+  classes,
+  stopRules,
+  voteMethods,
+  type Content,
+  type Message,
+  type Principle,
+  type Role,
+} from '../grm/query.js';
 import type { Violation } from '../fault.js';
 import { limits } from '../limits.js';
 import type { ScoreInput, ScoreOptions } from './coordinator.js';
@@ -189,6 +197,11 @@ function readOptions(raw: unknown, found: Findings, templates: readonly string[]
     seed: found.integer('options.seed', given.seed, 0, uint32Max),
     template: readTemplate(given.template, found, templates),
     meta: found.boolean('options.meta', given.meta),
+    stop: found.oneOf('options.stop', given.stop, stopRules),
+    stopError: found.number('options.stop_error', given.stopError, {
+      holds: (value) => value > 0 && value <= limits.stopErrorMax,
+      words: `above 0, at most ${limits.stopErrorMax}`,
+    }),
   };
   contradictions(options, found);
   return Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined));
@@ -199,7 +212,10 @@ function contradictions(
   options: { readonly [K in keyof ScoreOptions]: ScoreOptions[K] | undefined },
   found: Findings,
 ): void {
-  const { vote, meta, kMeta } = options;
+  const { vote, meta, kMeta, stop, stopError } = options;
+  if (stopError !== undefined && stop !== undefined && stop !== 'confident') {
+    found.add('options.stop_error', `${stopError} with stop "${stop}"`, 'absent, or stop "confident"');
+  }
   const needsMeta = vote === 'meta_topk' || vote === 'meta_weighted';
   if (meta === false && needsMeta) {
     found.add('options.meta', 'false', `true or absent: vote "${vote}" needs meta rewards`);

@@ -6,7 +6,7 @@
 //   S3. A verdict that is INVALID only because time ran out is answered and not stored: a retry goes on from the samples that are there.
 
 import { FaultError, fault, type Fault } from '../fault.js';
-import type { Verdict } from '../grm/verdict.js';
+import type { Stopping, Verdict } from '../grm/verdict.js';
 import { vote } from '../grm/vote.js';
 import { missing, unranked, type Gather } from '../work/gather.js';
 import { resolvePlan } from '../work/plan.js';
@@ -183,7 +183,8 @@ async function conclude(
   const { samples, metas, k } = collected.gather;
   // By index, so that nothing depends on the order of arrival (promise P3).
   const ranked = [...metas.values()].filter((result) => result.kind === 'ranked').sort((a, b) => a.index - b.index);
-  const cut = samples.size < k;
+  const stopping = stoppingOf(record, collected.gather);
+  const cut = samples.size < k && stopping?.stopped === undefined;
   const finishedAtMs = clock.now();
   const verdict = vote({
     requestId: record.requestId,
@@ -196,6 +197,7 @@ async function conclude(
     durationMs: finishedAtMs - startedAtMs,
     finishedAtMs,
     nonce: record.nonce,
+    ...(stopping && { stopping }),
   });
   if (isOutstanding(collected.gather)) await withdraw(record.requestId, context);
   if (cut && verdict.kind === 'invalid') {
@@ -203,6 +205,13 @@ async function conclude(
     return { kind: 'verdict', verdict };
   }
   return { kind: 'verdict', verdict: await store(verdict, context) };
+}
+
+function stoppingOf({ plan: { stop } }: RequestRecord, state: Gather): Stopping | undefined {
+  if (stop === undefined) return undefined;
+  const stopped = state.kind === 'decided' && state.why !== 'complete' ? state.why : undefined;
+  const samplesSaved = stopped === undefined ? 0 : state.k - state.upTo;
+  return { stop, kDrawn: state.upTo, ...(stopped !== undefined && { stopped }), samplesSaved };
 }
 
 /** Whether queues or engines may still hold something of the request. */
@@ -271,6 +280,7 @@ function report(record: RequestRecord, outcome: ScoreOutcome, startedAtMs: numbe
     return;
   }
   const { verdict } = outcome;
+  const { stopping } = verdict;
   context.events.emit('request.finished', {
     ...base,
     outcome: verdict.kind,
@@ -279,6 +289,8 @@ function report(record: RequestRecord, outcome: ScoreOutcome, startedAtMs: numbe
       k: verdict.k,
       kValid: verdict.kValid,
       degraded: verdict.degraded,
+      ...(stopping && { samplesSaved: stopping.samplesSaved }),
+      ...(stopping?.stopped && { stopped: stopping.stopped }),
       tie: verdict.kind === 'valid' && verdict.tie,
       ...(verdict.kind === 'valid' && verdict.margin !== undefined && { margin: verdict.margin }),
       ...(verdict.kind === 'valid' && verdict.agreement !== undefined && { agreement: verdict.agreement }),

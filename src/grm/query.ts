@@ -26,6 +26,18 @@ export interface Content {
 export const voteMethods = ['sum', 'meta_topk', 'meta_weighted', 'mean', 'median', 'majority'] as const;
 export type VoteMethod = (typeof voteMethods)[number];
 
+export const stopRules = ['none', 'outcome_fixed', 'confident'] as const;
+/** When drawing may end before k samples (adaptive k, stop.ts). */
+export type StopRule = (typeof stopRules)[number];
+/** Why drawing ended before k samples. */
+export type StoppedBy = Exclude<StopRule, 'none'>;
+
+/** The rule that a request's drawing may end by. */
+export type Stop =
+  | { readonly rule: 'outcome_fixed' }
+  /** `error`: the chance, above 0 and below 0.5, that k samples would have had another best response. */
+  | { readonly rule: 'confident'; readonly error: number };
+
 export const classes = ['interactive', 'rl', 'batch'] as const;
 /** Who is waiting; the order is the order of urgency. */
 export type Class = (typeof classes)[number];
@@ -48,4 +60,6 @@ export interface Plan {
   readonly meta: boolean;
   /** uint32: seed of permutations and samples. */
   readonly seed: number;
+  /** Absent: all k samples are drawn at once. */
+  readonly stop?: Stop;
 }

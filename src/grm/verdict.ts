@@ -1,6 +1,6 @@
 // Verdict: the whole answer to a request, as the domain speaks of it. `vote.ts` makes one.
 
-import type { Content, VoteMethod } from './query.js';
+import type { Content, Stop, StoppedBy, VoteMethod } from './query.js';
 import type { Sample, Usage } from './sample.js';
 
 /** Why a sample does or does not count in the vote. */
@@ -20,9 +20,21 @@ export interface Reward {
   readonly rank: number;
 }
 
-export type Degraded = 'meta_unavailable' | 'meta_partial' | 'time_budget' | 'samples_invalid';
+export const degradedReasons = ['meta_unavailable', 'meta_partial', 'time_budget', 'samples_invalid'] as const;
+export type Degraded = (typeof degradedReasons)[number];
 
 export type VerdictInvalidReason = 'quorum_not_met' | 'no_valid_sample';
+
+/** What adaptive k did. kDrawn + samplesSaved = k where `stopped` says why; else samplesSaved = 0. */
+export interface Stopping {
+  readonly stop: Stop;
+  /** Samples that were asked of engines. */
+  readonly kDrawn: number;
+  /** Absent: drawing went on to k, or until the time budget ended. */
+  readonly stopped?: StoppedBy;
+  /** Samples that were never drawn because drawing stopped. */
+  readonly samplesSaved: number;
+}
 
 interface VerdictBase {
   readonly requestId: string;
@@ -44,6 +56,8 @@ interface VerdictBase {
   readonly finishedAtMs: number;
   /** What marked the responses in the prompts. */
   readonly nonce: string;
+  /** Present where the request had a rule to stop by. */
+  readonly stopping?: Stopping;
 }
 
 export interface ValidVerdict extends VerdictBase {

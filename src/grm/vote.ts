@@ -11,7 +11,16 @@ import { keepByMeta, metaWeights, type Ranked } from './meta.js';
 import type { Plan, VoteMethod } from './query.js';
 import type { Sample, ScoredSample, Usage } from './sample.js';
 import { deriveSeed, seededShuffle } from './seed.js';
-import type { Degraded, JudgedSample, Kept, Reward, ValidVerdict, Verdict, VerdictInvalidReason } from './verdict.js';
+import type {
+  Degraded,
+  JudgedSample,
+  Kept,
+  Reward,
+  Stopping,
+  ValidVerdict,
+  Verdict,
+  VerdictInvalidReason,
+} from './verdict.js';
 
 export interface VoteInput {
   readonly requestId: string;
@@ -31,19 +40,24 @@ export interface VoteInput {
   /** Milliseconds since the Unix epoch. */
   readonly finishedAtMs: number;
   readonly nonce: string;
+  /** What adaptive k did; absent where the plan has no rule for it. */
+  readonly stopping?: Stopping;
 }
 
 /** Votes closer than this are tied: sums of thirds (majority) and of decimals carry rounding noise. */
 const votesPerUnit = 1e9;
 
-interface Ballot extends Ranked {
-  readonly sample: ScoredSample;
+/** What a vote reads of a valid sample: its index in the plan, and its scores 1..10 in the request's order. */
+export type Scores = Pick<ScoredSample, 'index' | 'scores'>;
+
+interface Ballot<S extends Scores> extends Ranked {
+  readonly sample: S;
 }
 
-interface Electorate {
+export interface Electorate<S extends Scores = Scores> {
   readonly method: VoteMethod;
   /** By index. */
-  readonly kept: readonly ScoredSample[];
+  readonly kept: readonly S[];
   /** Per kept sample, summing to 1; only for `meta_weighted`. */
   readonly weights: readonly number[] | undefined;
   /** Indexes of the kept samples. */
@@ -54,14 +68,7 @@ export function vote(input: VoteInput): Verdict {
   const { plan, n } = input;
   const samples = byIndex(input.samples);
   const valid = samples.filter((sample): sample is ScoredSample => sample.kind === 'scored');
-  const ballots = valid.flatMap((sample): Ballot[] => {
-    if (sample.scores.length !== n)
-      throw new Error(`sample ${sample.index} has ${sample.scores.length} scores for ${n} responses`);
-    const metaReward = input.metaRewards.get(sample.index);
-    return metaReward === undefined || !Number.isFinite(metaReward)
-      ? []
-      : [{ index: sample.index, metaReward, sample }];
-  });
+  const ballots = ballotsOf(valid, n, input.metaRewards);
   const electorate = electorateOf(plan, valid, ballots);
   const base = {
     requestId: input.requestId,
@@ -79,10 +86,48 @@ export function vote(input: VoteInput): Verdict {
     metaModel: ballots.length === 0 ? '' : input.metaModel,
     finishedAtMs: input.finishedAtMs,
     nonce: input.nonce,
+    ...(input.stopping !== undefined && { stopping: input.stopping }),
   };
   const invalid = invalidReason(input, valid.length);
   if (invalid !== undefined) return { kind: 'invalid', reason: invalid, ...base };
   return { kind: 'valid', ...base, ...elect(input.requestId, n, electorate) };
+}
+
+/** What a vote over some valid samples would say, without a verdict around it: for the rules of adaptive k. */
+export interface Standing {
+  readonly electorate: Electorate;
+  /** As a verdict's. */
+  readonly ranking: readonly number[];
+  readonly votes: readonly number[];
+}
+
+/**
+ * @param samples valid ones by index, at least one
+ * @param metaRewards sample index -> logit; those that are not finite count as absent
+ */
+export function standing(
+  requestId: string,
+  plan: Pick<Plan, 'vote' | 'kMeta'>,
+  n: number,
+  samples: readonly Scores[],
+  metaRewards: ReadonlyMap<number, number>,
+): Standing {
+  const electorate = electorateOf(plan, samples, ballotsOf(samples, n, metaRewards));
+  const votes = votesOf(n, electorate, meanScores(n, electorate.kept, electorate.weights));
+  return { electorate, votes, ranking: rank(requestId, keysOf(votes)) };
+}
+
+function ballotsOf<S extends Scores>(
+  valid: readonly S[],
+  n: number,
+  metaRewards: ReadonlyMap<number, number>,
+): Ballot<S>[] {
+  return valid.flatMap((sample): Ballot<S>[] => {
+    const { index, scores } = sample;
+    if (scores.length !== n) throw new Error(`sample ${index} has ${scores.length} scores for ${n} responses`);
+    const metaReward = metaRewards.get(index);
+    return metaReward === undefined || !Number.isFinite(metaReward) ? [] : [{ index, metaReward, sample }];
+  });
 }
 
 function byIndex(samples: readonly Sample[]): Sample[] {
@@ -93,12 +138,16 @@ function byIndex(samples: readonly Sample[]): Sample[] {
   return sorted;
 }
 
-function needsMeta(method: VoteMethod): boolean {
+export function needsMeta(method: VoteMethod): boolean {
   return method === 'meta_topk' || method === 'meta_weighted';
 }
 
 /** Who votes, and how: the plan's method, or the naive sum when it needs meta rewards and there is none. */
-function electorateOf(plan: Plan, valid: readonly ScoredSample[], ballots: readonly Ballot[]): Electorate {
+function electorateOf<S extends Scores>(
+  plan: Pick<Plan, 'vote' | 'kMeta'>,
+  valid: readonly S[],
+  ballots: readonly Ballot<S>[],
+): Electorate<S> {
   if (!needsMeta(plan.vote) || (ballots.length === 0 && valid.length > 0)) {
     const method = needsMeta(plan.vote) ? 'sum' : plan.vote;
     return { method, kept: valid, weights: undefined, keptIndexes: new Set(valid.map((sample) => sample.index)) };
@@ -130,7 +179,11 @@ function invalidReason(input: VoteInput, kValid: number): VerdictInvalidReason |
   return kValid === 0 ? 'no_valid_sample' : undefined;
 }
 
-function judged(samples: readonly Sample[], ballots: readonly Ballot[], electorate: Electorate): JudgedSample[] {
+function judged(
+  samples: readonly Sample[],
+  ballots: readonly Ballot<ScoredSample>[],
+  electorate: Electorate,
+): JudgedSample[] {
   let next = 0;
   return samples.map((sample): JudgedSample => {
     // Ballots stand in the order of the samples.
@@ -168,7 +221,7 @@ function elect(
   const { method, kept, weights } = electorate;
   const values = meanScores(n, kept, weights);
   const votes = votesOf(n, electorate, values);
-  const keys = votes.map((number) => Math.round(number * votesPerUnit));
+  const keys = keysOf(votes);
   const ranking = rank(requestId, keys);
   const rewards: Reward[] = [];
   for (let response = 0; response < n; response += 1) {
@@ -183,12 +236,16 @@ function elect(
   return { rewards, ranking, best, tie, margin, agreement: agreementOn(best, kept) };
 }
 
+function keysOf(votes: readonly number[]): number[] {
+  return votes.map((number) => Math.round(number * votesPerUnit));
+}
+
 /** Methods whose number grows with the samples: their margin is taken per kept sample. */
 function countsPerSample(method: VoteMethod): boolean {
   return method === 'sum' || method === 'meta_topk' || method === 'majority';
 }
 
-function sumScores(n: number, kept: readonly ScoredSample[]): number[] {
+function sumScores(n: number, kept: readonly Scores[]): number[] {
   const sums = new Array<number>(n).fill(0);
   for (const { scores } of kept) {
     for (let response = 0; response < n; response += 1) sums[response]! += scores[response]!;
@@ -196,7 +253,7 @@ function sumScores(n: number, kept: readonly ScoredSample[]): number[] {
   return sums;
 }
 
-function meanScores(n: number, kept: readonly ScoredSample[], weights: readonly number[] | undefined): number[] {
+function meanScores(n: number, kept: readonly Scores[], weights: readonly number[] | undefined): number[] {
   if (weights === undefined) return sumScores(n, kept).map((sum) => sum / kept.length);
   const means = new Array<number>(n).fill(0);
   for (const [at, { scores }] of kept.entries()) {
@@ -230,7 +287,7 @@ function median(scores: number[]): number {
 }
 
 /** What one sample gives a response as its best: 1, or 1/m when m responses share the top score, or 0. */
-function topShare(scores: readonly number[], response: number): number {
+export function topShare(scores: readonly number[], response: number): number {
   let top = 0;
   let sharers = 0;
   for (const score of scores) {
@@ -242,7 +299,7 @@ function topShare(scores: readonly number[], response: number): number {
   return scores[response] === top ? 1 / sharers : 0;
 }
 
-function agreementOn(best: number, kept: readonly ScoredSample[]): number {
+function agreementOn(best: number, kept: readonly Scores[]): number {
   const share = kept.reduce((sum, { scores }) => sum + topShare(scores, best), 0) / kept.length;
   // Thirds may add up to a little more than one.
   return Math.min(1, share);

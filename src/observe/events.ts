@@ -1,7 +1,7 @@
 // Events: what happens in a process, as a typed map. The code that does the work emits; metrics, log and tests listen.
 // Labels that become metric labels are bounded sets; request ids never are.
 
-import type { Class, VoteMethod } from '../grm/query.js';
+import type { Class, StoppedBy, VoteMethod } from '../grm/query.js';
 import type { SampleInvalidReason, Usage } from '../grm/sample.js';
 import type { Degraded } from '../grm/verdict.js';
 import type { FaultKind } from '../fault.js';
@@ -33,6 +33,10 @@ export interface EventMap {
       readonly k: number;
       readonly kValid: number;
       readonly degraded: readonly Degraded[];
+      /** Samples that adaptive k did not draw; absent where the request had no rule to stop by. */
+      readonly samplesSaved?: number;
+      /** Why drawing stopped before k. */
+      readonly stopped?: StoppedBy;
       readonly tie: boolean;
       readonly margin?: number;
       readonly agreement?: number;

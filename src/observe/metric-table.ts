@@ -8,7 +8,7 @@
 import { faults, type FaultKind } from '../fault.js';
 import { classes, voteMethods } from '../grm/query.js';
 import { sampleInvalidReasons, type SampleInvalidReason } from '../grm/sample.js';
-import type { Degraded } from '../grm/verdict.js';
+import { degradedReasons } from '../grm/verdict.js';
 import { limits } from '../limits.js';
 import type { Stage } from '../work/shard.js';
 
@@ -43,12 +43,6 @@ export const actorStates = ['pending', 'starting', 'alive', 'draining', 'restart
 
 const faultKinds = Object.keys(faults) as FaultKind[];
 const stages = ['sample', 'meta'] as const satisfies readonly Stage[];
-const degradedReasons = [
-  'meta_unavailable',
-  'meta_partial',
-  'time_budget',
-  'samples_invalid',
-] as const satisfies readonly Degraded[];
 const named = { limited: limits.metricLabelValuesMax } as const;
 
 const everywhere = processRoles;
@@ -170,6 +164,13 @@ export const metricTable = {
     labels: {},
     roles: coordinator,
     buckets: [0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.99, 1],
+  },
+  grm_samples_saved_total: {
+    type: 'counter',
+    unit: 'count',
+    help: 'Samples that adaptive k did not draw, by why drawing stopped.',
+    labels: { why: ['outcome_fixed', 'confident'] },
+    roles: coordinator,
   },
   grm_verdict_degraded_total: {
     type: 'counter',

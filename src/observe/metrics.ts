@@ -194,6 +194,8 @@ function listen(events: Events, m: Meters): () => void {
       m.observe('grm_request_duration_seconds', { class: e.class }, seconds(e.durationMs));
       if (!e.verdict) return;
       m.count('grm_votes_total', { method: e.verdict.vote });
+      const { stopped, samplesSaved } = e.verdict;
+      if (stopped) m.count('grm_samples_saved_total', { why: stopped }, samplesSaved);
       if (e.verdict.tie) m.count('grm_vote_ties_total', {});
       for (const reason of e.verdict.degraded) m.count('grm_verdict_degraded_total', { reason });
       if (e.verdict.margin !== undefined) m.observe('grm_vote_margin', {}, e.verdict.margin);

@@ -3,7 +3,8 @@
 // Names are camelCase here and in code, snake_case in files, environment and flags (shape.ts converts).
 
 import { z } from 'zod';
-import { classes, voteMethods } from '../grm/query.js';
+import { classes, stopRules, voteMethods } from '../grm/query.js';
+import { stopErrorDefault } from '../grm/stop.js';
 import { limits } from '../limits.js';
 import { logLevels } from '../observe/log.js';
 import { engineSchema, metaEngineSchema } from './engines.js';
@@ -134,6 +135,11 @@ const defaults = z.strictObject({
     limits.timeBudgetMsMax,
     100 * second,
     "Time for a request. Below the callers' own time-outs, so that they get an answer.",
+  ),
+  stop: choice(stopRules, 'none', 'When drawing may end before k samples (adaptive k).'),
+  stopError: told(
+    z.number().gt(0).max(limits.stopErrorMax).default(stopErrorDefault),
+    'Error level of the rule confident: the chance that k samples would have had another best response.',
   ),
   class: choice(classes, 'rl', 'Class of a request that names none.'),
 });

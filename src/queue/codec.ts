@@ -16,6 +16,8 @@ import {
   contentToProto,
   sampleFromProto,
   sampleToProto,
+  stopFromProto,
+  stopToProto,
   verdictFromProto,
   verdictToProto,
   voteMethodTable,
@@ -58,7 +60,8 @@ function withContent(message: Uint8Array, field: number, content: Uint8Array | u
 
 /** `blob` names the object that holds the content instead. */
 export function encodeRecord(record: RequestRecord, content: { bytes: Uint8Array } | { blob: string }): Uint8Array {
-  const { plan } = record;
+  const { stop, ...plan } = record.plan;
+  const { rule, error } = stopToProto(stop);
   const message = pb.RequestRecord.encode({
     requestId: record.requestId,
     digest: record.digest,
@@ -66,7 +69,7 @@ export function encodeRecord(record: RequestRecord, content: { bytes: Uint8Array
     class: classTable.to(record.class),
     content: undefined,
     contentBlob: 'blob' in content ? content.blob : '',
-    plan: { ...plan, kMeta: plan.kMeta, vote: voteMethodTable.to(plan.vote) },
+    plan: { ...plan, kMeta: plan.kMeta, vote: voteMethodTable.to(plan.vote), stop: rule, stopError: error },
     nonce: record.nonce,
     owner: record.owner,
     acceptedAtMs: Math.round(record.acceptedAtMs),
@@ -83,14 +86,20 @@ export function decodeRecord(bytes: Uint8Array): StoredRecord {
   const message = pb.RequestRecord.decode(bytes);
   const { plan } = message;
   if (!plan) throw new RangeError('record: the plan is missing');
-  const { kMeta, vote, ...rest } = plan;
+  const { kMeta, vote, stop: rule, stopError, ...rest } = plan;
+  const stop = stopFromProto(rule, stopError);
   const complete = (content: Content): RequestRecord => ({
     requestId: message.requestId,
     digest: message.digest,
     tenant: message.tenant,
     class: classTable.from(message.class),
     content,
-    plan: { ...rest, vote: voteMethodTable.from(vote), ...(kMeta !== undefined && { kMeta }) },
+    plan: {
+      ...rest,
+      vote: voteMethodTable.from(vote),
+      ...(kMeta !== undefined && { kMeta }),
+      ...(stop !== undefined && { stop }),
+    },
     nonce: message.nonce,
     owner: message.owner,
     acceptedAtMs: message.acceptedAtMs,

@@ -3,7 +3,7 @@
 import { fault, type Fault, type Violation } from '../fault.js';
 import { intake, type RawScore } from '../coordinator/intake.js';
 import type { ScoreInput } from '../coordinator/coordinator.js';
-import { classTable, voteMethodTable } from '../wire/convert.js';
+import { classTable, stopRuleTable, voteMethodTable } from '../wire/convert.js';
 import type { ScoreOptions } from '../wire/gen/grm/v1/judgement.js';
 import { Detail, type ScoreRequest } from '../wire/gen/grm/v1/reward.js';
 import { mayActFor, tenantFor, type Grant } from './auth.js';
@@ -51,7 +51,11 @@ const detailNames: Readonly<Record<number, string>> = {
 };
 
 function rawOptions(options: ScoreOptions): unknown {
-  return { ...options, vote: word(options.vote, voteMethodTable.from) };
+  return {
+    ...options,
+    vote: word(options.vote, voteMethodTable.from),
+    stop: word(options.stop, stopRuleTable.from),
+  };
 }
 
 /** An enum number as its word; UNSPECIFIED is absent, and an unknown number stays one, for intake to refuse. */

@@ -2,10 +2,10 @@
 
 import { intake } from '../coordinator/intake.js';
 import type { ScoreOptions } from '../coordinator/coordinator.js';
-import { classes, voteMethods, type Class, type Message, type Principle } from '../grm/query.js';
+import { classes, stopRules, voteMethods, type Class, type Message, type Principle } from '../grm/query.js';
 import { fault, type Fault } from '../fault.js';
-import { classTable, contentToProto, voteMethodTable } from '../wire/convert.js';
-import { Class as WireClass, VoteMethod } from '../wire/gen/grm/v1/judgement.js';
+import { classTable, contentToProto, stopRuleTable, voteMethodTable } from '../wire/convert.js';
+import { Class as WireClass, StopRule, VoteMethod } from '../wire/gen/grm/v1/judgement.js';
 import { Detail, type ScoreRequest as WireRequest } from '../wire/gen/grm/v1/reward.js';
 import { invalid } from './request.js';
 
@@ -67,6 +67,7 @@ export function toMessage(request: ScoreRequest, tenant: string): Asking {
     };
   }
   const { k, kMeta, vote, temperature, topP, maxTokens, quorum, timeBudgetMs, seed, template, meta } = request;
+  const { stop, stopError } = request;
   return {
     kind: 'ok',
     message: {
@@ -84,6 +85,8 @@ export function toMessage(request: ScoreRequest, tenant: string): Asking {
         seed,
         template,
         meta,
+        stop: stop === undefined ? StopRule.UNSPECIFIED : stopRuleTable.to(stop),
+        stopError,
       },
       tenant: request.tenant ?? tenant,
       class: request.class === undefined ? WireClass.UNSPECIFIED : classTable.to(request.class),
@@ -94,7 +97,7 @@ export function toMessage(request: ScoreRequest, tenant: string): Asking {
 
 /** What protobuf can carry at all. Callers in plain JavaScript get here with anything. */
 function encodable(request: ScoreRequest, principles: readonly Principle[]): boolean {
-  const { k, kMeta, maxTokens, quorum, timeBudgetMs, seed, temperature, topP, vote, detail } = request;
+  const { k, kMeta, maxTokens, quorum, timeBudgetMs, seed, temperature, topP, vote, detail, stop, stopError } = request;
   const uint32s = [
     request.hintedBest,
     k,
@@ -109,10 +112,11 @@ function encodable(request: ScoreRequest, principles: readonly Principle[]): boo
   const messages = typeof request.query === 'string' ? [] : request.query;
   return (
     uint32s.every((value) => value === undefined || value === value >>> 0) &&
-    [temperature, topP].every((value) => value === undefined || typeof value === 'number') &&
+    [temperature, topP, stopError].every((value) => value === undefined || typeof value === 'number') &&
     texts.every((text) => typeof text === 'string') &&
     messages.every((each) => typeof each.role === 'string' && typeof each.content === 'string') &&
     (vote === undefined || voteMethods.includes(vote)) &&
+    (stop === undefined || stopRules.includes(stop)) &&
     (request.class === undefined || classes.includes(request.class)) &&
     (detail === undefined || Object.hasOwn(details, detail))
   );

@@ -1,8 +1,8 @@
 // Domain <-> protobuf for what several rooms send: content, samples, verdicts. Unknown enum values of a newer writer fail loudly.
 
-import type { Class, Content, Message, Role, VoteMethod } from '../grm/query.js';
+import type { Class, Content, Message, Role, Stop, StopRule, VoteMethod } from '../grm/query.js';
 import { sampleInvalidReasons, type Sample, type SampleInvalidReason } from '../grm/sample.js';
-import type { Degraded, JudgedSample, Kept, Verdict } from '../grm/verdict.js';
+import type { Degraded, JudgedSample, Kept, Stopping, Verdict } from '../grm/verdict.js';
 import * as pb from './gen/grm/v1/judgement.js';
 
 /** A two-way table between a domain word and its enum number. */
@@ -28,6 +28,15 @@ export const voteMethodTable = table<VoteMethod, pb.VoteMethod>(
     majority: pb.VoteMethod.MAJORITY,
   },
   'vote',
+);
+
+export const stopRuleTable = table<StopRule, pb.StopRule>(
+  {
+    none: pb.StopRule.NONE,
+    outcome_fixed: pb.StopRule.OUTCOME_FIXED,
+    confident: pb.StopRule.CONFIDENT,
+  },
+  'stop',
 );
 
 export const classTable = table<Class, pb.Class>(
@@ -146,6 +155,30 @@ export function sampleFromProto(sample: pb.Sample): Sample {
   return { kind: 'invalid', ...base, reason, detail: sample.invalidDetail };
 }
 
+/** A rule as its fields; absent: UNSPECIFIED. */
+export function stopToProto(stop: Stop | undefined): { rule: pb.StopRule; error: number | undefined } {
+  if (stop === undefined) return { rule: pb.StopRule.UNSPECIFIED, error: undefined };
+  return { rule: stopRuleTable.to(stop.rule), error: stop.rule === 'confident' ? stop.error : undefined };
+}
+
+export function stopFromProto(rule: pb.StopRule, error: number | undefined): Stop | undefined {
+  const word = rule === pb.StopRule.UNSPECIFIED ? 'none' : stopRuleTable.from(rule);
+  if (word === 'none') return undefined;
+  return word === 'outcome_fixed' ? { rule: word } : { rule: word, error: present(error, 'stop error') };
+}
+
+function stoppingToProto({ stop, stopped, kDrawn, samplesSaved }: Stopping): pb.Stopping {
+  const why = stopped === undefined ? pb.StopRule.UNSPECIFIED : stopRuleTable.to(stopped);
+  return { ...stopToProto(stop), stopped: why, kDrawn, samplesSaved };
+}
+
+function stoppingFromProto({ rule, error, stopped, kDrawn, samplesSaved }: pb.Stopping): Stopping {
+  const stop = stopFromProto(rule, error);
+  if (stop === undefined) throw new RangeError('verdict: stopping has no rule');
+  const why = stopped === pb.StopRule.UNSPECIFIED ? 'none' : stopRuleTable.from(stopped);
+  return { stop, ...(why !== 'none' && { stopped: why }), kDrawn, samplesSaved };
+}
+
 export function verdictToProto(verdict: Verdict): pb.Verdict {
   const valid = verdict.kind === 'valid' ? verdict : undefined;
   return {
@@ -172,6 +205,7 @@ export function verdictToProto(verdict: Verdict): pb.Verdict {
     metaModel: verdict.metaModel,
     finishedAtMs: verdict.finishedAtMs,
     nonce: verdict.nonce,
+    stopping: verdict.stopping && stoppingToProto(verdict.stopping),
   };
 }
 
@@ -196,6 +230,7 @@ export function verdictFromProto(verdict: pb.Verdict): Verdict {
     metaModel: verdict.metaModel,
     finishedAtMs: verdict.finishedAtMs,
     nonce: verdict.nonce,
+    ...(verdict.stopping && { stopping: stoppingFromProto(verdict.stopping) }),
   };
   if (verdict.invalidReason !== pb.InvalidReason.UNSPECIFIED) {
     const reason = invalidTable.from(verdict.invalidReason);
@@ -205,20 +240,20 @@ export function verdictFromProto(verdict: pb.Verdict): Verdict {
     kind: 'valid',
     ...base,
     rewards: verdict.rewards.map(({ value, vote, rank }) => ({
-      value: present(value, 'rewards.value'),
-      vote: present(vote, 'rewards.vote'),
+      value: present(value, 'verdict: rewards.value'),
+      vote: present(vote, 'verdict: rewards.vote'),
       rank,
     })),
     ranking: verdict.ranking,
-    best: present(verdict.best, 'best'),
+    best: present(verdict.best, 'verdict: best'),
     tie: verdict.tie,
     ...(verdict.margin !== undefined && { margin: verdict.margin }),
     ...(verdict.agreement !== undefined && { agreement: verdict.agreement }),
   };
 }
 
-/** A valid verdict holds all its numbers; one that does not is corrupt, and no number is made up for it (promise P7). */
+/** What is valid holds all its numbers; what does not is corrupt, and no number is made up for it (promise P7). */
 function present(value: number | undefined, field: string): number {
-  if (value === undefined) throw new RangeError(`verdict: ${field} is missing`);
+  if (value === undefined) throw new RangeError(`${field} is missing`);
   return value;
 }

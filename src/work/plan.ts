@@ -1,9 +1,10 @@
 // Plan: from options to what a request really runs with, and from that to shards. Pure: the same record gives the same samples,
 // seeds and permutations wherever and whenever it is planned (promise P3).
 
-import type { Plan, VoteMethod } from '../grm/query.js';
+import type { Plan, Stop, StopRule, VoteMethod } from '../grm/query.js';
 import { permutations } from '../grm/permute.js';
 import { sampleSeed } from '../grm/seed.js';
+import { stopErrorDefault } from '../grm/stop.js';
 import type { Sample } from '../grm/sample.js';
 import { limits } from '../limits.js';
 import type { RequestRecord, SampleSpec, Shard } from './shard.js';
@@ -18,6 +19,10 @@ export interface PlanDefaults {
   /** Quorum = ceil(k * quorumRatio), at least 1. */
   readonly quorumRatio: number;
   readonly timeBudgetMs: number;
+  /** Absent: none. */
+  readonly stop?: StopRule;
+  /** `error` of the rule `confident`. */
+  readonly stopError?: number;
 }
 
 /** What the caller asked for; absent fields take the defaults. */
@@ -32,6 +37,8 @@ export interface PlanOptions {
   readonly timeBudgetMs?: number;
   readonly seed?: number;
   readonly meta?: boolean;
+  readonly stop?: StopRule;
+  readonly stopError?: number;
 }
 
 export function votesByMeta(vote: VoteMethod): boolean {
@@ -48,6 +55,7 @@ export function resolvePlan(
   const auto =
     options.meta === true || (options.meta === undefined && server.metaServing && k > 1) ? 'meta_topk' : 'sum';
   const preferred = defaults.vote === 'auto' ? auto : defaults.vote;
+  const stop = resolveStop(options, defaults);
   const vote = options.vote ?? (options.meta === false && votesByMeta(preferred) ? 'sum' : preferred);
   return {
     k,
@@ -61,7 +69,15 @@ export function resolvePlan(
     templateHash: server.templateHash,
     meta: options.meta ?? votesByMeta(vote),
     seed: options.seed ?? 0,
+    ...(stop !== undefined && { stop }),
   };
+}
+
+function resolveStop(options: PlanOptions, defaults: PlanDefaults): Stop | undefined {
+  const rule = options.stop ?? defaults.stop ?? 'none';
+  if (rule === 'none') return undefined;
+  if (rule === 'outcome_fixed') return { rule };
+  return { rule, error: options.stopError ?? defaults.stopError ?? stopErrorDefault };
 }
 
 /**
@@ -86,6 +102,8 @@ export interface ShardContext {
   readonly samplesMax: number;
   /** Whether the content travels in the shard (it is small). */
   readonly inline: boolean;
+  /** Number of the first shard, when earlier ones of this run went out already. Default 0. */
+  readonly firstShard?: number;
 }
 
 /** The nonce stands for content and options: what is drawn for other content under the same id has other seeds, and is told apart by them. */
@@ -119,7 +137,7 @@ export function planShards(record: RequestRecord, missing: readonly number[], co
     for (let from = 0; from < samples.length; from += context.samplesMax) {
       shards.push({
         requestId,
-        shard: shards.length,
+        shard: (context.firstShard ?? 0) + shards.length,
         samples: samples.slice(from, from + context.samplesMax),
         permutation,
         temperature: plan.temperature,

@@ -49,6 +49,8 @@ describe('Score', () => {
       seed: 4_294_967_295,
       template: 'paper',
       meta: true,
+      stop: 'confident',
+      stopError: 0.02,
     });
     const [call] = coordinator.calls;
     expect(call!.input).toEqual({
@@ -77,6 +79,8 @@ describe('Score', () => {
         seed: 4_294_967_295,
         template: 'paper',
         meta: true,
+        stop: 'confident',
+        stopError: 0.02,
       },
     });
     expect(verdict).toEqual(verdictFor(call!.input));
@@ -120,6 +124,8 @@ describe('Score', () => {
       'options.k_meta',
       'options.max_tokens',
       'options.quorum',
+      'options.stop',
+      'options.stop_error',
       'options.temperature',
       'options.template',
       'options.time_budget_ms',
@@ -330,6 +336,8 @@ const everythingWrong: WireRequest = {
     seed: 0,
     template: 'a/b',
     meta: undefined,
+    stop: 7 as never,
+    stopError: 0.6,
   },
   tenant: 'a b',
   class: 9 as never,

@@ -106,6 +106,19 @@ describe('a verdict for programs', () => {
     ]);
   });
 
+  it('says what adaptive k saved, where there was a rule', () => {
+    expect(Object.keys(verdictRow(valid, false))).not.toContain('samples_saved');
+    const stop = { rule: 'confident', error: 0.02 } as const;
+    const stopped = { ...valid, k: 8, stopping: { stop, stopped: 'confident', kDrawn: 4, samplesSaved: 4 } } as const;
+    expect(verdictRow(stopped, false)).toMatchObject({ k: 8, stopped: 'confident', k_drawn: 4, samples_saved: 4 });
+    expect(verdictSummary('x', stopped, undefined)).toContain(
+      'stopped: confident at error 0.02 after 4 samples, 4 saved',
+    );
+    const drew = { ...valid, stopping: { stop, kDrawn: 4, samplesSaved: 0 } };
+    expect(verdictRow(drew, false)).toMatchObject({ stopped: null, k_drawn: 4, samples_saved: 0 });
+    expect(verdictSummary('x', drew, undefined)).toContain('stop confident: drew on to the end');
+  });
+
   it('holds samples only when asked', () => {
     expect(verdictRow(valid, false)).not.toHaveProperty('samples');
     expect(verdictRow(valid, true).samples).toHaveLength(4);

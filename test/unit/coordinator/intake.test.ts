@@ -151,6 +151,8 @@ describe('intake of wrong requests', () => {
         seed: -1,
         template: '../etc',
         meta: 'yes',
+        stop: 'soon',
+        stopError: 0,
       },
     };
     expect(fieldsOf(everything).sort()).toEqual(
@@ -171,6 +173,8 @@ describe('intake of wrong requests', () => {
         'options.meta',
         'options.quorum',
         'options.seed',
+        'options.stop',
+        'options.stop_error',
         'options.temperature',
         'options.template',
         'options.time_budget_ms',
@@ -238,6 +242,8 @@ describe('intake of wrong requests', () => {
     ['a meta vote without meta', withOptions({ vote: 'meta_topk', meta: false }), ['options.meta']],
     ['k_meta without meta', withOptions({ kMeta: 2, meta: false }), ['options.k_meta']],
     ['k_meta with a vote that keeps all', withOptions({ kMeta: 2, vote: 'sum' }), ['options.k_meta']],
+    ['an error level above a half', withOptions({ stop: 'confident', stopError: 0.51 }), ['options.stop_error']],
+    ['an error level of another rule', withOptions({ stop: 'none', stopError: 0.1 }), ['options.stop_error']],
     ['options that are a list', withOptions([]), ['options']],
   ])('refuses %s', (_words, raw, fields) => {
     expect(fieldsOf(raw)).toEqual(fields);

@@ -18,6 +18,8 @@ describe('defaults', () => {
       vote: 'auto',
       quorumRatio: 0.5,
       timeBudgetMs: 100_000,
+      stop: 'none',
+      stopError: 0.01,
       class: 'rl',
     });
     expect(config.grpc).toEqual({

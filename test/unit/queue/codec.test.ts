@@ -84,6 +84,16 @@ describe('what is written reads back exactly', () => {
     expect(stored.complete(record.content)).toEqual(record);
   });
 
+  test.each([{ rule: 'outcome_fixed' }, { rule: 'confident', error: 0.025 }] as const)('adaptive k: %j', (stop) => {
+    const record = aRecord('r1', { plan: { ...somePlan, stop } });
+    const stored = decodeRecord(encodeRecord(record, { bytes: encodeContent(record.content) }));
+    expect(stored.kind === 'whole' && stored.record).toEqual(record);
+    for (const stopped of [{}, { stopped: 'outcome_fixed' }, { stopped: 'confident' }] as const) {
+      const verdict = { ...aVerdict('r'), stopping: { stop, ...stopped, kDrawn: 5, samplesSaved: 3 } };
+      expect(decodeVerdict(encodeVerdict(verdict))).toEqual(verdict);
+    }
+  });
+
   test('samples, meta results, verdicts, dead letters', () => {
     for (const sample of [aSample(0), anInvalidSample(127)]) expect(decodeSample(encodeSample(sample))).toEqual(sample);
     for (const reward of [0, -0.5, 1e-300, 12.25]) {

@@ -43,6 +43,27 @@ export namespace VoteMethod {
   export type MAJORITY = typeof VoteMethod.MAJORITY;
 }
 
+/** When drawing may end before k samples (adaptive k). The samples are drawn in waves, and the rule reads all of a wave. */
+export const StopRule = {
+  /** UNSPECIFIED - The server's default, NONE unless it is configured otherwise; in a verdict: drawing was not stopped. */
+  UNSPECIFIED: 0,
+  /** NONE - Never: all k samples are drawn at once. */
+  NONE: 1,
+  /** OUTCOME_FIXED - When no completion of the missing samples can change the ranking. */
+  OUTCOME_FIXED: 2,
+  /** CONFIDENT - When the chance that k samples have another best response is at most stop_error; also where OUTCOME_FIXED stops. */
+  CONFIDENT: 3,
+} as const;
+
+export type StopRule = typeof StopRule[keyof typeof StopRule];
+
+export namespace StopRule {
+  export type UNSPECIFIED = typeof StopRule.UNSPECIFIED;
+  export type NONE = typeof StopRule.NONE;
+  export type OUTCOME_FIXED = typeof StopRule.OUTCOME_FIXED;
+  export type CONFIDENT = typeof StopRule.CONFIDENT;
+}
+
 /** Who is waiting: decides the order in which work is pulled. */
 export const Class = {
   /** UNSPECIFIED - The server's default, RL. */
@@ -235,7 +256,13 @@ export interface ScoreOptions {
     | string
     | undefined;
   /** Ask the meta RM at all. Default: where one serves and the vote needs it. */
-  meta?: boolean | undefined;
+  meta?:
+    | boolean
+    | undefined;
+  /** When drawing may end before k samples. */
+  stop: StopRule;
+  /** Error level of CONFIDENT: above 0, at most 0.5. Default 0.01. */
+  stopError?: number | undefined;
 }
 
 /** Tokens of one generation, or of a whole verdict. */
@@ -310,6 +337,22 @@ export interface Reward {
   rank: number;
 }
 
+/** What adaptive k did. */
+export interface Stopping {
+  /** The rule that was asked for. */
+  rule: StopRule;
+  /** Error level of CONFIDENT; absent for other rules. */
+  error?:
+    | number
+    | undefined;
+  /** Why drawing stopped: OUTCOME_FIXED or CONFIDENT. UNSPECIFIED: it went on to k, or until the time budget ended. */
+  stopped: StopRule;
+  /** Samples that were asked of engines. */
+  kDrawn: number;
+  /** Samples that were never drawn because drawing stopped. */
+  samplesSaved: number;
+}
+
 /** The whole answer to a request. */
 export interface Verdict {
   /** The request's id: give it to `grm inspect`. */
@@ -362,6 +405,8 @@ export interface Verdict {
   finishedAtMs: number;
   /** What marked the responses in this request's prompts. With the template, the content and a sample's permutation it gives the sample's prompt again. */
   nonce: string;
+  /** What adaptive k did; absent where the request had no rule to stop by. */
+  stopping: Stopping | undefined;
 }
 
 function createBaseMessage(): Message {
@@ -627,6 +672,8 @@ function createBaseScoreOptions(): ScoreOptions {
     seed: undefined,
     template: undefined,
     meta: undefined,
+    stop: 0,
+    stopError: undefined,
   };
 }
 
@@ -664,6 +711,12 @@ export const ScoreOptions: MessageFns<ScoreOptions> = {
     }
     if (message.meta !== undefined) {
       writer.uint32(88).bool(message.meta);
+    }
+    if (message.stop !== 0) {
+      writer.uint32(96).int32(message.stop);
+    }
+    if (message.stopError !== undefined) {
+      writer.uint32(105).double(message.stopError);
     }
     return writer;
   },
@@ -767,6 +820,22 @@ export const ScoreOptions: MessageFns<ScoreOptions> = {
             }
 
             message.meta = reader.bool();
+            continue;
+          }
+          case 12: {
+            if (tag !== 96) {
+              break;
+            }
+
+            message.stop = reader.int32() as any;
+            continue;
+          }
+          case 13: {
+            if (tag !== 105) {
+              break;
+            }
+
+            message.stopError = reader.double();
             continue;
           }
         }
@@ -1236,6 +1305,96 @@ export const Reward: MessageFns<Reward> = {
   },
 };
 
+function createBaseStopping(): Stopping {
+  return { rule: 0, error: undefined, stopped: 0, kDrawn: 0, samplesSaved: 0 };
+}
+
+export const Stopping: MessageFns<Stopping> = {
+  encode(message: Stopping, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.rule !== 0) {
+      writer.uint32(8).int32(message.rule);
+    }
+    if (message.error !== undefined) {
+      writer.uint32(17).double(message.error);
+    }
+    if (message.stopped !== 0) {
+      writer.uint32(24).int32(message.stopped);
+    }
+    if (message.kDrawn !== 0) {
+      writer.uint32(32).uint32(message.kDrawn);
+    }
+    if (message.samplesSaved !== 0) {
+      writer.uint32(40).uint32(message.samplesSaved);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): Stopping {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseStopping();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.rule = reader.int32() as any;
+            continue;
+          }
+          case 2: {
+            if (tag !== 17) {
+              break;
+            }
+
+            message.error = reader.double();
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.stopped = reader.int32() as any;
+            continue;
+          }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.kDrawn = reader.uint32();
+            continue;
+          }
+          case 5: {
+            if (tag !== 40) {
+              break;
+            }
+
+            message.samplesSaved = reader.uint32();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+};
+
 function createBaseVerdict(): Verdict {
   return {
     requestId: "",
@@ -1259,6 +1418,7 @@ function createBaseVerdict(): Verdict {
     metaModel: "",
     finishedAtMs: 0,
     nonce: "",
+    stopping: undefined,
   };
 }
 
@@ -1334,6 +1494,9 @@ export const Verdict: MessageFns<Verdict> = {
     }
     if (message.nonce !== "") {
       writer.uint32(170).string(message.nonce);
+    }
+    if (message.stopping !== undefined) {
+      Stopping.encode(message.stopping, writer.uint32(178).fork()).join();
     }
     return writer;
   },
@@ -1537,6 +1700,14 @@ export const Verdict: MessageFns<Verdict> = {
             }
 
             message.nonce = reader.string();
+            continue;
+          }
+          case 22: {
+            if (tag !== 178) {
+              break;
+            }
+
+            message.stopping = Stopping.decode(reader, reader.uint32());
             continue;
           }
         }

@@ -7,7 +7,7 @@
 /* eslint-disable */
 import { BinaryReader, BinaryWriter } from "@bufbuild/protobuf/wire";
 import { Node } from "../../v1/cluster.js";
-import { Class, Content, Sample, VoteMethod } from "../../v1/judgement.js";
+import { Class, Content, Sample, StopRule, VoteMethod } from "../../v1/judgement.js";
 
 export const protobufPackage = "grm.work.v1";
 
@@ -44,6 +44,10 @@ export interface Plan {
   meta: boolean;
   /** Seed of permutations and samples. */
   seed: number;
+  /** When drawing may end before k samples; UNSPECIFIED: never. */
+  stop: StopRule;
+  /** Error level of CONFIDENT. */
+  stopError?: number | undefined;
 }
 
 /** An accepted request (stream GRM_REQ). */
@@ -293,6 +297,8 @@ function createBasePlan(): Plan {
     templateHash: "",
     meta: false,
     seed: 0,
+    stop: 0,
+    stopError: undefined,
   };
 }
 
@@ -330,6 +336,12 @@ export const Plan: MessageFns<Plan> = {
     }
     if (message.seed !== 0) {
       writer.uint32(88).uint32(message.seed);
+    }
+    if (message.stop !== 0) {
+      writer.uint32(96).int32(message.stop);
+    }
+    if (message.stopError !== undefined) {
+      writer.uint32(105).double(message.stopError);
     }
     return writer;
   },
@@ -433,6 +445,22 @@ export const Plan: MessageFns<Plan> = {
             }
 
             message.seed = reader.uint32();
+            continue;
+          }
+          case 12: {
+            if (tag !== 96) {
+              break;
+            }
+
+            message.stop = reader.int32() as any;
+            continue;
+          }
+          case 13: {
+            if (tag !== 105) {
+              break;
+            }
+
+            message.stopError = reader.double();
             continue;
           }
         }
