@@ -5,7 +5,6 @@
 //   J3. The fake engine judges only when it is asked for by name.
 //   J4. What a judge needs and has not is told before anything starts.
 
-import { existsSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { checkGguf } from '../engine/gguf-file.js';
 import { locateLlama } from '../engine/llama-runtime.js';
@@ -135,10 +134,6 @@ function nanoPreset({ meta }: { readonly meta: boolean }): Preset {
       defaults: { max_tokens: nanoTokensMax },
     },
   };
-}
-
-export function nanoThere(): boolean {
-  return existsSync(nanoFile('grm.gguf'));
 }
 
 function nanoFile(name: string): string {

@@ -19,7 +19,7 @@ import {
   type ResolvedConfig,
 } from './context.js';
 import { startEmbedded, type Embedded } from './embedded.js';
-import { checkJudge, chooseJudge, judgeNotice, nanoAdvice, nanoThere, type Judge } from './judge.js';
+import { checkJudge, chooseJudge, judgeNotice, nanoAdvice, type Judge } from './judge.js';
 import { openTeller, type Teller } from './notice.js';
 import { noOutput } from './output.js';
 import { paint, paintErr } from './paint.js';
@@ -203,9 +203,7 @@ async function start(
     { flag: '--nats', key: 'nats.servers', value: options.nats?.split(',') },
     { flag: '--listen', key: 'grpc.listen', value: options.listen },
   ];
-  // Until the nano pair is in the package, the fake engine stands in for it.
-  const standIn = !nanoThere() && chooseJudge(global, named, options).judge === 'nano';
-  const chosen = chooseJudge(global, named, standIn ? { fakeEngine: true } : options);
+  const chosen = chooseJudge(global, named, options);
   const { judge, resolved, serviceArgs } = chosen;
   const { config } = resolved;
   if (wanted === 'to score' && config.up.workers === 0)
@@ -222,8 +220,7 @@ async function start(
     );
   await checkJudge(chosen);
   const notice = judgeNotice(judge, config);
-  if (standIn) teller.tell({ event: 'fake_engine', why: 'no engine is configured (worker.engines)' });
-  else if (notice) teller.tell(notice);
+  if (notice) teller.tell(notice);
   const cluster = await startEmbedded({
     config,
     configArgs: [...configArgs(global), ...passed, ...serviceArgs],

@@ -220,8 +220,8 @@ describe('grm demo', () => {
   it('starts a cluster, shows verdicts, says that they are invented, and cleans up', async () => {
     await using folder = await cliFolder();
     await writeFile(folder.file('rows.jsonl'), `${row}\n{"id":"b"}\n`);
-    const { code, out, err } = await folder.run(['demo', 'rows.jsonl']);
-    expect(err).toMatch(/^FAKE ENGINE: no engine is configured/);
+    const { code, out, err } = await folder.run(['demo', 'rows.jsonl', '--fake-engine']);
+    expect(err).toMatch(/^FAKE ENGINE: --fake-engine/);
     expect(out).toMatch(/^#1 a {2}r[0-9a-f]{32}\n {2}query {2}Which\?\n {2}1\. \[\d\]/);
     expect(out).toMatch(/#2 b {2}content\.query/);
     expect(err).toMatch(/2 requests, 8 samples in .* s .*; 0 invalid, 1 failed/);
@@ -242,7 +242,7 @@ describe('grm demo', () => {
         folder.file('rows.jsonl'),
         Array.from({ length: 5_000 }, (_, id) => `${row.replace('"a"', `"${id}"`)}\n`).join(''),
       );
-      const run = folder.start('demo', 'rows.jsonl');
+      const run = folder.start('demo', 'rows.jsonl', '--fake-engine');
       await run.says('#1 0  r', 180_000);
       expect(await readdir(temporary)).toHaveLength(1);
       end(run);
