@@ -99,18 +99,18 @@ export function ledgerOf(wire: Wire): Ledger {
         const bytes = verdicts.get(subjects.verdict(requestId));
         return bytes && decodeVerdict(bytes);
       }),
-    follow: (requestId, follower) =>
-      wire.call('follow', () => {
-        const each: Follow = { wire, follower };
-        const set = server.followers.get(requestId) ?? new Set();
-        server.followers.set(token(requestId, 'request'), set.add(each));
-        return {
-          close() {
-            set.delete(each);
-            if (set.size === 0 && server.followers.get(requestId) === set) server.followers.delete(requestId);
-          },
-        };
-      }),
+    // A subscription is the client's: it is in place at once, also while the server is away, and asks for no answer.
+    follow(requestId, follower) {
+      const each: Follow = { wire, follower };
+      const set = server.followers.get(requestId) ?? new Set();
+      if (!wire.dead) server.followers.set(token(requestId, 'request'), set.add(each));
+      return Promise.resolve({
+        close() {
+          set.delete(each);
+          if (set.size === 0 && server.followers.get(requestId) === set) server.followers.delete(requestId);
+        },
+      });
+    },
     repeatSample(requestId, sample) {
       if (server.up && !wire.dead) tellSample(requestId, encodeSample(sample));
     },

@@ -194,7 +194,7 @@ export class VirtualCluster {
       process,
       onChange: () => process.enter(() => service.membersChanged()),
     });
-    void queue.control.listen('wanted', (body) => service.wanted(Buffer.from(body).toString()));
+    listen(queue, process, 'wanted', (requestId) => service.wanted(requestId));
     queue.onConnection((state) => {
       if (state === 'connected') service.reconnected();
     });
@@ -278,7 +278,7 @@ export class VirtualCluster {
       cancellations,
       requeue: openRequeue(queue.work, role, id, process),
     };
-    void queue.control.listen('cancel', (body) => void cancellations.cancel(Buffer.from(body).toString()));
+    listen(queue, process, 'cancel', (requestId) => void cancellations.cancel(requestId));
     const pool = new EnginePool([{ name: engine.name, slots, current: () => engine }]);
     const credit = new Credit();
     credit.setSlots(slots);
@@ -337,6 +337,13 @@ export class VirtualCluster {
     }
     return events;
   }
+}
+
+/** As a client's subscription does, it waits for a server that is away. */
+function listen(queue: MemoryQueue, process: VirtualProcess, topic: string, hear: (requestId: string) => void): void {
+  queue.control
+    .listen(topic, (body) => hear(Buffer.from(body).toString()))
+    .catch(() => process.after(500, () => listen(queue, process, topic, hear)));
 }
 
 function engineOf<E>({ engine }: WorkerOptions<E>, process: VirtualProcess, standard: (clock: VirtualProcess) => E): E {

@@ -1,0 +1,312 @@
+// World: runs one scenario to its end in virtual time, and writes down what happened.
+
+import { FaultError } from '../../src/fault.js';
+import { identify } from '../../src/coordinator/identity.js';
+import type { ScoreInput } from '../../src/coordinator/coordinator.js';
+import type { DispatchWeights } from '../../src/coordinator/dispatch.js';
+import { decodeDeadLetter, decodeVerdict } from '../../src/queue/codec.js';
+import type { Verdict } from '../../src/grm/verdict.js';
+import type { Broken } from '../support/memory-queue.js';
+import type { Seen } from '../support/memory-wire.js';
+import { virtualClock, type VirtualClock } from '../support/virtual-clock.js';
+import { virtualCluster, type Told, type VirtualCluster } from '../support/virtual-cluster.js';
+import { call, summaryOf, valueOf } from './callers.js';
+import { chanceOf } from './chance.js';
+import { ackWaitMs, Fleet } from './fleet.js';
+import { History, type Entry, type Happening } from './history.js';
+import type { FaultPlan, RequestPlan, Scenario } from './scenario.js';
+import { WatchedDispatcher } from './turns.js';
+import { weatherOf } from './weather.js';
+
+/** What is wrong with this world on purpose: the checker must find it. */
+export interface Sabotage {
+  readonly queue?: Broken;
+  /** Nobody looks for what dead coordinators left behind. */
+  readonly noTakeover?: boolean;
+  /** Nobody reads the ledger when notices are lost. */
+  readonly noReplay?: boolean;
+}
+
+export interface Ran {
+  readonly scenario: Scenario;
+  readonly entries: readonly Entry[];
+  readonly startMs: number;
+  /** As the ledger holds them at the end, by the request's name. */
+  readonly verdicts: ReadonlyMap<string, Verdict>;
+}
+
+/** Everything must have come to rest so long after the last fault: several ack waits, back-offs and looks for unfinished requests. */
+const restMs = 240_000;
+
+export async function run(scenario: Scenario, sabotage: Sabotage = {}): Promise<Ran> {
+  const clock = virtualClock();
+  const world = new World(scenario, sabotage, clock);
+  await world.run();
+  return {
+    scenario,
+    entries: world.history.entries,
+    startMs: world.startMs,
+    verdicts: new Map([...world.verdicts].map(([name, bytes]) => [name, decodeVerdict(bytes)])),
+  };
+}
+
+class World {
+  readonly history: History;
+  readonly startMs: number;
+  readonly verdicts = new Map<string, Uint8Array>();
+  readonly #inputs: ReadonlyMap<string, ScoreInput>;
+  /** By request id. */
+  readonly #plans = new Map<string, RequestPlan>();
+  readonly #records = new Set<string>();
+  /** When the server last told a worker that a sample is not there; spent by the drawing that follows. */
+  readonly #looks = new Map<string, number>();
+  readonly #poisoned = new Map<string, number>();
+  #calm = false;
+
+  constructor(
+    private readonly scenario: Scenario,
+    private readonly sabotage: Sabotage,
+    private readonly clock: VirtualClock,
+  ) {
+    this.startMs = clock.now();
+    this.history = new History(() => clock.now());
+    this.#inputs = new Map(scenario.requests.map((plan) => [plan.name, inputOf(plan, scenario.seed)]));
+    for (const plan of scenario.requests) this.#plans.set(this.#idOf(plan), plan);
+  }
+
+  async run(): Promise<void> {
+    const { scenario, sabotage, clock, history } = this;
+    const weather = weatherOf(scenario.network, chanceOf(scenario.seed, 'weather'), (what) =>
+      history.add({ kind: 'network', what }),
+    );
+    const skews = new Map<string, number>();
+    const skewing = chanceOf(scenario.seed, 'skew');
+    const cluster = await virtualCluster({
+      clock,
+      weather,
+      ackWaitMs,
+      detectMs: 3_000,
+      windowSamples: scenario.windowSamples,
+      workMessagesMax: scenario.workMessagesMax,
+      bounds: { requestsMax: scenario.requestsMax },
+      settings: {
+        takeoverEveryMs: sabotage.noTakeover ? Infinity : 5_000,
+        silenceMs: sabotage.noReplay ? Infinity : 2_000,
+      },
+      skewMs: (id) => {
+        const known = skews.get(id) ?? skewing.whole(-scenario.skewMsMax, scenario.skewMsMax);
+        skews.set(id, known);
+        return known;
+      },
+      dispatcher: (id, windowSamples, weights: DispatchWeights) =>
+        new WatchedDispatcher(windowSamples, weights, (turn) => history.add({ kind: 'turn', node: id, ...turn })),
+      watch: (seen) => this.#see(seen),
+      hear: (told) => this.#hear(told, fleet),
+      ...(sabotage.queue && { broken: sabotage.queue }),
+    });
+    const engines = chanceOf(scenario.seed, 'engines');
+    const fleet: Fleet = new Fleet({
+      scenario,
+      cluster,
+      history,
+      chance: chanceOf(scenario.seed, 'fleet'),
+      engine: (worker) => ({
+        plan: scenario.engine,
+        chance: engines,
+        isCalm: () => this.#calm,
+        drawn: (requestId, index) => this.#drawn(worker, requestId, index, fleet),
+      }),
+    });
+    const starting = fleet.start();
+    await clock.until(starting, 60_000);
+
+    const callers = this.#call(weather.replyLost, fleet);
+    for (const fault of scenario.faults) {
+      clock.after(fault.atMs, () => {
+        if (!this.#calm) this.#fault(fault, fleet, cluster);
+      });
+    }
+    for (const plan of scenario.requests) {
+      if (plan.cancelAtMs === undefined) continue;
+      clock.after(plan.cancelAtMs, () => {
+        history.add({ kind: 'fault', what: `an operator cancels ${plan.name}` });
+        fleet.cancel(this.#idOf(plan));
+      });
+    }
+
+    await clock.advance(scenario.healAtMs);
+    this.#calm = true;
+    weather.calm();
+    cluster.nats.away(false);
+    cluster.membershipKnown = true;
+    await clock.until(fleet.heal(), 60_000);
+    history.add({ kind: 'healed' });
+
+    let open = 'callers';
+    void callers.then(() => (open = ''));
+    const underWay = (): string => [open, fleet.busy(), this.#unanswered(), tasks(cluster)].filter(Boolean).join('; ');
+    for (const endMs = clock.now() + restMs; underWay() !== '' && clock.now() < endMs;) await clock.advance(500);
+    history.add({ kind: 'rest', settled: underWay() === '', open: underWay() });
+    fleet.inspect();
+    const followers = cluster.nats.followers();
+    if (followers > 0) history.add({ kind: 'held', what: 'subscriptions', count: followers, max: 0 });
+  }
+
+  #call(replyLost: () => boolean, fleet: Fleet): Promise<unknown> {
+    const { scenario, clock, history } = this;
+    const world = {
+      clock,
+      history,
+      chance: chanceOf(scenario.seed, 'callers'),
+      door: () => fleet.door(),
+      replyLost,
+    };
+    return Promise.all(
+      scenario.requests.flatMap((plan) =>
+        plan.callers.map((caller, i) =>
+          call(`${plan.name}/${i}`, plan.name, this.#inputs.get(plan.name)!, caller, world),
+        ),
+      ),
+    );
+  }
+
+  #fault(fault: FaultPlan, fleet: Fleet, cluster: VirtualCluster): void {
+    const { clock, history } = this;
+    switch (fault.kind) {
+      case 'kill':
+        return fleet.kill(fault.node, fault.backAfterMs);
+      case 'drain':
+        return fleet.drain(fault.node, fault.backAfterMs);
+      case 'stall':
+        return fleet.stall(fault.node, fault.forMs);
+      case 'server away': {
+        history.add({ kind: 'fault', what: `the server is away for ${fault.forMs} ms` });
+        cluster.nats.away(true);
+        cluster.membershipKnown = false;
+        clock.after(fault.forMs, () => {
+          history.add({ kind: 'fault', what: 'the server is back' });
+          cluster.nats.away(false);
+          cluster.membershipKnown = true;
+        });
+        return;
+      }
+      case 'membership unknown': {
+        history.add({ kind: 'fault', what: `nobody knows who is alive for ${fault.forMs} ms` });
+        cluster.membershipKnown = false;
+        clock.after(fault.forMs, () => (cluster.membershipKnown = true));
+      }
+    }
+  }
+
+  /** The server stored, removed or read a message. */
+  #see({ client, how, subject, bytes }: Seen): void {
+    const [, stream, requestId = '', unit] = subject.split('.');
+    const plan = this.#plans.get(requestId);
+    if (!plan) return;
+    const { name } = plan;
+    if (how === 'read') {
+      if (stream === 'res' && bytes === undefined) this.#looks.set(`${client} ${name} ${unit}`, this.clock.now());
+      return;
+    }
+    const add = (what: Extract<Happening, { kind: 'ledger' }>['what']): void =>
+      this.history.add({
+        kind: 'ledger',
+        how,
+        what,
+        request: name,
+        ...(unit !== undefined && { unit: Number(unit) }),
+        value: bytes ? valueOf(bytes) : '',
+        by: client,
+      });
+    switch (stream) {
+      case 'req':
+        if (how === 'purged') this.#records.delete(name);
+        else this.#records.add(name);
+        return add('record');
+      case 'res':
+        return add('sample');
+      case 'mres':
+        return add('meta');
+      case 'fin':
+        if (bytes) this.verdicts.set(name, bytes.slice());
+        else this.verdicts.delete(name);
+        return add('verdict');
+      case 'dead': {
+        if (!bytes) return;
+        const { stage, unit: shard, samples, deliveries, reason } = decodeDeadLetter(bytes);
+        const letter = { request: name, stage, unit: shard, samples, deliveries, reason };
+        this.history.add({ kind: 'dead letter', ...letter });
+      }
+    }
+  }
+
+  #drawn(worker: string, requestId: string, index: number, fleet: Fleet): boolean {
+    const plan = this.#plans.get(requestId);
+    if (!plan) return false;
+    const look = `${worker} ${plan.name} ${index}`;
+    this.history.add({ kind: 'drawn', request: plan.name, index, worker, lookedAtMs: this.#looks.get(look) });
+    this.#looks.delete(look);
+    if (plan.poison?.index !== index) return false;
+    const deaths = this.#poisoned.get(plan.name) ?? 0;
+    if (deaths >= plan.poison.times) return false;
+    this.#poisoned.set(plan.name, deaths + 1);
+    // It dies with the job in hand, not before its engine had it.
+    this.clock.after(5, () => fleet.poisoned(worker));
+    return true;
+  }
+
+  #hear({ node, name, event }: Told, fleet: Fleet): void {
+    if (name === 'trouble') {
+      const { where, error } = event as { where: string; error: unknown };
+      const message = error instanceof Error ? error.message : String(error);
+      // A full meta queue is told as a plain error.
+      const bug = !(error instanceof FaultError) && where !== 'meta queue';
+      this.history.add({ kind: 'trouble', node, where, message, bug });
+      return;
+    }
+    const { requestId, ...rest } = event as { requestId?: string };
+    const plan = requestId === undefined ? undefined : this.#plans.get(requestId);
+    const words = Object.entries(rest).flatMap(([key, value]) =>
+      typeof value === 'string' || typeof value === 'number' ? [`${key} ${value}`] : [],
+    );
+    const what = `${name}: ${words.join(', ')}`;
+    this.history.add({ kind: 'said', node, what, ...(plan && { request: plan.name }) });
+    if (name === 'request.accepted') fleet.weigh(node);
+  }
+
+  /** Accepted, and without a verdict. */
+  #unanswered(): string {
+    const open = [...this.#records].filter((name) => !this.verdicts.has(name));
+    return open.length === 0 ? '' : `no verdict for ${open.join(', ')}`;
+  }
+
+  #idOf(plan: RequestPlan): string {
+    return identify(this.#inputs.get(plan.name)!).requestId;
+  }
+}
+
+function inputOf(plan: RequestPlan, seed: number): ScoreInput {
+  const { name, tenant, class: klass, k, meta, timeBudgetMs } = plan;
+  const content = {
+    messages: [{ role: 'user', content: `What is ${name} of ${seed}?` }],
+    responses: Array.from({ length: plan.responses }, (_, i) => `it is ${i}`),
+    principles: [],
+  } as const;
+  return {
+    ...(plan.key && { idempotencyKey: `${seed}-${name}` }),
+    tenant,
+    class: klass,
+    content,
+    contentBytes: 64,
+    options: { k, meta, vote: meta ? 'meta_topk' : 'sum', timeBudgetMs },
+  };
+}
+
+function tasks(cluster: VirtualCluster): string {
+  const count = cluster.nats.tasks();
+  return count === 0 ? '' : `${count} tasks in the queues`;
+}
+
+export function describe(verdict: Verdict | undefined): string {
+  return verdict ? summaryOf(verdict) : 'none';
+}
