@@ -3,7 +3,7 @@
 //   K1. The file holds one line per row of the input, in order: every trajectory of an item, or why there are none.
 //   K2. A run that was interrupted goes on where the file ends, after checking that all of it belongs to this input and these options.
 //       What had been drawn and not written is not paid for again: the service knows the request.
-//   K3. An item has all the samples asked for, or it has failed: of fewer nobody could say that all are correct.
+//   K3. An item has all the samples asked for, each of them drawn, or it has failed: of fewer nobody could say that all are correct.
 //   K4. A hint is a request of its own, because its prompt is another one.
 
 import { limits } from '../limits.js';
@@ -12,7 +12,7 @@ import { systemClock } from '../process/clock.js';
 import { exitCodes } from '../process/run.js';
 import { GrmError, type GrmClient, type ScoreRequest, type Trouble } from '../rpc/client.js';
 import { readItem, type Item } from '../spct/item.js';
-import { recordColumns, type FailedItem, type ItemRecord, type Trajectory } from '../spct/record.js';
+import { lostText, recordColumns, type FailedItem, type ItemRecord, type Trajectory } from '../spct/record.js';
 import { CliError } from './context.js';
 import { Ordered } from './ordered.js';
 import { remainingRows, rowLine, type Output } from './output.js';
@@ -195,9 +195,11 @@ function requestsOf({ content, label }: Item, row: JsonRow, { options, timeBudge
 }
 
 /** K3. What falls short is said in words. */
-function take(verdict: Verdict, hinted: boolean, wanted: number): Trajectory[] | string {
+export function take(verdict: Verdict, hinted: boolean, wanted: number): Trajectory[] | string {
   const { samples, nonce, requestId } = verdict;
   if (samples.length < wanted) return `${samples.length} of ${wanted} samples came within the time`;
+  const lost = lostText(samples.map(({ sample }) => sample));
+  if (lost !== undefined) return lost;
   if (nonce === '') return 'the verdict holds no nonce: the coordinator is of an older version';
   const cut = samples.some(({ sample }) => sample.kind === 'scored' && sample.text === '');
   if (cut) return 'the texts of the samples fit no message: ask for fewer samples or tokens';

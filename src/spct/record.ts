@@ -3,6 +3,7 @@
 //   T1. A record is enough to render each prompt again (content, permutation, nonce, and the template by its hash), so that training rows of
 //       any kind come from it without sampling twice.
 //   T2. Outputs are judged when they are read, by today's parser and rule; what the file says of them is for people.
+//   T3. A sampled item has no sample that the cluster lost: with one it has failed, because a broken engine says nothing about the judge.
 
 import { Findings } from '../coordinator/findings.js';
 import type { Violation } from '../fault.js';
@@ -48,6 +49,18 @@ export type Finding = Outcome | SampleInvalidReason;
 
 export function findingOf({ sample }: Trajectory, label: Label): Finding {
   return sample.kind === 'scored' ? judge(sample.scores, label) : sample.reason;
+}
+
+/** Reasons that tell of the cluster and not of the judge. A prompt that does not fit (`context_exceeded`) never will: it is an invalid output. */
+const lost: readonly string[] = ['engine_failed', 'dead_letter'];
+
+/** T3, in words: how many samples were lost, and why the first was; undefined when all were drawn. */
+export function lostText(samples: readonly Sample[]): string | undefined {
+  const gone = samples.flatMap((sample) => (sample.kind === 'invalid' && lost.includes(sample.reason) ? [sample] : []));
+  const [first] = gone;
+  if (!first) return undefined;
+  const why = first.detail === '' ? first.reason : `${first.reason}: ${first.detail}`;
+  return `${gone.length} of ${samples.length} samples could not be drawn (${why})`;
 }
 
 /** The record's columns, after those that place it in its file. */
@@ -129,11 +142,16 @@ export function readRecord(raw: unknown): ReadRecord {
   const list = found.list1('trajectories', row.trajectories, 2 * limits.kMax, 'trajectories') ?? [];
   const trajectories = list.map((each, at) => readTrajectory(each, item.label.n, `trajectories[${at}]`, found));
   if (found.any) return { kind: 'violations', violations: found.list() };
-  return { kind: 'record', record: { kind: 'sampled', ...item, trajectories: trajectories.filter((each) => !!each) } };
+  const drawn = trajectories.filter((each) => !!each);
+  const message = lostText(drawn.map(({ sample }) => sample));
+  // An earlier version kept such items.
+  if (message !== undefined)
+    return { kind: 'record', record: { kind: 'failed', ...id, error: { kind: 'incomplete', message } } };
+  return { kind: 'record', record: { kind: 'sampled', ...item, trajectories: drawn } };
 }
 
 /** Reasons that stand for an output that never came: there is no text to judge. */
-const undrawn: readonly string[] = ['engine_failed', 'dead_letter', 'context_exceeded'];
+const undrawn: readonly string[] = [...lost, 'context_exceeded'];
 
 function readTrajectory(raw: unknown, n: number, path: string, found: Findings): Trajectory | undefined {
   const row = found.object(path, raw, 'a trajectory');

@@ -1,7 +1,8 @@
 // Select: rejective fine-tuning's choice among the trajectories of an item (arXiv 2504.02495).
 //
 //   S1. An incorrect trajectory is never kept; an invalid one is incorrect.
-//   S2. When every trajectory drawn without a hint is correct, those are dropped: the item is too easy to teach anything.
+//   S2. When every trajectory drawn without a hint is correct, those are dropped: the item is too easy to teach anything. Samples that the
+//       cluster lost would hide that; no sampled item has them (record.ts, T3).
 //   S3. A hinted trajectory is rejected only if incorrect.
 
 import { outcomes } from './label.js';

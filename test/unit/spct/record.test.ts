@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest';
-import { readRecord, recordColumns, type ItemRecord } from '../../../src/spct/record.js';
+import { lostText, readRecord, recordColumns, type ItemRecord } from '../../../src/spct/record.js';
+import { RftTally } from '../../../src/spct/select.js';
 import { content } from '../../support/judgement.js';
 import { sampledItem, trajectory } from '../../support/spct.js';
 
@@ -14,7 +15,7 @@ describe('a record', () => {
         trajectory([9, 2]),
         trajectory([2, 9], { index: 1, permutation: [1, 0] }),
         trajectory('no scores', { index: 2 }),
-        trajectory({ reason: 'dead_letter' }, { index: 3 }),
+        trajectory({ reason: 'context_exceeded' }, { index: 3 }),
         trajectory([9, 2], { hinted: true }),
       ],
       undefined,
@@ -30,6 +31,24 @@ describe('a record', () => {
     const lying = JSON.parse(JSON.stringify(columns)) as typeof columns;
     for (const each of lying.trajectories) Object.assign(each, { correct: true, scores: [10, 1] });
     expect(readRecord(lying)).toEqual({ kind: 'record', record: item });
+  });
+
+  it('T3: of an item with samples that the cluster lost is a failure, and none of it is counted as invalid', () => {
+    const right = [trajectory([9, 2]), trajectory([9, 2], { index: 1 })];
+    for (const reason of ['engine_failed', 'dead_letter'] as const) {
+      const item = sampledItem([...right, trajectory({ reason }, { index: 2 })], undefined, { id: '7' });
+      const message = `1 of 3 samples could not be drawn (${reason}: it broke)`;
+      expect(lostText(item.trajectories.map(({ sample }) => sample))).toBe(message);
+      const record: ItemRecord = { kind: 'failed', id: '7', error: { kind: 'incomplete', message } };
+      expect(again(item)).toEqual({ kind: 'record', record });
+      const tally = new RftTally(false, 1);
+      expect(tally.add(record)).toEqual([]);
+      expect(tally.report()).toMatchObject({
+        items: { rows: 1, failed: { incomplete: 1 } },
+        plain: { drawn: 0, invalid: {} },
+      });
+    }
+    expect(lostText([...right, trajectory('x')].map(({ sample }) => sample))).toBeUndefined();
   });
 
   it('of an item that was not sampled keeps why', () => {

@@ -14,7 +14,7 @@ const trajectories = fc.array(
       what: fc.oneof(
         fc.tuple(fc.integer({ min: 1, max: 10 }), fc.integer({ min: 1, max: 10 })),
         fc.constant('no scores'),
-        fc.constant({ reason: 'engine_failed' } as const),
+        fc.constant({ reason: 'context_exceeded' } as const),
       ),
       hinted: fc.boolean(),
       swapped: fc.boolean(),
@@ -33,7 +33,7 @@ describe('select', () => {
     const easy = sampledItem([trajectory(right), trajectory(right, { index: 1 })]);
     expect(select(easy)).toEqual({ kept: [], tooEasy: true });
     expect(select(easy, true)).toEqual({ kept: easy.trajectories, tooEasy: true });
-    const broken = sampledItem([trajectory(right), trajectory({ reason: 'engine_failed' }, { index: 1 })]);
+    const broken = sampledItem([trajectory(right), trajectory('no scores', { index: 1 })]);
     expect(select(broken).kept).toEqual([broken.trajectories[0]]);
   });
 
