@@ -230,8 +230,8 @@ export const limits = {
   /** The reward door: rows and bytes of one batch. A step of a big RL job has some thousand completions of a few KiB. */
   spctBatchRowsMax: 16_384,
   spctBatchBytesMax: 64 * MiB,
-  /** The reward door: open connections, and time for a request to arrive whole. */
-  spctConnectionsMax: 256,
+  /** The reward door: open connections, and time for a request to arrive whole. Each may hold a body that is not whole yet, as text on the heap. */
+  spctConnectionsMax: 32,
   spctRequestMs: 60_000,
   /** How long that door waits for batches under way when it closes. */
   spctCloseMs: 10_000,
@@ -289,5 +289,9 @@ holds(limits.rowBytesMax >= 3 * limits.contentBytesMax, 'a content at its limit 
 holds(
   limits.spctRecordBytesMax >= 6 * (limits.contentBytesMax + 2 * limits.grpcMessageBytesMax),
   'a line of a trajectories file holds whatever the service may answer',
+);
+holds(
+  limits.spctConnectionsMax * limits.spctBatchBytesMax <= 2 * 1024 * MiB,
+  'the bodies of all connections of the reward door fit half the heap that Node takes on a machine of 16 GiB',
 );
 holds(limits.httpRequestMs - limits.httpHeadersMs > 0, 'headers arrive within a request');

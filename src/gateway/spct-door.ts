@@ -2,7 +2,10 @@
 //
 //   POST /spct/reward {"rows": [{"completion", "labels" | "best" with "n", "permutation"?, "finish_reason"?}, ...]}
 //     200 {"rewards": [1, -1, ...], "reasons": [null, "tie", ...], "scores": [[3, 9], ...]}, in the order of the rows
-//     400 with all violations, each with the row's index and the field; 401, 413, 415, 429 and 503 in the same form
+//     400 with violations, each with the row's index and the field: the first limits.violationsMax; `count` has the total
+//     401, 404, 413, 415 and 500 in the same form. 408 (a request that is too slow), 431 (a head that is too big) and 503 (a request on a
+//     connection that is still open while the door closes) have the HTTP server's own body. Nothing answers 429: a connection above
+//     limits.spctConnectionsMax is closed without an answer.
 //   GET /healthz
 //
 //   G1. A batch has rewards for all its rows, or none (spct/reward.ts, R2).

@@ -1,6 +1,6 @@
 // The reward door over real HTTP.
 
-import { connect } from 'node:net';
+import { connect, type Socket } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterEach, describe, expect, it } from 'vitest';
 import { serveSpct, type SpctDoor, type SpctDoorOptions } from '../../../src/gateway/spct-door.js';
@@ -109,6 +109,13 @@ describe('POST /spct/reward', () => {
     );
   });
 
+  it('G2: closes a connection too many without an answer, and answers the others', async () => {
+    const url = await open();
+    const sockets = await Promise.all(Array.from({ length: limits.spctConnectionsMax }, () => connected(url)));
+    expect(await raw(url, 'GET /healthz HTTP/1.1\r\nhost: x\r\n\r\n').catch(() => '')).toBe('');
+    sockets.forEach((socket) => socket.destroy());
+  });
+
   it('G3: with a token, nothing but health is told to those who do not show it', async () => {
     const url = await open({ token: 'secret' });
     expect(await post(url, { rows: [good] })).toMatchObject({
@@ -144,6 +151,20 @@ describe('POST /spct/reward', () => {
     await expect(post(url, { rows: [] })).rejects.toThrow();
   });
 
+  it('G4: a request on a connection that is still open while the door closes gets 503', async () => {
+    const url = await open();
+    const body = JSON.stringify({ rows: [good] });
+    const head = `POST /spct/reward HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: ${body.length}\r\n\r\n`;
+    const answers = await raw(url, head + body.slice(0, 10), async (send) => {
+      await sleep(200);
+      const closing = door?.close();
+      await sleep(200);
+      send(`${body.slice(10)}${head}${body}`);
+      await closing;
+    });
+    expect(answers).toMatch(/^HTTP\/1\.1 200 [^]*HTTP\/1\.1 503 /);
+  });
+
   it('tells its owner what it answered', async () => {
     const answers: unknown[] = [];
     const url = await open({ onAnswer: (answer) => answers.push(answer) });
@@ -163,6 +184,15 @@ describe('POST /spct/reward', () => {
     await expect(serveSpct({ listen: 'nowhere' })).rejects.toThrow('"nowhere" is no address of the form host:port');
   });
 });
+
+/** A connection on which nothing is said. */
+function connected(url: string): Promise<Socket> {
+  const { hostname, port } = new URL(url);
+  return new Promise((resolve, reject) => {
+    const socket = connect({ host: hostname, port: Number(port) }, () => resolve(socket));
+    socket.on('error', reject);
+  });
+}
 
 /** What comes back for bytes sent as they are, until the peer closes or says a whole header. */
 function raw(url: string, bytes: string, then?: (send: (more: string) => void) => Promise<void>): Promise<string> {
