@@ -32,6 +32,7 @@ function addRft(spct: Command, session: Session): void {
   addSampleOptions(command, rftDefaults)
     .option('--hinted <n>', 'further trajectories whose prompt names the best response', whole(0, limits.kMax), 0)
     .option('--trajectories <file>', 'all trajectories; a later run goes on here (default: beside --out)')
+    .option('--prompts <file>', 'the prompt set for RL: a row per item, {"prompt": [...], "labels": [...], ...}')
     .option('--report <file>', 'counts, as JSON')
     .option('--keep-easy', 'keep items of which all trajectories are correct')
     .action((items: string, flags: RftFlags) => session.run(() => rft(session, items, flags)));

@@ -1,4 +1,4 @@
-// grm spct rft: labelled items in, chat rows for rejective fine-tuning out.
+// grm spct rft: labelled items in, chat rows for rejective fine-tuning out, and the prompts of all items for RL.
 //
 // Sampling writes the trajectories file and can be interrupted anywhere; when it is whole, the rows are chosen from it at once. So the rows
 // are a function of that file: choosing again (--keep-easy) samples nothing.
@@ -6,7 +6,7 @@
 import { limits } from '../limits.js';
 import { exitCodes, type ExitCode } from '../process/run.js';
 import { RftTally, type RftReport } from '../spct/select.js';
-import { rftHead, rftRow } from '../spct/training-rows.js';
+import { promptRow, promptsHead, promptSource, rftHead, rftRow } from '../spct/training-rows.js';
 import { CliError, readConfig } from './context.js';
 import type { Session } from './session.js';
 import { beside, checkDistinct, countsText, readTrajectories, reportHead, writeReport } from './spct-files.js';
@@ -18,6 +18,7 @@ import { checkOurs, WholeFile } from './whole-file.js';
 export interface RftFlags extends SampleFlags {
   readonly out: string;
   readonly trajectories?: string;
+  readonly prompts?: string;
   readonly report?: string;
   readonly keepEasy?: boolean;
 }
@@ -25,52 +26,81 @@ export interface RftFlags extends SampleFlags {
 const reportKind = 'spct_rft';
 
 export async function rft(session: Session, items: string, flags: RftFlags): Promise<ExitCode> {
-  const { out, report, keepEasy = false } = flags;
+  const { out, prompts, report, keepEasy = false } = flags;
   const trajectories = flags.trajectories ?? beside(out, 'trajectories');
   if (flags.samples === 1 && !keepEasy) {
     const words = '--samples 1: of one trajectory, a correct one always makes the item too easy; give 2 or more';
     throw new CliError(`${words}, or --keep-easy`, exitCodes.usage);
   }
-  checkDistinct({ 'the items': items, '--out': out, '--trajectories': trajectories, '--report': report });
+  const written = { '--out': out, '--trajectories': trajectories, '--prompts': prompts, '--report': report };
+  checkDistinct({ 'the items': items, ...written });
   await checkOurs(out, rftHead);
+  if (prompts !== undefined) await checkOurs(prompts, promptsHead);
   if (report !== undefined) await checkOurs(report, reportHead(reportKind));
   const resolved = readConfig(session.options);
-  const prompts = await Prompts.load(resolved.config);
-  const stop = stopSignals();
-  const whose = 'grm spct rft';
-  const sampled = await runSampling({ session, resolved, items, trajectories, whose, flags, prompts, stop });
+  const templates = await Prompts.load(resolved.config);
+  const run = { session, resolved, items, trajectories, flags, prompts: templates, stop: stopSignals() };
+  const sampled = await runSampling({ ...run, whose: 'grm spct rft' });
   if (sampled.kind === 'interrupted') return sampled.code;
 
   const tally = new RftTally(keepEasy, limits.spctDomainsMax);
-  const rows = await writeRows(out, trajectories, tally, prompts);
+  const rows = await writeRows({ out, prompts }, trajectories, tally, templates);
   const counts = tally.report();
   if (report !== undefined) await writeReport(report, reportKind, counts);
   if (session.json) {
-    session.note(JSON.stringify({ event: 'end', interrupted: false, resumed: sampled.resumed, rows, report: counts }));
-  } else session.note(summary(counts, sampled.resumed, rows, out, trajectories));
+    const { resumed } = sampled;
+    session.note(JSON.stringify({ event: 'end', interrupted: false, resumed, ...rows, report: counts }));
+  } else {
+    const asked = prompts === undefined ? '' : `, ${rows.prompts} prompts in ${prompts}`;
+    session.note(summary(counts, sampled.resumed));
+    session.note(`${rows.rows} rows in ${out}${asked}, all trajectories in ${trajectories}`);
+  }
   return Object.keys(counts.items.failed).length > 0 ? exitCodes.failure : exitCodes.ok;
 }
 
-async function writeRows(out: string, trajectories: string, tally: RftTally, prompts: Prompts): Promise<number> {
-  const file = await WholeFile.open(out, rftHead);
-  let rows = 0;
+interface RowCounts {
+  rows: number;
+  prompts: number;
+}
+
+/** Both files from one reading of the trajectories. */
+async function writeRows(
+  { out, prompts }: { readonly out: string; readonly prompts: string | undefined },
+  trajectories: string,
+  tally: RftTally,
+  templates: Prompts,
+): Promise<RowCounts> {
+  const written: RowCounts = { rows: 0, prompts: 0 };
+  const files: WholeFile[] = [];
+  const open = async (path: string, head: string): Promise<WholeFile> => {
+    const file = await WholeFile.open(path, head);
+    files.push(file);
+    return file;
+  };
   try {
+    const chats = await open(out, rftHead);
+    const asked = prompts === undefined ? undefined : await open(prompts, promptsHead);
     for await (const record of readTrajectories(trajectories)) {
-      for (const kept of tally.add(record)) {
-        if (record.kind !== 'sampled') continue;
-        await file.write(`${JSON.stringify(rftRow(record, kept, prompts.get(kept.sample.templateHash)))}\n`);
-        rows++;
+      const kept = tally.add(record);
+      if (record.kind !== 'sampled') continue;
+      for (const each of kept) {
+        await chats.write(`${JSON.stringify(rftRow(record, each, templates.get(each.sample.templateHash)))}\n`);
+        written.rows++;
       }
+      const source = asked && promptSource(record);
+      if (!asked || !source) continue;
+      await asked.write(`${JSON.stringify(promptRow(record, source, templates.get(source.sample.templateHash)))}\n`);
+      written.prompts++;
     }
-    await file.finish();
-    return rows;
+    for (const file of files) await file.finish();
+    return written;
   } catch (error) {
-    await file.drop();
+    for (const file of files) await file.drop();
     throw error;
   }
 }
 
-function summary({ items, plain, hinted }: RftReport, resumed: number, rows: number, out: string, all: string): string {
+function summary({ items, plain, hinted }: RftReport, resumed: number): string {
   const earlier = resumed > 0 ? ` (${resumed} from an earlier run)` : '';
   const failed = Object.keys(items.failed).length > 0 ? `, failed: ${countsText(items.failed)}` : '';
   const of = (name: string, counts: RftReport['plain']): string =>
@@ -81,6 +111,5 @@ function summary({ items, plain, hinted }: RftReport, resumed: number, rows: num
       `${items.no_unique_best} without one best response${failed}`,
     of('trajectories:', plain),
     ...(hinted.drawn > 0 ? [of('with a hint:', hinted)] : []),
-    `${rows} rows in ${out}, all trajectories in ${all}`,
   ].join('\n');
 }

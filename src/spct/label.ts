@@ -26,7 +26,16 @@ export function judge(scores: readonly number[], label: Label): Outcome {
   return own > other ? 'correct' : own === other ? 'tie' : 'wrong_best';
 }
 
-/** As rows spell it: both keys are always there, so that every row of a file has the same columns. */
+/**
+ * The label in one column that has the same type for every item: 1 for the best response and 0 for the others, or the score of a single one.
+ * Readers that fix a column's type by the first rows (Hugging Face `load_dataset`) fail on one that is null there and a number later.
+ */
+export function labelsOf(label: Label): readonly number[] {
+  if (label.kind === 'score') return [label.score];
+  return Array.from({ length: label.n }, (_, response) => (response === label.best ? 1 : 0));
+}
+
+/** As records spell it: both keys are always there. */
 export function labelColumns(label: Label): {
   readonly n: number;
   readonly best: number | null;

@@ -76,8 +76,8 @@ describe('grm spct rft', () => {
   it('samples, selects, and writes what trainers read: prompts as they were asked, outputs as they came', async () => {
     const items = Array.from({ length: 40 }, (_, id) => item(id, { domain: id < 20 ? 'maths' : 'prose' }));
     const path = await itemsFile('items.jsonl', items);
-    const [out, report] = [cli.file('rft.jsonl'), cli.file('report.json')];
-    const command = ['spct', 'rft', path, '--out', out, '--hinted', '1', '--report', report];
+    const [out, report, prompts] = [cli.file('rft.jsonl'), cli.file('report.json'), cli.file('prompts.jsonl')];
+    const command = ['spct', 'rft', path, '--out', out, '--hinted', '1', '--report', report, '--prompts', prompts];
     const { code, err } = await cli.run(command);
     expect(err).toMatch(/sampled 40\/40 .*\n40 items: \d+ kept, \d+ too easy/);
     expect(code).toBe(0);
@@ -113,13 +113,27 @@ describe('grm spct rft', () => {
       );
     }
     expect(JSON.stringify(rows)).not.toContain('is the best one');
-    for (const { messages, permutation, best, hinted } of rows) {
-      const place = (permutation as number[]).indexOf(best as number) + 1;
+    for (const { messages, permutation, labels, hinted } of rows) {
+      const place = (permutation as number[]).indexOf((labels as number[]).indexOf(1)) + 1;
       const hint = hinted === true ? `\n\nIt is known that response ${place} is the best one.` : '';
       expect(asked.has(`${messages.at(-2)?.content}${hint}`)).toBe(true);
     }
     expect(rows.some(({ hinted }) => hinted === true)).toBe(true);
     expect(new Set(records[0]!.trajectories.map(({ request_id: request }) => request)).size).toBe(2);
+
+    // The prompt set for RL has every item, whatever came of it, with the prompt of its first sample.
+    const askedRows = await rowsOf(prompts);
+    expect(err).toContain(`, 40 prompts in ${prompts}, `);
+    expect(askedRows).toEqual(
+      records.map(({ query, responses, best, trajectories }, id) => {
+        const { permutation, nonce } = trajectories[0]!;
+        const content = { messages: query as never, responses: responses as string[], principles: [] };
+        const prompt = renderPrompt(parsed.template, { content, permutation, nonce });
+        const [domain, labels] = [id < 20 ? 'maths' : 'prose', best === 0 ? [1, 0] : [0, 1]];
+        return { id: String(id), domain, prompt, n: 2, labels, permutation };
+      }),
+    );
+    for (const { prompt } of askedRows) expect(asked.has((prompt as Turn[]).at(-1)!.content)).toBe(true);
 
     const counts = JSON.parse(await readFile(report, 'utf8')) as Record<string, unknown>;
     const hinted = all.filter((each) => each.hinted);
@@ -166,12 +180,13 @@ describe('grm spct rft', () => {
       { query: 'Q?', responses: ['a', 'b'], labels: [5, 5] },
       { query: 'How good is it?', responses: ['an answer of quality=7'], labels: [7] },
     ]);
-    const report = cli.file('wrong.json');
-    const command = ['spct', 'rft', path, '--out', cli.file('wrong-rft.jsonl'), '--hinted', '2', '--report', report];
+    const [out, report, prompts] = [cli.file('wrong-rft.jsonl'), cli.file('wrong.json'), cli.file('wrong-rl.jsonl')];
+    const command = ['spct', 'rft', path, '--out', out, '--hinted', '2', '--report', report, '--prompts', prompts];
     const { code, err } = await cli.run(command);
     expect(err).toMatch(/^line 2: unreadable: the line is no JSON/m);
     expect(err).toMatch(/^line 3: malformed: responses\[1\]: .*; domain: .*; best: came 2/m);
     expect(code).toBe(1);
+    expect((await rowsOf(prompts)).map(({ labels }) => labels)).toEqual([[1, 0], [7]]);
     expect(JSON.parse(await readFile(report, 'utf8'))).toMatchObject({
       items: { rows: 5, no_unique_best: 1, failed: { unreadable: 1, malformed: 1 } },
       plain: { drawn: 6 },
@@ -236,6 +251,8 @@ describe('grm spct rft', () => {
     const cases: readonly [string[], RegExp][] = [
       [['--out', out, '--samples', '1'], /--samples 1: .* or --keep-easy/],
       [['--out', path], /the items and --out name one file/],
+      [['--out', out, '--prompts', out], /--out and --prompts name one file/],
+      [['--out', out, '--prompts', foreign], /foreign\.jsonl exists and is no earlier result/],
       [['--out', foreign], /foreign\.jsonl exists and is no earlier result/],
       [['--out', out, '--trajectories', foreign], /foreign\.jsonl exists and is not the output of `grm spct rft`/],
       [

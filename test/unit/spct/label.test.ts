@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { Findings } from '../../../src/coordinator/findings.js';
-import { judge, labelColumns, readLabel, type Label } from '../../../src/spct/label.js';
+import { judge, labelColumns, labelsOf, readLabel, type Label } from '../../../src/spct/label.js';
 
 const best = (n: number, index: number): Label => ({ kind: 'best', n, best: index });
 const score = (value: number): Label => ({ kind: 'score', n: 1, score: value });
@@ -78,6 +78,9 @@ describe('reading labels', () => {
     for (const label of [best(4, 2), score(8.5)]) {
       const { n, ...columns } = labelColumns(label);
       expect(read(columns, n)).toEqual(label);
+      expect(read({ labels: labelsOf(label) }, n)).toEqual(label);
     }
+    expect(labelsOf(best(3, 1))).toEqual([0, 1, 0]);
+    expect(labelsOf(score(7))).toEqual([7]);
   });
 });

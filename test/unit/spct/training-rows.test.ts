@@ -3,8 +3,17 @@ import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { parseMetaTemplate, parseTemplate, renderPrompt } from '../../../src/grm/prompt.js';
 import { packageRoot } from '../../../src/process/version.js';
+import { readItem } from '../../../src/spct/item.js';
 import { readRewardRow, ruleReward } from '../../../src/spct/reward.js';
-import { metaRow, metaHead, rftHead, rftRow } from '../../../src/spct/training-rows.js';
+import {
+  metaRow,
+  metaHead,
+  promptRow,
+  promptsHead,
+  promptSource,
+  rftHead,
+  rftRow,
+} from '../../../src/spct/training-rows.js';
 import { sampledItem, trajectory } from '../../support/spct.js';
 
 function textOf(name: string): string {
@@ -43,12 +52,61 @@ describe('a row of fine-tuning', () => {
   it('has the same keys for one response and for many, and holds what a reward row needs', () => {
     const single = sampledItem([trajectory([7])], { kind: 'score', n: 1, score: 7 });
     const rows = [rftRow(item, only!, template), rftRow(single, single.trajectories[0]!, template)];
-    expect(Object.keys(rows[0]!)).toEqual(Object.keys(rows[1]!));
+    expect(typesOf(rows[0]!)).toEqual(typesOf(rows[1]!));
+    expect(rows[0]).toMatchObject({ id: 'i', domain: 'd', n: 2, labels: [1, 0] });
+    expect(rows[1]).toMatchObject({ id: '', domain: '', n: 1, labels: [7] });
     for (const row of rows) {
-      const { messages, n, best, labels, permutation } = row as { messages: Turn[] } & Record<string, unknown>;
-      const read = readRewardRow({ completion: messages.slice(-1), n, best, labels, permutation });
+      const { messages, n, labels, permutation } = row as { messages: Turn[] } & Record<string, unknown>;
+      const read = readRewardRow({ completion: messages.slice(-1), n, labels, permutation });
       expect(read.kind === 'row' && ruleReward(read.row).reward).toBe(1);
     }
+  });
+
+  it('has an id and labels that an item reads again', () => {
+    for (const { id, domain, labels } of [
+      rftRow(item, only!, template),
+      rftRow({ ...item, id: '' }, only!, template),
+    ]) {
+      const read = readItem({ query: 'Q?', responses: ['a', 'b'], id, domain, labels });
+      expect(read).toMatchObject({ kind: 'item', item: { label: item.label } });
+    }
+  });
+});
+
+/** Every key's type: a column that is null in one row and a text in another has two. */
+function typesOf(row: Record<string, unknown>): readonly string[] {
+  return Object.entries(row).map(([key, value]) => `${key}: ${value === null ? 'null' : typeof value}`);
+}
+
+describe('a row of the prompt set', () => {
+  const hinted = trajectory([9, 2], { hinted: true });
+  const item = sampledItem([trajectory('wrong', { permutation: [1, 0] }), trajectory([9, 2], { index: 1 }), hinted]);
+
+  it("is the first sample's prompt, right or wrong, and what a reward row needs", () => {
+    const source = promptSource(item)!;
+    expect(source).toBe(item.trajectories[0]);
+    const row = promptRow(item, source, template);
+    const asked = renderPrompt(template, { content: item.content, permutation: [1, 0], nonce: source.nonce });
+    expect(row).toEqual({ id: '', domain: '', prompt: asked, n: 2, labels: [1, 0], permutation: [1, 0] });
+    expect(JSON.stringify(row).startsWith(promptsHead)).toBe(true);
+    const { n, labels, permutation } = row;
+    const completion = trajectory([2, 9]).sample.text;
+    const read = readRewardRow({ completion, n, labels, permutation });
+    expect(read.kind === 'row' && ruleReward(read.row)).toEqual({ reward: 1, scores: [9, 2] });
+  });
+
+  it('has the same types for one response, and no hint', () => {
+    const single = sampledItem([trajectory([7])], { kind: 'score', n: 1, score: 7 }, { id: 'i', domain: 'd' });
+    const row = promptRow(single, single.trajectories[0]!, template);
+    expect(row).toMatchObject({ id: 'i', domain: 'd', n: 1, labels: [7], permutation: [0] });
+    const told = { ...item, content: { ...item.content, hintedBest: 0 } };
+    const plain = promptRow(told, hinted, template);
+    expect(JSON.stringify(plain)).not.toContain('is the best one');
+    expect(typesOf(plain)).toEqual(typesOf(row));
+  });
+
+  it('is not made of a prompt that does not fit', () => {
+    expect(promptSource(sampledItem([trajectory({ reason: 'context_exceeded' })]))).toBeUndefined();
   });
 });
 
@@ -58,7 +116,14 @@ describe('a row for the meta RM', () => {
     const rows = item.trajectories.map((each) => metaRow(item, each, metaTemplate));
     expect(rows.map((row) => row?.label)).toEqual([1, 0, 0]);
     const columns = rows[0]!.columns('test', 0.5) as { prompt: Turn[]; completion: Turn[]; text: string };
-    expect(columns).toMatchObject({ label: 1, split: 'test', weight: 0.5, completion: [{ content: 'Yes' }] });
+    expect(columns).toMatchObject({
+      id: '',
+      domain: '',
+      label: 1,
+      split: 'test',
+      weight: 0.5,
+      completion: [{ content: 'Yes' }],
+    });
     expect(columns.prompt.map(({ role }) => role)).toEqual(['system', 'user']);
     for (const text of [columns.prompt[1]!.content, columns.text]) {
       expect(text).toContain('response 0');
