@@ -31,7 +31,7 @@ import type { Sample } from './sample.js';
 import { needsMeta, standing, topShare, type Scores, type Standing } from './vote.js';
 
 /** `error` of `confident` where nobody says. */
-export const stopErrorDefault = 0.01;
+export const stopErrorDefault = 0.02;
 
 /** The wave sizes of one request: about so many looks at the samples. */
 const looks = 8;
@@ -45,6 +45,8 @@ const priorSpreadSamples = 4;
 const priorSpread = { points: 3, share: 1 } as const;
 /** Variance of a median over that of a mean, for normal values. */
 const medianSpread = Math.PI / 2;
+/** Half the step between two medians of whole scores: a continuity correction. */
+const medianStep = 0.5;
 
 /** What a rule must know of the request besides its samples. */
 export interface StopCase {
@@ -152,7 +154,8 @@ function horizonOf(plan: Pick<Plan, 'kMeta'>, { electorate }: Standing, valid: n
       return { weights: ones, countNow: kept.length, countAtK: kept.length + missing, carried: true };
     case 'meta_topk': {
       const countAtK = plan.kMeta ?? keptByDefault(valid + missing);
-      return { weights: ones, countNow: kept.length, countAtK, carried: false };
+      // The better half of some is about the better half of all. A fixed number of the best is another one at k.
+      return { weights: ones, countNow: kept.length, countAtK, carried: plan.kMeta === undefined };
     }
     case 'meta_weighted': {
       const shares = weights ?? kept.map(() => 1 / kept.length);
@@ -174,8 +177,8 @@ function overtakes({ electorate, votes }: Standing, leader: number, rival: numbe
   const mean = sum / countNow;
   let squares = 0;
   for (const [at, difference] of differences.entries()) squares += weights[at]! * (difference - mean) ** 2;
-  // The vote's own difference, per sample: for a median it is not the mean of the differences.
-  const lead = method === 'median' ? votes[leader]! - votes[rival]! : mean;
+  // A median moves in steps: what is ahead by less than one may be level at k.
+  const lead = method === 'median' ? Math.min(mean, votes[leader]! - votes[rival]! - medianStep) : mean;
 
   const meanSamples = priorMeanSamples + countNow;
   const spreadSamples = priorSpreadSamples + countNow;

@@ -19,7 +19,7 @@ describe('defaults', () => {
       quorumRatio: 0.5,
       timeBudgetMs: 100_000,
       stop: 'none',
-      stopError: 0.01,
+      stopError: 0.02,
       class: 'rl',
     });
     expect(config.grpc).toEqual({

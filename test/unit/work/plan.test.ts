@@ -46,7 +46,7 @@ describe('resolvePlan', () => {
     const stop = (options: object, more: object = {}) => resolvePlan(options, { ...defaults, ...more }, server).stop;
     expect(resolvePlan({ stop: 'none' }, { ...defaults, stop: 'confident' }, server)).not.toHaveProperty('stop');
     expect(stop({ stop: 'outcome_fixed', stopError: 0.1 })).toEqual({ rule: 'outcome_fixed' });
-    expect(stop({ stop: 'confident' })).toEqual({ rule: 'confident', error: 0.01 });
+    expect(stop({ stop: 'confident' })).toEqual({ rule: 'confident', error: 0.02 });
     expect(stop({ stopError: 0.2 }, { stop: 'confident', stopError: 0.05 })).toEqual({ rule: 'confident', error: 0.2 });
     expect(stop({}, { stop: 'confident', stopError: 0.05 })).toEqual({ rule: 'confident', error: 0.05 });
   });

@@ -261,7 +261,7 @@ export interface ScoreOptions {
     | undefined;
   /** When drawing may end before k samples. */
   stop: StopRule;
-  /** Error level of CONFIDENT: above 0, at most 0.5. Default 0.01. */
+  /** Error level of CONFIDENT: above 0, at most 0.5. Default 0.02. */
   stopError?: number | undefined;
 }
 

@@ -1,0 +1,185 @@
+// Adaptive k on recorded votes: samples saved and accuracy lost at k = 32, by error level, vote and judge.
+//
+//   node dist/bench/adaptive-k.js [--items 2000] [--seed 1] [--votes sum,meta_topk] [--json]
+//
+// Every item is drawn to the end with the fake engine's own judge (services/fake-engine), then the rules read the record wave by wave, as a
+// coordinator does. Lost: share of items that are right at k and wrong where drawing stopped, less the reverse, in points. Changed: share of
+// items whose best response at k is another one; the error level bounds this one.
+// Not measured: real judges (their samples repeat their errors), latency (waves wait for each other), engines.
+
+import { parseArgs } from 'node:util';
+import { scoreAll } from '../services/fake-engine/judge.js';
+import { logistic, logit, seededRandom, type Random } from '../services/fake-engine/random.js';
+import { voteMethods, type VoteMethod } from '../src/grm/query.js';
+import { leaderChange, outcomeFixed, stopErrorDefault, waveEnd, type StopCase } from '../src/grm/stop.js';
+import { needsMeta, standing, type Scores } from '../src/grm/vote.js';
+
+const { values } = parseArgs({
+  options: {
+    items: { type: 'string', default: '2000' },
+    seed: { type: 'string', default: '1' },
+    votes: { type: 'string', default: voteMethods.join() },
+    json: { type: 'boolean', default: false },
+  },
+});
+const items = Number(values.items);
+const wanted = voteMethods.filter((vote) => values.votes.split(',').includes(vote));
+
+const k = 32;
+const errors = [0.001, 0.005, 0.01, 0.02, 0.05, 0.1] as const;
+const bar = { savedShare: 0.5, lostPoints: 0.3, error: stopErrorDefault } as const;
+const metaAccuracy = 0.85;
+
+interface Judge {
+  readonly name: string;
+  readonly responses: number;
+  /** Accuracy of one sample on an item, and whether all its samples share a bias for a wrong response. */
+  readonly ofItem: (random: Random) => { readonly accuracy: number; readonly misled: boolean };
+}
+
+const judges: readonly Judge[] = [
+  { name: 'fake engine, accuracy 0.75', responses: 2, ofItem: () => ({ accuracy: 0.75, misled: false }) },
+  { name: 'accuracy 0.6', responses: 2, ofItem: () => ({ accuracy: 0.6, misled: false }) },
+  {
+    name: 'mixed: accuracy 0.52..0.92 by item, misled on 15% of them',
+    responses: 2,
+    ofItem: (random) => ({ accuracy: 0.52 + 0.4 * random(), misled: random() < 0.15 }),
+  },
+  {
+    name: 'mixed, four responses',
+    responses: 4,
+    ofItem: (random) => ({ accuracy: 0.52 + 0.4 * random(), misled: random() < 0.15 }),
+  },
+];
+
+interface Item {
+  readonly requestId: string;
+  readonly right: number;
+  readonly samples: readonly Scores[];
+  readonly metaRewards: ReadonlyMap<number, number>;
+}
+
+function record(judge: Judge, number: number, random: Random): Item {
+  const { accuracy, misled } = judge.ofItem(random);
+  // Distinct qualities; a misled judge sees another response as the best one.
+  const drawn = Array.from({ length: 10 }, (_, at) => ({ quality: at + 1, key: random() }));
+  const qualities = drawn
+    .toSorted((a, b) => a.key - b.key)
+    .slice(0, judge.responses)
+    .map(({ quality }) => quality);
+  const seenBest = qualities.indexOf(Math.max(...qualities));
+  const right = misled ? (seenBest + 1) % judge.responses : seenBest;
+  const reading = { responses: qualities.map((quality) => ({ text: '', quality })), around: '' };
+  const metaRewards = new Map<number, number>();
+  const samples = Array.from({ length: k }, (_, index): Scores => {
+    const scores = scoreAll(reading, accuracy, random);
+    const isRight = scores.every((score, response) => response === right || score < scores[right]!);
+    metaRewards.set(index, (isRight ? 1 : -1) * logit(metaAccuracy) + logistic(random));
+    return { index, scores };
+  });
+  return { requestId: `item-${number}`, right, samples, metaRewards };
+}
+
+/** Where each rule stops on one item, and what is best there. */
+interface Stops {
+  readonly bestAtK: number;
+  readonly fixedAt: { readonly drawn: number; readonly best: number };
+  readonly confidentAt: readonly { readonly drawn: number; readonly best: number }[];
+}
+
+function read(item: Item, vote: VoteMethod, responses: number): Stops {
+  const { requestId, samples, metaRewards } = item;
+  const plan = { k, vote };
+  const rewards = (drawn: number): ReadonlyMap<number, number> =>
+    new Map(needsMeta(vote) ? [...metaRewards].filter(([index]) => index < drawn) : []);
+  const best = (drawn: number): number =>
+    standing(requestId, plan, responses, samples.slice(0, drawn), rewards(drawn)).ranking[0]!;
+  const confidentAt = errors.map(() => k);
+  const confident: StopCase = { requestId, n: responses, plan, stop: { rule: 'confident', error: 0.5 } };
+  for (let drawn = waveEnd(confident.stop, k, 0); drawn < k; drawn = waveEnd(confident.stop, k, drawn)) {
+    const seen = samples.slice(0, drawn);
+    const isFixed = outcomeFixed(confident, seen, rewards(drawn), drawn);
+    const chance = isFixed ? 0 : leaderChange(confident, seen, rewards(drawn), drawn);
+    errors.forEach((error, at) => {
+      if (chance <= error) confidentAt[at] = Math.min(confidentAt[at]!, drawn);
+    });
+  }
+  const fixed: StopCase = { ...confident, stop: { rule: 'outcome_fixed' } };
+  let fixedAt = waveEnd(fixed.stop, k, 0);
+  while (fixedAt < k && !outcomeFixed(fixed, samples.slice(0, fixedAt), rewards(fixedAt), fixedAt)) {
+    fixedAt = waveEnd(fixed.stop, k, fixedAt);
+  }
+  return {
+    bestAtK: best(k),
+    fixedAt: { drawn: fixedAt, best: best(fixedAt) },
+    confidentAt: confidentAt.map((drawn) => ({ drawn, best: best(drawn) })),
+  };
+}
+
+interface Row {
+  readonly judge: string;
+  readonly vote: VoteMethod;
+  readonly rule: string;
+  readonly error: number | null;
+  readonly accuracyAtK: number;
+  readonly lostPoints: number;
+  readonly changedShare: number;
+  readonly savedShare: number;
+}
+
+function rowsOf(judge: Judge): Row[] {
+  const random = seededRandom(Number(values.seed));
+  const recorded = Array.from({ length: items }, (_, number) => record(judge, number, random));
+  return wanted.flatMap((vote) => {
+    const stops = recorded.map((item) => ({ item, ...read(item, vote, judge.responses) }));
+    const rightAtK = stops.filter(({ item, bestAtK }) => bestAtK === item.right).length;
+    const row = (rule: string, error: number | null, at: (stop: Stops) => Stops['fixedAt']): Row => {
+      const right = stops.filter((each) => at(each).best === each.item.right).length;
+      const changed = stops.filter((each) => at(each).best !== each.bestAtK).length;
+      const drawn = stops.reduce((sum, each) => sum + at(each).drawn, 0);
+      return {
+        judge: judge.name,
+        vote,
+        rule,
+        error,
+        accuracyAtK: rightAtK / items,
+        lostPoints: (100 * (rightAtK - right)) / items,
+        changedShare: changed / items,
+        savedShare: 1 - drawn / items / k,
+      };
+    };
+    return [
+      row('outcome_fixed', null, (stop) => stop.fixedAt),
+      ...errors.map((error, at) => row('confident', error, (stop) => stop.confidentAt[at]!)),
+    ];
+  });
+}
+
+const rows = judges.flatMap(rowsOf);
+if (values.json) console.log(JSON.stringify(rows, undefined, 1));
+else {
+  const percent = (share: number): string => `${(100 * share).toFixed(1)}%`;
+  for (const { name } of judges) {
+    console.log(`\n### ${name}\n`);
+    console.log('| vote | rule | error | right at k | points lost | best changed | samples saved |');
+    console.log('| --- | --- | --- | --- | --- | --- | --- |');
+    for (const row of rows.filter(({ judge }) => judge === name)) {
+      const cells = [
+        row.vote,
+        row.rule,
+        row.error ?? '-',
+        percent(row.accuracyAtK),
+        row.lostPoints.toFixed(2),
+        `${(100 * row.changedShare).toFixed(2)}%`,
+        percent(row.savedShare),
+      ];
+      console.log(`| ${cells.join(' | ')} |`);
+    }
+  }
+  const judged = rows.filter(({ error, vote }) => error === bar.error && vote === 'sum');
+  console.log(`\nThe bar (vote sum, error ${bar.error}: at least half saved, at most ${bar.lostPoints} points lost):`);
+  for (const { judge, savedShare, lostPoints } of judged) {
+    const met = savedShare >= bar.savedShare && lostPoints <= bar.lostPoints;
+    console.log(`* ${judge}: ${percent(savedShare)} saved, ${lostPoints.toFixed(2)} lost: ${met ? 'met' : 'not met'}`);
+  }
+}
