@@ -12,6 +12,8 @@ import sys
 from pathlib import Path
 
 STAGES = ["cold", "rft", "rl", "meta", "ablate", "export", "evaluate", "report"]
+FROM_SCRATCH = ["cold", "ablate", "export", "evaluate", "report"]
+"""Stages for a model that begins with nothing: they draw with the nano sampler, or need what one of these made."""
 
 
 def main() -> int:
@@ -33,9 +35,28 @@ def main() -> int:
     import torch
 
     torch.set_num_threads(arguments.threads)
-    for stage in STAGES if arguments.stage == "all" else [arguments.stage]:
+    try:
+        stages = stages_of(arguments.stage, config)
+    except ValueError as error:
+        print(error, file=sys.stderr)
+        return 2
+    for stage in stages:
         run(stage, config)
     return 0
+
+
+def stages_of(wanted: str, config) -> list[str]:
+    """What `wanted` runs. Without model.scratch `all` leaves the stages of the nano scale out and says so; one of them alone is a ValueError."""
+    if config.model.scratch is not None:
+        return STAGES if wanted == "all" else [wanted]
+    if wanted in FROM_SCRATCH:
+        raise ValueError(f"{wanted}: for recipes with model.scratch alone; a bigger model is served as it is, and judged with grm score")
+    if wanted != "all":
+        return [wanted]
+    from .run import is_first
+    if is_first():
+        print(f"all: without model.scratch there is no {', '.join(FROM_SCRATCH)}", flush=True)
+    return [stage for stage in STAGES if stage not in FROM_SCRATCH]
 
 
 def run(stage: str, config) -> None:

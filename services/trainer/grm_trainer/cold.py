@@ -7,8 +7,8 @@ from collections.abc import Iterator
 
 from .config import Config
 from .critic import critique
-from .run import is_done, new_model, prompts_of, save, say, seen_ids, tasks_of
-from .sft import conversations, finetune
+from .run import new_model, prompts_of, save, say, seen_ids, skips, tasks_of
+from .sft import finetune, sft_arguments
 from .tasks import Task, make_tasks
 from .vocabulary import train_tokenizer
 
@@ -32,7 +32,9 @@ def trajectories(config: Config) -> Iterator[tuple[list[dict], str]]:
 
 def cold_start(config: Config) -> None:
     folder = config.folder / "cold"
-    if config.cold is None or is_done(folder):
+    if config.cold is None:
+        raise ValueError("cold: the recipe has no settings for it")
+    if skips(folder):
         return
     rows = list(trajectories(config))
     shape = config.model.scratch
@@ -42,5 +44,5 @@ def cold_start(config: Config) -> None:
     some = rows[:500]
     tokens = sum(len(tokenizer.apply_chat_template([*asked, {"role": "assistant", "content": done}], return_dict=False)) for asked, done in some) / len(some)
     say(config, "cold", trajectories=len(rows), parameters=model.num_parameters(), vocabulary=len(tokenizer), tokens_each=tokens)
-    finetune(config, "cold", model, tokenizer, conversations(rows), config.cold.sft, folder)
-    save(model, tokenizer, folder)
+    arguments = sft_arguments(config, "cold.sft", tokenizer, config.cold.sft, folder)
+    save(finetune(config, "cold", model, tokenizer, rows, config.cold.sft, arguments), tokenizer, folder)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, fields, is_dataclass
 from pathlib import Path
-from typing import Any, get_type_hints
+from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 import yaml
 
@@ -97,6 +97,8 @@ class Rl:
     max_tokens: int = 512
     micro_batch: int | None = None
     warmup_steps: int = 5
+    vllm: Literal["server", "colocate"] | None = None
+    """Who generates on GPUs: a server (`vllm serve`), or vLLM in the training processes; absent: the model itself, slowly."""
 
 
 @dataclass
@@ -106,7 +108,7 @@ class Meta:
     micro_batch: int | None = None
     epochs: float = 1.0
     steps: int = -1
-    head: str = "yes_no"
+    head: Literal["yes_no", "scalar"] = "yes_no"
     """yes_no: the log-odds of Yes against No of a causal model; scalar: AutoModelForSequenceClassification with one output."""
     items: int = 0
     """Items drawn anew for it, besides those of RFT."""
@@ -175,6 +177,27 @@ def _number(text: str) -> float | str:
         return text
 
 
+def _fits(value: Any, kind: Any) -> bool:
+    if is_dataclass(kind):
+        return isinstance(value, kind)
+    if get_origin(kind) is list:
+        return isinstance(value, list) and all(_fits(each, get_args(kind)[0]) for each in value)
+    if get_origin(kind) is Literal:
+        return any(value is each or isinstance(value, str) and value == each for each in get_args(kind))
+    if get_args(kind):
+        return any(_fits(value, each) for each in get_args(kind))
+    return isinstance(value, (int, float) if kind is float else kind) and (kind is bool or not isinstance(value, bool))
+
+
+def _words(kind: Any) -> str:
+    """A type as people say it: "int or nothing", "list of int"."""
+    if get_origin(kind) is list:
+        return f"list of {_words(get_args(kind)[0])}"
+    if get_args(kind):
+        return " or ".join(str(each) if isinstance(each, str) else _words(each) for each in get_args(kind))
+    return "nothing" if kind is type(None) else "settings" if is_dataclass(kind) else kind.__name__
+
+
 def _build(kind: Any, tree: Any, where: str, problems: list[str]) -> Any:
     if not isinstance(tree, dict):
         problems.append(f"{where or 'file'}: came {tree!r}, expected settings")
@@ -191,12 +214,11 @@ def _build(kind: Any, tree: Any, where: str, problems: list[str]) -> Any:
         inner = [t for t in [hints[name], *getattr(hints[name], "__args__", ())] if is_dataclass(t)]
         if inner and value is not None:
             value = _build(inner[0], value, f"{where}{name}.", problems)
-        elif hints[name] in (int, float, str, bool):
-            if hints[name] is float and isinstance(value, str):
+        else:
+            if float in (hints[name], *get_args(hints[name])) and isinstance(value, str):
                 value = _number(value)
-            wanted = (int, float) if hints[name] is float else hints[name]
-            if not isinstance(value, wanted) or (isinstance(value, bool) and hints[name] is not bool):
-                problems.append(f"{where}{name}: came {value!r}, expected {hints[name].__name__}")
+            if not _fits(value, hints[name]):
+                problems.append(f"{where}{name}: came {value!r}, expected {_words(hints[name])}")
         values[name] = value
     try:
         return kind(**values)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import random
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 import torch.nn.functional as F
@@ -16,7 +17,7 @@ from transformers.trainer_utils import get_last_checkpoint
 
 from .config import Config
 from .rft import draw, trajectory_row
-from .run import Progress, is_done, load_model, load_tokenizer, prompts_of, read_jsonl, save, say, tasks_of, write_jsonl
+from .run import Progress, accumulation, load_model, load_tokenizer, prompts_of, read_jsonl, save, say, skips, tasks_of, write_jsonl
 from .sampler import encode
 
 
@@ -67,13 +68,15 @@ class Checks(Dataset):
 
 
 def collate(pad: int):
+    """Batches padded at the left, so that every row's last token stands in the last place: input_ids and attention_mask [B, T], correct and weight [B]."""
     def together(rows):
         width = max(len(row["input_ids"]) for row in rows)
         ids = torch.full((len(rows), width), pad)
         mask = torch.zeros(len(rows), width, dtype=torch.long)
         for at, row in enumerate(rows):
-            ids[at, : len(row["input_ids"])] = torch.tensor(row["input_ids"])
-            mask[at, : len(row["input_ids"])] = 1
+            start = width - len(row["input_ids"])
+            ids[at, start:] = torch.tensor(row["input_ids"])
+            mask[at, start:] = 1
         labels = {name: torch.tensor([row[name] for row in rows]) for name in ("correct", "weight")}
         return {"input_ids": ids, "attention_mask": mask, **labels}
     return together
@@ -87,11 +90,12 @@ class MetaTrainer(Trainer):
         self.answers = answers
 
     def logits(self, model, inputs) -> torch.Tensor:
+        """[B]; the model is called as a whole, since what distributes it (DDP, FSDP, ZeRO-3) hooks into that call."""
+        mask = inputs["attention_mask"]
+        asked = {"input_ids": inputs["input_ids"], "attention_mask": mask, "position_ids": (mask.cumsum(1) - 1).clamp(min=0)}
         if self.answers is None:
-            return model(input_ids=inputs["input_ids"], attention_mask=inputs["attention_mask"]).logits[:, 0].float()
-        last = inputs["attention_mask"].sum(1) - 1
-        hidden = model.model(input_ids=inputs["input_ids"], attention_mask=inputs["attention_mask"]).last_hidden_state
-        return log_odds(model.lm_head(hidden[torch.arange(len(last)), last]).float(), self.answers)
+            return model(**asked).logits[:, 0].float()
+        return log_odds(model(**asked, logits_to_keep=1).logits[:, -1].float(), self.answers)
 
     def compute_loss(self, model, inputs, return_outputs=False, num_items_in_batch=None):
         logits = self.logits(model, inputs)
@@ -130,28 +134,42 @@ def checks(config: Config) -> list[Check]:
     return rows
 
 
+def scalar_model(start: str, tokenizer, seed: int):
+    """A sequence classifier with one output. It finds a row's last token by the padding token, so it has to know one; the tokenizer gets one too."""
+    if tokenizer.pad_token is None:
+        tokenizer.pad_token = tokenizer.eos_token
+    torch.manual_seed(seed)  # of the new head
+    model = AutoModelForSequenceClassification.from_pretrained(start, num_labels=1, dtype=torch.float32)
+    model.config.get_text_config().pad_token_id = tokenizer.pad_token_id
+    return model
+
+
 def train_meta(config: Config) -> None:
     folder = config.folder / "meta"
-    if is_done(folder):
+    if skips(folder):
         return
     start = config.model.meta_path or str(config.folder / "rft")
     tokenizer = load_tokenizer(start)
     scalar = config.meta.head == "scalar"
-    model = AutoModelForSequenceClassification.from_pretrained(start, num_labels=1) if scalar else load_model(start)
-    data = Checks(tokenizer, checks(config), config.meta.max_length)
     meta = config.meta
-    micro = meta.micro_batch or meta.batch
+    micro, passes = accumulation(meta.batch, meta.micro_batch, "meta.batch")
     arguments = TrainingArguments(
-        output_dir=str(folder / "checkpoints"), per_device_train_batch_size=micro, gradient_accumulation_steps=meta.batch // micro,
+        output_dir=str(folder / "checkpoints"), per_device_train_batch_size=micro, gradient_accumulation_steps=passes,
         learning_rate=meta.learning_rate, lr_scheduler_type="cosine", warmup_steps=20, num_train_epochs=meta.epochs, max_steps=meta.steps,
         weight_decay=0.01, adam_beta2=0.98, train_sampling_strategy="group_by_length", length_column_name="length", remove_unused_columns=False,
         bf16=config.bf16, use_cpu=config.cpu, seed=config.seed, logging_steps=20, save_strategy="steps", save_steps=200, save_total_limit=1,
         report_to="none", disable_tqdm=True, gradient_checkpointing=not config.cpu, dataloader_pin_memory=not config.cpu,
     )
+    model = scalar_model(start, tokenizer, config.seed) if scalar else load_model(start)
+    data = Checks(tokenizer, checks(config), meta.max_length)
+    if data.left_out:
+        say(config, "meta", rows=len(data) + data.left_out, too_long=data.left_out)
+    if len(data) == 0:
+        raise ValueError(f"meta: no trajectory to train on, or every one is longer than meta.max_length {meta.max_length} tokens")
     trainer = MetaTrainer(
         model=model, args=arguments, train_dataset=data, data_collator=collate(tokenizer.pad_token_id or 0),
         answers=None if scalar else yes_no_tokens(tokenizer), callbacks=[Progress(config, "meta")],
     )
-    checkpoints = folder / "checkpoints"
+    checkpoints = Path(arguments.output_dir)
     trainer.train(resume_from_checkpoint=get_last_checkpoint(str(checkpoints)) if checkpoints.exists() else None)
-    save(model, tokenizer, folder)
+    save(trainer, tokenizer, folder)

@@ -13,10 +13,10 @@ from dataclasses import dataclass
 import torch
 
 from .config import Config
-from .run import is_done, load_model, load_tokenizer, prompts_of, save, say, tasks_of, write_jsonl
+from .run import load_model, load_tokenizer, prompts_of, save, say, skips, tasks_of, write_jsonl
 from .sampler import Sampler, sample_texts
 from .scores import judged_correct
-from .sft import chat_rows, conversations, finetune
+from .sft import chat_rows, finetune, sft_arguments
 from .tasks import Task
 
 
@@ -70,10 +70,12 @@ def select(drawn: list[Drawn], keep_easy: bool = False) -> tuple[list[Drawn], Co
 
 def rejective(config: Config, name: str = "rft") -> None:
     folder = config.folder / name
-    if is_done(folder):
+    if skips(folder):
         return
     start = config.model.path or str(config.folder / "cold")
-    model, tokenizer = load_model(start), load_tokenizer(start)
+    tokenizer = load_tokenizer(start)
+    arguments = sft_arguments(config, "rft.sft", tokenizer, config.rft.sft, folder)
+    model = load_model(start)
     if config.data.rft_file:
         rows = chat_rows(config.data.rft_file)
     else:
@@ -88,11 +90,13 @@ def rejective(config: Config, name: str = "rft") -> None:
     if not rows:
         raise ValueError(f"{name}: no trajectory was accepted; the model to begin with judges nothing correctly, or everything")
     random.Random(config.seed).shuffle(rows)
-    finetune(config, name, model, tokenizer, conversations(rows), config.rft.sft, folder)
-    save(model, tokenizer, folder)
+    save(finetune(config, name, model, tokenizer, rows, config.rft.sft, arguments), tokenizer, folder)
 
 
 def trajectory_row(one: Drawn) -> dict:
-    """As `grm spct rft --trajectories` writes them, with what the meta RM needs."""
+    """The item's row (tasks.py), and beside its keys `permutation`, `judgement` (the text; null = cut) and `correct`.
+
+    The trainer's own format. `grm spct rft --trajectories` writes another one, which `grm spct meta-data` reads.
+    """
     row = one.task.row()
     return row | {"permutation": one.permutation, "judgement": one.text, "correct": one.correct}

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import random
+from pathlib import Path
+from typing import Callable
 
 import torch
 from datasets import Dataset
@@ -10,35 +12,83 @@ from transformers.trainer_utils import get_last_checkpoint
 from trl import GRPOConfig, GRPOTrainer
 
 from .config import Config
-from .run import Progress, is_done, load_model, load_tokenizer, prompts_of, read_jsonl, save, tasks_of
+from .run import Progress, accumulation, load_model, load_tokenizer, prompts_of, read_jsonl, save, say, skips, tasks_of
 from .sampler import Sampler, encode
 from .scores import judged_correct
 
 
-def rule_reward(completions, labels, permutation, **_) -> list[float]:
-    """TRL's reward function. What is no verdict is not correct: -1."""
-    texts = [c[-1]["content"] if isinstance(c, list) else c for c in completions]
-    return [1.0 if judged_correct(text, of, order) else -1.0 for text, of, order in zip(texts, labels, permutation)]
+def reward_of(ends: set[int]) -> Callable[..., list[float]]:
+    """TRL's reward function, +1 or -1 a completion. What is no verdict is not correct: -1, and so is a completion whose last token is none of `ends`:
+    the token limit cut it."""
+    def rule_reward(completions, completion_ids, labels, permutation, **_) -> list[float]:
+        texts = [c[-1]["content"] if isinstance(c, list) else c for c in completions]
+        ended = [len(ids) > 0 and int(ids[-1]) in ends for ids in completion_ids]
+        return [1.0 if whole and judged_correct(*one) else -1.0 for whole, *one in zip(ended, texts, labels, permutation)]
+    return rule_reward
 
 
-def labels_of(item: dict) -> list[int]:
-    """`labels`, or from `best` labels that say the same."""
-    if item.get("labels") is not None:
-        return item["labels"]
-    return [int(i == item["best"]) for i in range(len(item["responses"]))]
+def end_tokens(model, tokenizer) -> set[int]:
+    """All that end a completion: the tokenizer's own, and those of the model's generation settings, as TRL has it."""
+    ends = model.generation_config.eos_token_id
+    return {tokenizer.eos_token_id, *([] if ends is None else [ends] if isinstance(ends, int) else ends)}
+
+
+def labels_of(item: dict, n: int) -> list[float] | None:
+    """`labels`, or from `best` labels that say the same; None where they name no one best response, or no score of a single one.
+
+    ValueError when they do not fit n responses.
+    """
+    labels, best = item.get("labels"), item.get("best")
+    if labels is None:
+        if best is None or n == 1:
+            return None
+        if best not in range(n):
+            raise ValueError(f"best: came {best!r}, expected an index of {n} responses")
+        return [int(i == best) for i in range(n)]
+    if len(labels) != n:
+        raise ValueError(f"labels: came {len(labels)}, expected {n}: one per response")
+    return labels if n == 1 or labels.count(max(labels)) == 1 else None
+
+
+def rendered(item: dict) -> dict:
+    """A row of which the cluster has filled in the prompt: taken as it is."""
+    n, order = item["n"], item["permutation"]
+    if sorted(order) != list(range(n)):
+        raise ValueError(f"permutation: came {order}, expected each of 0..{n - 1} once")
+    return {"prompt": item["prompt"], "labels": labels_of(item, n), "permutation": order}
 
 
 def dataset(config: Config) -> Dataset:
+    """Columns `prompt` (messages), `labels` and `permutation`. Items whose labels say nothing are left out and counted; ValueError names a wrong row."""
     prompts, rng = prompts_of(config), random.Random(f"rl:{config.seed}")
-    items = read_jsonl(config.data.rl_file) if config.data.rl_file else [task.row() for task in tasks_of(config)["rl"]]
-    rows = []
-    for item in items:
+
+    def asking(item: dict) -> dict:
+        if "prompt" in item:
+            return rendered(item)
+        if item.get("principles"):
+            raise ValueError("principles: the trainer's prompts have no place for them; let the cluster fill in the prompts (grm spct rft --prompts FILE)")
         order = list(range(len(item["responses"])))
         rng.shuffle(order)
         nonce = f"{rng.getrandbits(64):016x}"
         asked = prompts.judge(item["query"], item["responses"], order, item.get("reference"), nonce)
-        rows.append({"prompt": asked, "labels": labels_of(item), "permutation": order})
-    return Dataset.from_list(rows)
+        return {"prompt": asked, "labels": labels_of(item, len(order)), "permutation": order}
+
+    file = config.data.rl_file
+    items = read_jsonl(file) if file else [task.row() for task in tasks_of(config)["rl"]]
+    rows = []
+    for at, item in enumerate(items, 1):
+        try:
+            rows.append(asking(item))
+        except KeyError as error:
+            raise ValueError(f"{file or 'rl'}: row {at}, id {item.get('id')!r}: {error.args[0]}: missing") from None
+        except ValueError as error:
+            raise ValueError(f"{file or 'rl'}: row {at}, id {item.get('id')!r}: {error}") from None
+    kept = [row for row in rows if row["labels"] is not None]
+    if len(kept) < len(rows):
+        say(config, "rl", items=len(rows), left_out_no_label=len(rows) - len(kept))
+    if not kept:
+        raise ValueError(f"{file or 'rl'}: no row has labels that name one best response, or the score of a single one")
+    return Dataset.from_list(kept)
 
 
 def rollout(config: Config):
@@ -63,25 +113,27 @@ def rollout(config: Config):
 
 def reinforce(config: Config) -> None:
     folder = config.folder / "rl"
-    if is_done(folder):
+    if skips(folder):
         return
     tokenizer = load_tokenizer(config.folder / "rft")
     tokenizer.padding_side = "left"
     rl = config.rl
-    batch = rl.prompts * rl.group
-    micro = rl.micro_batch or batch
+    micro, passes = accumulation(rl.prompts * rl.group, rl.micro_batch, "rl.prompts times rl.group")
     arguments = GRPOConfig(
-        output_dir=str(folder / "checkpoints"), per_device_train_batch_size=micro, gradient_accumulation_steps=batch // micro,
+        output_dir=str(folder / "checkpoints"), per_device_train_batch_size=micro, gradient_accumulation_steps=passes,
         num_generations=rl.group, max_completion_length=rl.max_tokens, temperature=rl.temperature, beta=rl.kl, loss_type="grpo",
         learning_rate=rl.learning_rate, lr_scheduler_type="constant_with_warmup", warmup_steps=rl.warmup_steps, max_steps=rl.steps,
         weight_decay=0.0, bf16=config.bf16, use_cpu=config.cpu, seed=config.seed, logging_steps=2, save_strategy="steps", save_steps=20,
         save_total_limit=1, report_to="none", disable_tqdm=True, gradient_checkpointing=not config.cpu, dataloader_pin_memory=not config.cpu,
+        # Without vLLM the weights of ZeRO-3 stay in their shards while it generates: slow, but a model of any size fits. vLLM needs them gathered.
+        use_vllm=rl.vllm is not None, vllm_mode=rl.vllm or "colocate", ds3_gather_for_generation=rl.vllm is not None,
     )
+    data = dataset(config)
     model = load_model(config.folder / "rft")
     trainer = GRPOTrainer(
-        model=model, reward_funcs=rule_reward, args=arguments, train_dataset=dataset(config), processing_class=tokenizer,
+        model=model, reward_funcs=reward_of(end_tokens(model, tokenizer)), args=arguments, train_dataset=data, processing_class=tokenizer,
         callbacks=[Progress(config, "rl")], rollout_func=rollout(config) if config.cpu else None,
     )
-    checkpoints = folder / "checkpoints"
+    checkpoints = Path(arguments.output_dir)
     trainer.train(resume_from_checkpoint=get_last_checkpoint(str(checkpoints)) if checkpoints.exists() else None)
-    save(trainer.model, tokenizer, folder)
+    save(trainer, tokenizer, folder)

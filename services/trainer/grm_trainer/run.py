@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
 import time
 from pathlib import Path
 from typing import Any, Iterable
 
 import torch
-from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaConfig, LlamaForCausalLM, TrainerCallback
+from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaConfig, LlamaForCausalLM, Trainer, TrainerCallback
 
 from .config import Config
 from .prompt import Prompts
@@ -21,8 +22,28 @@ def prompts_of(config: Config) -> Prompts:
     return Prompts.read(ROOT / config.templates.grm, ROOT / config.templates.meta)
 
 
+def is_first() -> bool:
+    """Of the processes of a distributed run, the one that writes; the launcher says which by RANK."""
+    return int(os.environ.get("RANK", "0")) == 0
+
+
+def accumulation(batch: int, micro: int | None, setting: str) -> tuple[int, int]:
+    """(rows per device and pass, passes per step) so that all devices together take `batch` rows a step; micro absent: one pass.
+
+    `setting`: what the recipe calls `batch`. ValueError when the rows do not come out even.
+    """
+    world = int(os.environ.get("WORLD_SIZE", "1"))
+    at_once = world if micro is None else world * micro
+    if at_once < 1 or batch < 1 or batch % at_once:
+        expected = f"{world} processes" if micro is None else f"{world} processes times micro_batch {micro}"
+        raise ValueError(f"{setting}: came {batch}, expected a multiple of {expected}")
+    return (batch // world, 1) if micro is None else (micro, batch // at_once)
+
+
 def say(config: Config, stage: str, **values: Any) -> None:
-    """One line of metrics.jsonl, and the same for people."""
+    """One line of metrics.jsonl, and the same for people; from the first process alone."""
+    if not is_first():
+        return
     config.folder.mkdir(parents=True, exist_ok=True)
     line = {"stage": stage, "at": round(time.time(), 1), **values}
     with (config.folder / "metrics.jsonl").open("a", encoding="utf-8") as file:
@@ -41,7 +62,7 @@ class Progress(TrainerCallback):
         self.began, self.first = time.time(), state.global_step
 
     def on_log(self, args, state, control, logs=None, **kwargs):
-        if not logs or state.max_steps <= 0 or "train_runtime" in logs:
+        if not state.is_world_process_zero or not logs or state.max_steps <= 0 or "train_runtime" in logs:
             return
         spent = time.time() - self.began
         left = spent / max(1, state.global_step - self.first) * (state.max_steps - state.global_step)
@@ -61,8 +82,8 @@ def write_jsonl(path: Path, rows: Iterable[dict]) -> int:
     return count
 
 
-def read_jsonl(path: Path) -> list[dict]:
-    with path.open(encoding="utf-8") as file:
+def read_jsonl(path: Path | str) -> list[dict]:
+    with Path(path).open(encoding="utf-8") as file:
         return [json.loads(line) for line in file if line.strip()]
 
 
@@ -150,7 +171,38 @@ def is_done(folder: Path) -> bool:
     return (folder / "done").exists()
 
 
-def save(model, tokenizer, folder: Path) -> None:
-    model.save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
-    (folder / "done").write_text("")
+def skips(folder: Path) -> bool:
+    """is_done, and says so."""
+    if done := is_done(folder):
+        if is_first():
+            print(f"{folder.name} skipped: done", flush=True)
+    return done
+
+
+def save(trainer: Trainer, tokenizer, folder: Path) -> None:
+    """The trained model, the tokenizer and the mark. Every process calls it: the Trainer gathers what the processes hold, the first one writes.
+
+    RuntimeError when no weights were written.
+    """
+    first = trainer.is_world_process_zero()
+    if first and folder.exists():
+        # Without the mark these are of a run that was interrupted here.
+        for old in weights_in(folder):
+            old.unlink()
+    trainer.accelerator.wait_for_everyone()
+    trainer.save_model(str(folder))
+    trainer.accelerator.wait_for_everyone()
+    if first:
+        if not weights_in(folder):
+            raise RuntimeError(
+                f"{folder}: no weights were written. With ZeRO-3 accelerate's configuration needs zero3_save_16bit_model: true (DeepSpeed: "
+                "stage3_gather_16bit_weights_on_model_save), with FSDP fsdp_state_dict_type: FULL_STATE_DICT. The checkpoints are kept."
+            )
+        (folder / "training_args.bin").unlink(missing_ok=True)
+        tokenizer.save_pretrained(folder)
+        (folder / "done").write_text("")
+    trainer.accelerator.wait_for_everyone()
+
+
+def weights_in(folder: Path) -> list[Path]:
+    return [*folder.glob("*.safetensors*"), *folder.glob("pytorch_model*.bin*")]
