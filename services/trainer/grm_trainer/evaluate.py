@@ -17,7 +17,7 @@ from .config import Config
 from .figures import auc, auc_interval, interval, mean_over, paired
 from .judge import Draws, Judge, ranked_draws
 from .run import say, seen_ids, tasks_of
-from .scores import is_correct
+from .scores import vote_is_correct
 from .tasks import Task, make_tasks
 from .votes import Scores, meta_topk, naive
 
@@ -25,10 +25,8 @@ KS = [1, 2, 4, 8, 16, 32]
 
 
 def right(scores: Scores, task: Task) -> bool:
-    """As the rule of the training; of a vote over one response the mean, rounded to a whole number, is compared with the label."""
-    if scores is not None and len(scores) == 1:
-        scores = [float(np.floor(scores[0] + 0.5))]
-    return scores is not None and is_correct(scores, task.labels)
+    """Of a sample or of a vote: the mean of one response need only round to its label."""
+    return scores is not None and vote_is_correct(scores, task.labels)
 
 
 def unseen(config: Config) -> tuple[list[Task], dict]:
