@@ -44,7 +44,7 @@ export async function openWorker<T, R extends Running>(host: Host, parts: Worker
   const { queue, events, clock } = host;
   const rate = new Rate();
   for (const name of ['sample.finished', 'meta.finished'] as const) events.on(name, () => rate.add(clock.now()));
-  const cancellations = openCancellations(clock);
+  const cancellations = openCancellations();
   const credit = new Credit();
   const loop: Late<Loop> = { current: undefined };
   const engines: Late<EnginePool<R>> = { current: undefined };
@@ -109,7 +109,10 @@ export async function openWorker<T, R extends Running>(host: Host, parts: Worker
     cancellations,
     requeue: openRequeue(queue.work, parts.pool, node.id, clock),
   };
-  const unlisten = await listenCancel(queue.control, (requestId) => void cancellations.cancel(requestId));
+  const unlisten = await listenCancel(
+    queue.control,
+    (requestId, deadlineAtMs) => void cancellations.cancel(requestId, deadlineAtMs === 0 ? undefined : deadlineAtMs),
+  );
   const running = (loop.current = startLoop({
     puller: parts.puller,
     credit,

@@ -110,10 +110,8 @@ export const limits = {
   slotsMax: 4_096,
   /** Requests kept decoded per worker, for shards that refer to GRM_REQ. */
   contentCacheBytesMax: 64 * MiB,
-  /** Cancelled request ids a worker remembers, to drop shards that were already on their way. */
+  /** Cancelled runs of requests a worker remembers, to drop shards that were already on their way. */
   cancelledMax: 10_000,
-  /** Clocks of a coordinator and a worker may differ by this much before a retry of a cancelled request is taken for the old one. */
-  cancelSkewMs: 1_000,
   /** Control messages may be this big. */
   controlBytesMax: 256 * KiB,
   /** Names of nodes, requests and leases: one subject token. */

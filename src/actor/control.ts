@@ -71,13 +71,14 @@ export function decodeReply(body: Uint8Array): Reply | undefined {
 }
 
 /** The broadcast form of a cancel: to every node at once. */
-export function encodeCancel(requestId: string): Uint8Array {
-  return CancelOrder.encode({ requestId }).finish();
+/** `deadlineAtMs` names one run of the request, as its tasks do; 0: whatever is worked on now. */
+export function encodeCancel(requestId: string, deadlineAtMs = 0): Uint8Array {
+  return CancelOrder.encode({ requestId, deadlineAtMs: Math.round(deadlineAtMs) }).finish();
 }
 
-export function decodeCancel(body: Uint8Array): string | undefined {
-  const requestId = decoded(body, CancelOrder)?.requestId;
-  return requestId !== undefined && isToken(requestId) ? requestId : undefined;
+export function decodeCancel(body: Uint8Array): CancelOrder | undefined {
+  const order = decoded(body, CancelOrder);
+  return order !== undefined && isToken(order.requestId) ? order : undefined;
 }
 
 /** The message, or undefined when the bytes are too many or no such message (C1). */
@@ -98,7 +99,7 @@ function orderOf(message: Message): ControlMessage['order'] {
     case 'resume':
       return { $case: message.kind, value: {} };
     case 'cancel':
-      return { $case: 'cancel', value: { requestId: message.requestId } };
+      return { $case: 'cancel', value: { requestId: message.requestId, deadlineAtMs: 0 } };
     case 'set_slots':
       return { $case: 'setSlots', value: { slots: message.slots } };
   }

@@ -35,9 +35,9 @@ export async function askEach(
   return Promise.all(nodeIds.map(async (nodeId) => ({ nodeId, reply: await ask(control, nodeId, message) })));
 }
 
-/** Tells every worker to stop working on a request. At most once, to those who listen now. */
-export function broadcastCancel(control: ControlPlane, requestId: string): void {
-  control.broadcast(cancelTopic, encodeCancel(requestId));
+/** Tells every worker to stop working on one run of a request, named by the deadline of its tasks. At most once, to those who listen now. */
+export function broadcastCancel(control: ControlPlane, requestId: string, deadlineAtMs: number): void {
+  control.broadcast(cancelTopic, encodeCancel(requestId, deadlineAtMs));
 }
 
 /** Tells every coordinator that somebody waits for a request. The body is that of a cancel: the topic tells them apart. */
@@ -51,13 +51,20 @@ export async function listenWanted(control: ControlPlane, hear: (requestId: stri
 }
 
 /** What is no request id is dropped. */
-export async function listenCancel(control: ControlPlane, hear: (requestId: string) => void): Promise<() => void> {
+export async function listenCancel(
+  control: ControlPlane,
+  hear: (requestId: string, deadlineAtMs: number) => void,
+): Promise<() => void> {
   return listen(control, cancelTopic, hear);
 }
 
-function listen(control: ControlPlane, topic: string, hear: (requestId: string) => void): Promise<() => void> {
+function listen(
+  control: ControlPlane,
+  topic: string,
+  hear: (requestId: string, deadlineAtMs: number) => void,
+): Promise<() => void> {
   return control.listen(topic, (body) => {
-    const requestId = decodeCancel(body);
-    if (requestId !== undefined) hear(requestId);
+    const order = decodeCancel(body);
+    if (order) hear(order.requestId, order.deadlineAtMs);
   });
 }

@@ -7,11 +7,6 @@ export interface Clock {
   after(delayMs: number, run: () => void): () => void;
 }
 
-let turns = 0;
-
-/** Greater at every call: tells which of two events came first to this process, also within a millisecond. */
-export const nextTurn = (): number => ++turns;
-
 /** Longest delay that Node's timers take. */
 const timerMsMax = 2 ** 31 - 1;
 

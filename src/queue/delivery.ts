@@ -2,7 +2,6 @@
 
 import type { Msg } from '@nats-io/transport-node';
 import { classes, type Class } from '../grm/query.js';
-import { nextTurn } from '../process/clock.js';
 import type { OnQueueEvent } from './events.js';
 import type { Delivery } from './queue.js';
 import { nanos } from './streams.js';
@@ -26,7 +25,6 @@ export class JetStreamDelivery<T> implements Delivery<T> {
   readonly requestId: string;
   readonly class: Class;
   readonly deliveries: number;
-  readonly receivedAtTurn = nextTurn();
   private settled = false;
 
   constructor(

@@ -74,8 +74,6 @@ export interface Delivery<T> {
   readonly class: Class;
   /** 1 on the first delivery. */
   readonly deliveries: number;
-  /** When it came to this process (process/clock.ts, nextTurn). */
-  readonly receivedAtTurn: number;
   ack(): void;
   /** Hands it back, for anybody, after `delayMs`. */
   nak(delayMs: number): void;

@@ -1,49 +1,46 @@
 // Cancellations: what a worker remembers of cancelled requests. A notice may come before, during or after the shard itself.
+//
+// A request may be cancelled and come again under the same id, at another coordinator with another clock, while notices and tasks of the first
+// run are still on their way. So a notice names the run, by what all its tasks carry: the end of its time budget. What is of another run is
+// neither stopped nor dropped. To drop it would leave a request without its samples until its budget ends; an old one only costs work.
 
 import { LRUCache } from 'lru-cache';
 import { limits } from '../limits.js';
-import { nextTurn, type Clock } from '../process/clock.js';
 import type { Cancellations } from './context.js';
 
 export interface CancellationBook extends Cancellations {
-  /** True when the request was worked on here. */
-  cancel(requestId: string): boolean;
+  /** One run, or without a deadline whatever of the request is worked on now. True when it was worked on here. */
+  cancel(requestId: string, deadlineAtMs?: number): boolean;
   /** Requests worked on now. */
   running(): Iterable<string>;
 }
 
-/**
- * A request may be cancelled and come again under the same id: only shards that came to us or were queued before the notice are dropped.
- * The coordinator repeats the notice when the queues are empty of the request, and a retry begins after that, so what had come by then is old
- * for sure. For what the queues still held, because NATS was away, two clocks are compared, the coordinator's and ours; a new shard dropped by
- * mistake is missed by somebody, while an old one only costs work: hence limits.cancelSkewMs in favour of working.
- */
-export function openCancellations(clock: Clock): CancellationBook {
-  const cancelledAt = new LRUCache<string, { readonly atMs: number; readonly turn: number }>({
-    max: limits.cancelledMax,
-  });
-  const running = new Map<string, Set<AbortController>>();
+export function openCancellations(): CancellationBook {
+  const cancelled = new LRUCache<string, true>({ max: limits.cancelledMax });
+  const running = new Map<string, Map<AbortController, number>>();
+  const runOf = (requestId: string, deadlineAtMs: number): string => `${requestId} ${deadlineAtMs}`;
   return {
-    cancel(requestId) {
-      cancelledAt.set(requestId, { atMs: clock.now(), turn: nextTurn() });
-      const controllers = running.get(requestId);
-      for (const controller of controllers ?? []) controller.abort('cancelled');
-      return controllers !== undefined;
+    cancel(requestId, deadlineAtMs) {
+      if (deadlineAtMs !== undefined) cancelled.set(runOf(requestId, deadlineAtMs), true);
+      let worked = false;
+      for (const [controller, itsDeadlineAtMs] of running.get(requestId) ?? []) {
+        if (deadlineAtMs !== undefined && itsDeadlineAtMs !== deadlineAtMs) continue;
+        controller.abort('cancelled');
+        worked = true;
+      }
+      return worked;
     },
     running: () => running.keys(),
-    has(requestId, receivedAtTurn, queuedAtMs) {
-      const notice = cancelledAt.get(requestId);
-      return notice !== undefined && (receivedAtTurn < notice.turn || queuedAtMs < notice.atMs - limits.cancelSkewMs);
-    },
-    watch(requestId) {
+    has: (requestId, deadlineAtMs) => cancelled.has(runOf(requestId, deadlineAtMs)),
+    watch(requestId, deadlineAtMs) {
       const controller = new AbortController();
-      const set = running.get(requestId) ?? new Set();
-      running.set(requestId, set.add(controller));
+      const watched = running.get(requestId) ?? new Map<AbortController, number>();
+      running.set(requestId, watched.set(controller, deadlineAtMs));
       return {
         signal: controller.signal,
         done() {
-          set.delete(controller);
-          if (set.size === 0 && running.get(requestId) === set) running.delete(requestId);
+          watched.delete(controller);
+          if (watched.size === 0 && running.get(requestId) === watched) running.delete(requestId);
         },
       };
     },

@@ -1,6 +1,5 @@
 // Work queue of the queue model as one process sees it: what it puts, pulls and settles.
 
-import { nextTurn } from '../../src/process/clock.js';
 import { decodeMetaTask, decodeShard, encodeMetaTask, encodeShard } from '../../src/queue/codec.js';
 import type { Delivery, Published, Puller, WorkQueue } from '../../src/queue/queue.js';
 import { subjects, token } from '../../src/queue/subjects.js';
@@ -50,7 +49,7 @@ export function workOf(wire: Wire, pullers: Set<Puller<unknown>>): WorkQueue {
 function pullerOf<T>(stage: Stage, pool: string, decode: (bytes: Uint8Array) => T, wire: Wire): Puller<T> {
   const { work, clock, pullExpiresMs } = wire.server;
   const closing = new AbortController();
-  const deliver = (handed: Handed): Delivery<T> => deliveryOf(handed, nextTurn(), decode, wire);
+  const deliver = (handed: Handed): Delivery<T> => deliveryOf(handed, decode, wire);
   return {
     async pull(max, signal) {
       if (wire.dead) return never();
@@ -86,12 +85,7 @@ function pullerOf<T>(stage: Stage, pool: string, decode: (bytes: Uint8Array) => 
   };
 }
 
-function deliveryOf<T>(
-  handed: Handed,
-  receivedAtTurn: number,
-  decode: (bytes: Uint8Array) => T,
-  wire: Wire,
-): Delivery<T> {
+function deliveryOf<T>(handed: Handed, decode: (bytes: Uint8Array) => T, wire: Wire): Delivery<T> {
   const { task, deliveries } = handed;
   let settled = false;
   const settle = (how: Settling, delayMs = 0): void => {
@@ -105,7 +99,6 @@ function deliveryOf<T>(
     requestId: task.requestId,
     class: task.class,
     deliveries,
-    receivedAtTurn,
     ack: () => settle('ack'),
     nak: (delayMs) => settle('nak', delayMs),
     term: () => settle('term'),

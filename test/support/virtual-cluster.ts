@@ -13,6 +13,7 @@ import type { CoordinatorContext, CoordinatorSettings } from '../../src/coordina
 import type { Caller, ScoreInput, ScoreOptions, ScoreOutcome } from '../../src/coordinator/coordinator.js';
 import { Dispatcher, type DispatchWeights } from '../../src/coordinator/dispatch.js';
 import { openCoordinator, type RunningCoordinator } from '../../src/coordinator/service.js';
+import { listenCancel, listenWanted } from '../../src/actor/handle.js';
 import type { Engine, MetaEngine } from '../../src/engine/engine.js';
 import { parseMetaTemplate } from '../../src/grm/prompt.js';
 import { deriveSeed, uint32Stream } from '../../src/grm/seed.js';
@@ -194,7 +195,7 @@ export class VirtualCluster {
       process,
       onChange: () => process.enter(() => service.membersChanged()),
     });
-    listen(queue, process, 'wanted', (requestId) => service.wanted(requestId));
+    stubborn(process, () => listenWanted(queue.control, (requestId) => service.wanted(requestId)));
     queue.onConnection((state) => {
       if (state === 'connected') service.reconnected();
     });
@@ -265,7 +266,7 @@ export class VirtualCluster {
   ): VirtualWorker<E> {
     const { slots = 16, renewEveryMs, cautionMs } = options;
     const events = this.#events(id);
-    const cancellations = openCancellations(process);
+    const cancellations = openCancellations();
     const draw = uint32Stream(deriveSeed('random of', id));
     const context: WorkerContext = {
       nodeId: id,
@@ -278,7 +279,9 @@ export class VirtualCluster {
       cancellations,
       requeue: openRequeue(queue.work, role, id, process),
     };
-    listen(queue, process, 'cancel', (requestId) => void cancellations.cancel(requestId));
+    stubborn(process, () =>
+      listenCancel(queue.control, (requestId, atMs) => void cancellations.cancel(requestId, atMs)),
+    );
     const pool = new EnginePool([{ name: engine.name, slots, current: () => engine }]);
     const credit = new Credit();
     credit.setSlots(slots);
@@ -340,10 +343,8 @@ export class VirtualCluster {
 }
 
 /** As a client's subscription does, it waits for a server that is away. */
-function listen(queue: MemoryQueue, process: VirtualProcess, topic: string, hear: (requestId: string) => void): void {
-  queue.control
-    .listen(topic, (body) => hear(Buffer.from(body).toString()))
-    .catch(() => process.after(500, () => listen(queue, process, topic, hear)));
+function stubborn(process: VirtualProcess, subscribe: () => Promise<unknown>): void {
+  subscribe().catch(() => process.after(500, () => stubborn(process, subscribe)));
 }
 
 function engineOf<E>({ engine }: WorkerOptions<E>, process: VirtualProcess, standard: (clock: VirtualProcess) => E): E {

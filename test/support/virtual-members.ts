@@ -2,6 +2,7 @@
 // is alive again when it goes on.
 
 import type { Members } from '../../src/coordinator/context.js';
+import { broadcastCancel, broadcastWanted } from '../../src/actor/handle.js';
 import type { Clock } from '../../src/process/clock.js';
 import type { Credit } from '../../src/worker/credit.js';
 import type { MemoryQueue } from './memory-queue.js';
@@ -77,8 +78,8 @@ export class VirtualMembers {
         const taken = rooms.reduce((sum, room) => sum + room.credit.taken, 0);
         return { engines: rooms.length, busyRatio: slots === 0 ? 1 : taken / slots };
       },
-      want: (requestId) => queue.control.broadcast('wanted', Buffer.from(requestId)),
-      cancel: (requestId) => queue.control.broadcast('cancel', Buffer.from(requestId)),
+      want: (requestId) => broadcastWanted(queue.control, requestId),
+      cancel: (requestId, deadlineAtMs) => broadcastCancel(queue.control, requestId, deadlineAtMs),
     };
   }
 

@@ -33,7 +33,7 @@ export function workerSetting(options: Omit<MemoryNatsOptions, 'clock'> = {}) {
   events.on('delivery.retried', (event) => void retried.push(event));
   events.on('delivery.dead', (event) => void dead.push(event));
   events.on('result.suppressed', (event) => void suppressed.push(event));
-  const cancellations = openCancellations(clock);
+  const cancellations = openCancellations();
   const context: WorkerContext = {
     nodeId: 'w',
     ledger: queue.ledger,

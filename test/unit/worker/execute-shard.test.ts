@@ -252,12 +252,22 @@ describe('nobody waits for it any more', () => {
 
   test('cancelled before: dropped', async () => {
     const w = await shardWorker();
-    await w.putShards(w.record('r1'), [0]);
-    await w.clock.advance(limits.cancelSkewMs + 1);
-    w.cancellations.cancel('r1');
+    const [shard] = await w.putShards(w.record('r1'), [0]);
+    w.cancellations.cancel('r1', shard!.deadlineAtMs);
     await w.run();
     expect(w.dropped).toMatchObject([{ why: 'cancelled' }]);
     expect(w.engine.drawn).toEqual([]);
+  });
+
+  test('P1: a late notice of an earlier run neither drops nor stops a shard of the retry', async () => {
+    const w = await shardWorker();
+    const [shard] = await w.putShards(w.record('r1'), [0]);
+    w.cancellations.cancel('r1', shard!.deadlineAtMs - 1);
+    const { done } = await w.begin();
+    w.cancellations.cancel('r1', shard!.deadlineAtMs - 1);
+    await w.clock.until(done, 1_000);
+    expect(w.dropped).toEqual([]);
+    expect((await w.queue.ledger.samples('r1', [0])).size).toBe(1);
   });
 
   test('cancelled while it is drawn: the engine stops, the task is gone; failures of it are not quarantined', async () => {

@@ -210,6 +210,8 @@ export interface ResumeOrder {
 export interface CancelOrder {
   /** The request's id. */
   requestId: string;
+  /** Which run of it: the deadline_at_ms of its tasks. 0: all that the node works on now. */
+  deadlineAtMs: number;
 }
 
 /** Sets how many samples a node's engines run at once. */
@@ -1450,13 +1452,16 @@ export const ResumeOrder: MessageFns<ResumeOrder> = {
 };
 
 function createBaseCancelOrder(): CancelOrder {
-  return { requestId: "" };
+  return { requestId: "", deadlineAtMs: 0 };
 }
 
 export const CancelOrder: MessageFns<CancelOrder> = {
   encode(message: CancelOrder, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     if (message.requestId !== "") {
       writer.uint32(10).string(message.requestId);
+    }
+    if (message.deadlineAtMs !== 0) {
+      writer.uint32(16).uint64(message.deadlineAtMs);
     }
     return writer;
   },
@@ -1480,6 +1485,14 @@ export const CancelOrder: MessageFns<CancelOrder> = {
             }
 
             message.requestId = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.deadlineAtMs = longToNumber(reader.uint64());
             continue;
           }
         }
