@@ -3,7 +3,7 @@
 A task is a query, n = 1..4 responses with planted, graded faults, and what a perfect critic would find in each. Every family says how an
 answer is compared with the one that is wanted (`grade`), so a critic that errs in one place stays consistent in all others (critic.py).
 
-Style is a decoy: long, sure or well formatted answers are wrong as often as right, and the order of the responses is random.
+Style is a decoy: sure, padded or well formatted answers are wrong as often as right, and the order of the responses is random.
 
     family      asks for                                             longer form (held out)
     arithmetic  a + b, a - b, a x b
