@@ -11,7 +11,7 @@ import type { Entry, Happening } from './history.js';
 
 const samples = [scored(0, [3, 8]), scored(1, [4, 9])];
 const verdictOf = (scores: readonly number[], more: Partial<Parameters<typeof voteInput>[0]> = {}): Verdict =>
-  vote(voteInput({ plan: plan({ k: 2 }), samples: [samples[0]!, scored(1, scores)], ...more }));
+  vote(voteInput({ plan: plan({ k: 2 }), samples: [scored(0, [3, 8]), scored(1, scores)], ...more }));
 const verdict = verdictOf([4, 9]);
 const latin1 = (bytes: Uint8Array): string => Buffer.from(bytes).toString('latin1');
 const verdictValue = latin1(encodeVerdict(verdict));

@@ -145,6 +145,7 @@ function equal({ entries, verdicts, undisturbed, allowed }: Judged, complain: (m
       if (!mayBe) complain(`${request} is degraded by ${why} for no reason`);
     }
     const samples = new Map(expected.samples.map((each) => [each.sample.index, each]));
+    let unranked = 0;
     for (const { sample, metaReward } of verdict.samples) {
       const other = samples.get(sample.index);
       const isDead = sample.kind === 'invalid' && sample.reason === 'dead_letter' && dead.has(request);
@@ -152,9 +153,13 @@ function equal({ entries, verdicts, undisturbed, allowed }: Judged, complain: (m
         complain(`sample ${sample.index} of ${request} is not that of an undisturbed run`);
       } else if (metaReward !== undefined && metaReward !== other.metaReward) {
         complain(`the meta reward of sample ${sample.index} of ${request} is not that of an undisturbed run`);
-      }
+      } else if (sample.kind === 'scored' && metaReward === undefined && other.metaReward !== undefined) unranked++;
     }
-    if (short.length === 0 && !dead.has(request) && gist(verdict) !== gist(expected)) {
+    // A meta reward may be missing in both, and another one in this run alone.
+    if (unranked > 0 && !verdict.degraded.some((why) => why.startsWith('meta_'))) {
+      complain(`${request} lacks ${unranked} meta rewards and does not say so`);
+    }
+    if (short.length === 0 && unranked === 0 && !dead.has(request) && gist(verdict) !== gist(expected)) {
       complain(`the verdict of ${request} is ${gist(verdict)}; undisturbed it is ${gist(expected)}`);
     }
   }

@@ -44,6 +44,7 @@ interface Place {
 
 export class Fleet {
   readonly #places: Place[];
+  readonly #workers: VirtualWorker<unknown>[] = [];
 
   constructor(private readonly world: FleetWorld) {
     const { coordinators, workers, metaWorkers } = world.scenario;
@@ -163,6 +164,16 @@ export class Fleet {
     for (const { node } of this.#places) if (node) this.#inspect(node, false);
   }
 
+  /**
+   * Frees what dead workers still wait for. Node keeps a signal made of others alive for as long as somebody listens to it, and a dead
+   * process listens for ever. Call it when the history is taken: what it sets off is of no world.
+   */
+  bury(): void {
+    for (const { cancellations } of this.#workers) {
+      for (const requestId of [...cancellations.running()]) cancellations.cancel(requestId);
+    }
+  }
+
   /** Never more than its bounds (A1). */
   weigh(coordinator: string): void {
     const node = this.#places.find((place) => place.node?.handle.id === coordinator)?.node;
@@ -252,11 +263,13 @@ export class Fleet {
       case 'grm': {
         const make = (clock: Parameters<typeof simulatedEngine>[0]) => simulatedEngine(clock, engine(id));
         place.node = { role: 'grm', handle: await cluster.worker(id, { ...options, engine: make }) };
+        this.#workers.push(place.node.handle);
         return;
       }
       case 'meta': {
         const make = (clock: Parameters<typeof simulatedMetaEngine>[0]) => simulatedMetaEngine(clock, engine(id));
         place.node = { role: 'meta', handle: await cluster.metaWorker(id, { ...options, engine: make }) };
+        this.#workers.push(place.node.handle);
         return;
       }
     }

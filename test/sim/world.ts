@@ -41,10 +41,12 @@ const restMs = 240_000;
 export async function run(scenario: Scenario, sabotage: Sabotage = {}): Promise<Ran> {
   const clock = virtualClock();
   const world = new World(scenario, sabotage, clock);
-  await world.run();
+  const fleet = await world.run();
+  const entries = [...world.history.entries];
+  fleet.bury();
   return {
     scenario,
-    entries: world.history.entries,
+    entries,
     startMs: world.startMs,
     verdicts: new Map([...world.verdicts].map(([name, bytes]) => [name, decodeVerdict(bytes)])),
   };
@@ -74,7 +76,7 @@ class World {
     for (const plan of scenario.requests) this.#plans.set(this.#idOf(plan), plan);
   }
 
-  async run(): Promise<void> {
+  async run(): Promise<Fleet> {
     const { scenario, sabotage, clock, history } = this;
     const weather = weatherOf(scenario.network, chanceOf(scenario.seed, 'weather'), (what) =>
       history.add({ kind: 'network', what }),
@@ -120,7 +122,7 @@ class World {
     const starting = fleet.start();
     await clock.until(starting, 60_000);
 
-    const callers = this.#call(weather.replyLost, fleet);
+    const callers = this.#call(() => weather.replyLost(), fleet);
     for (const fault of scenario.faults) {
       clock.after(fault.atMs, () => {
         if (!this.#calm) this.#fault(fault, fleet, cluster);
@@ -150,6 +152,7 @@ class World {
     fleet.inspect();
     const followers = cluster.nats.followers();
     if (followers > 0) history.add({ kind: 'held', what: 'subscriptions', count: followers, max: 0 });
+    return fleet;
   }
 
   #call(replyLost: () => boolean, fleet: Fleet): Promise<unknown> {
@@ -236,7 +239,10 @@ class World {
         const { stage, unit: shard, samples, deliveries, reason } = decodeDeadLetter(bytes);
         const letter = { request: name, stage, unit: shard, samples, deliveries, reason };
         this.history.add({ kind: 'dead letter', ...letter });
+        return;
       }
+      default:
+        return;
     }
   }
 

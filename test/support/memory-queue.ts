@@ -37,7 +37,7 @@ export interface MemoryNatsOptions {
   readonly broken?: Broken;
 }
 
-/** `overwrites`: the ledger keeps the last of several writes; `forgets`: a task is gone once it was handed out. */
+/** `overwrites`: of samples and meta rewards the ledger keeps the last; `forgets`: a task is gone once it was handed out. */
 export type Broken = 'overwrites' | 'forgets';
 
 export interface MemoryNats {
@@ -65,13 +65,13 @@ export function memoryNats(options: MemoryNatsOptions): MemoryNats {
     ((how: Seen['how'], subject: string, bytes?: Uint8Array) =>
       watch({ client: server.client, how, subject, ...(bytes && { bytes }) }));
   const stream = (writeOnce: boolean, ageMs: number, messagesMax = Infinity) =>
-    new MemoryStream(clock, { writeOnce: writeOnce && options.broken !== 'overwrites', ageMs, messagesMax }, hear);
+    new MemoryStream(clock, { writeOnce, ageMs, messagesMax }, hear);
   const server: Server = {
     clock,
     weather,
     pullExpiresMs: options.pullExpiresMs ?? limits.pullExpiresMs,
     requests: stream(true, ledgerMs, options.requestsMax),
-    results: stream(true, ledgerMs),
+    results: stream(options.broken !== 'overwrites', ledgerMs),
     verdicts: stream(true, ledgerMs),
     templates: stream(false, Infinity),
     dead: stream(false, limits.deadKeepMs),

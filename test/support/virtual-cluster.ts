@@ -195,7 +195,7 @@ export class VirtualCluster {
       process,
       onChange: () => process.enter(() => service.membersChanged()),
     });
-    stubborn(process, () => listenWanted(queue.control, (requestId) => service.wanted(requestId)));
+    this.#stubborn(process, () => listenWanted(queue.control, (requestId) => service.wanted(requestId)));
     queue.onConnection((state) => {
       if (state === 'connected') service.reconnected();
     });
@@ -279,7 +279,7 @@ export class VirtualCluster {
       cancellations,
       requeue: openRequeue(queue.work, role, id, process),
     };
-    stubborn(process, () =>
+    this.#stubborn(process, () =>
       listenCancel(queue.control, (requestId, atMs) => void cancellations.cancel(requestId, atMs)),
     );
     const pool = new EnginePool([{ name: engine.name, slots, current: () => engine }]);
@@ -329,6 +329,12 @@ export class VirtualCluster {
     };
   }
 
+  /** As a client's subscription does, it waits for a server that is away. */
+  #stubborn(process: VirtualProcess, subscribe: () => Promise<unknown>): void {
+    const again = (): void => process.enter(() => this.#stubborn(process, subscribe));
+    subscribe().catch(() => this.clock.after(500, again));
+  }
+
   #events(node: string): Events {
     const events = new Events();
     for (const name of eventNames) {
@@ -340,11 +346,6 @@ export class VirtualCluster {
     }
     return events;
   }
-}
-
-/** As a client's subscription does, it waits for a server that is away. */
-function stubborn(process: VirtualProcess, subscribe: () => Promise<unknown>): void {
-  subscribe().catch(() => process.after(500, () => stubborn(process, subscribe)));
 }
 
 function engineOf<E>({ engine }: WorkerOptions<E>, process: VirtualProcess, standard: (clock: VirtualProcess) => E): E {
