@@ -51,7 +51,7 @@ export function clusterControl(
           return { kind: 'fault', fault: fault('failed_precondition', reply.reason) };
         default: {
           await registry.refresh();
-          const there = workers().includes(node) || !registry.known();
+          const there = workers().includes(node);
           const words = there
             ? `node ${node} does not answer`
             : `no worker is called ${node}; there are ${workers().join(', ') || 'none'}`;
