@@ -40,6 +40,7 @@ export class Dispatcher {
   #opened = 0;
   /** Items in the queue whose account is closed. */
   #over = 0;
+  #pumping = false;
 
   constructor(
     private readonly windowSamples: number,
@@ -90,15 +91,22 @@ export class Dispatcher {
   }
 
   #pump(): void {
-    while (this.#queue.size > 0 && this.#out < this.windowSamples) {
-      const next = this.#queue.pop();
-      if (!next) return;
-      if (!next.isOpen()) {
-        this.#over--;
-        continue;
+    // A send may give back what it needs no more: the loop that sends goes on with it.
+    if (this.#pumping) return;
+    this.#pumping = true;
+    try {
+      while (this.#queue.size > 0 && this.#out < this.windowSamples) {
+        const next = this.#queue.pop();
+        if (!next) return;
+        if (!next.isOpen()) {
+          this.#over--;
+          continue;
+        }
+        this.#out += next.cost;
+        next.send();
       }
-      this.#out += next.cost;
-      next.send();
+    } finally {
+      this.#pumping = false;
     }
   }
 

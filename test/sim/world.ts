@@ -60,8 +60,8 @@ class World {
   /** By request id. */
   readonly #plans = new Map<string, RequestPlan>();
   readonly #records = new Set<string>();
-  /** When the server last told a worker that a sample is not there; spent by the drawing that follows. */
-  readonly #looks = new Map<string, number>();
+  /** When the server told a worker that a sample is not there; each is spent by one drawing. */
+  readonly #looks = new Map<string, number[]>();
   readonly #poisoned = new Map<string, number>();
   #calm = false;
 
@@ -208,7 +208,9 @@ class World {
     if (!plan) return;
     const { name } = plan;
     if (how === 'read') {
-      if (stream === 'res' && bytes === undefined) this.#looks.set(`${client} ${name} ${unit}`, this.clock.now());
+      if (stream !== 'res' || bytes !== undefined) return;
+      const look = `${client} ${name} ${unit}`;
+      this.#looks.set(look, [...(this.#looks.get(look) ?? []), this.clock.now()]);
       return;
     }
     const add = (what: Extract<Happening, { kind: 'ledger' }>['what']): void =>
@@ -250,8 +252,7 @@ class World {
     const plan = this.#plans.get(requestId);
     if (!plan) return false;
     const look = `${worker} ${plan.name} ${index}`;
-    this.history.add({ kind: 'drawn', request: plan.name, index, worker, lookedAtMs: this.#looks.get(look) });
-    this.#looks.delete(look);
+    this.history.add({ kind: 'drawn', request: plan.name, index, worker, lookedAtMs: this.#looks.get(look)?.shift() });
     if (plan.poison?.index !== index) return false;
     const deaths = this.#poisoned.get(plan.name) ?? 0;
     if (deaths >= plan.poison.times) return false;

@@ -138,3 +138,21 @@ test('what a request sends after its end is not sent, and serials are distinct',
   expect(sent).toBe(0);
   expect(dispatcher.waiting).toBe(0);
 });
+
+test('D1: a send that gives back at once lets the next one go, however many do', () => {
+  const dispatcher = new Dispatcher(1, weights);
+  const account = dispatcher.open('a', 'rl');
+  const sent: number[] = [];
+  account.submit(1, () => sent.push(0));
+  for (let i = 1; i <= 20_000; i++) {
+    account.submit(1, () => {
+      sent.push(i);
+      account.settle(1);
+    });
+  }
+  expect(sent).toEqual([0]);
+  account.settle(1);
+  expect(sent).toHaveLength(20_001);
+  expect(sent.at(-1)).toBe(20_000);
+  expect(dispatcher.waiting).toBe(0);
+});
