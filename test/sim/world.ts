@@ -187,7 +187,8 @@ class World {
         cluster.nats.away(true);
         cluster.membershipKnown = false;
         clock.after(fault.forMs, () => {
-          history.add({ kind: 'fault', what: 'the server is back' });
+          const back = fault.crash ? cluster.nats.crash() : 0;
+          history.add({ kind: 'fault', what: `the server is back${fault.crash ? `, and so are ${back} tasks` : ''}` });
           cluster.nats.away(false);
           cluster.membershipKnown = true;
         });
@@ -293,7 +294,7 @@ class World {
 }
 
 function inputOf(plan: RequestPlan, seed: number): ScoreInput {
-  const { name, tenant, class: klass, k, meta, timeBudgetMs } = plan;
+  const { name, tenant, class: klass, k, meta, timeBudgetMs, stop } = plan;
   const content = {
     messages: [{ role: 'user', content: `What is ${name} of ${seed}?` }],
     responses: Array.from({ length: plan.responses }, (_, i) => `it is ${i}`),
@@ -305,7 +306,13 @@ function inputOf(plan: RequestPlan, seed: number): ScoreInput {
     class: klass,
     content,
     contentBytes: 64,
-    options: { k, meta, vote: meta ? 'meta_topk' : 'sum', timeBudgetMs },
+    options: {
+      k,
+      meta,
+      vote: meta ? 'meta_topk' : 'sum',
+      timeBudgetMs,
+      ...(stop !== 'none' && { stop, stopError: 0.2 }),
+    },
   };
 }
 
