@@ -110,6 +110,9 @@ class Meta:
     steps: int = -1
     head: Literal["yes_no", "scalar"] = "yes_no"
     """yes_no: the log-odds of Yes against No of a causal model; scalar: AutoModelForSequenceClassification with one output."""
+    balance: Literal["classes", "items"] = "classes"
+    """classes: as many correct as incorrect trajectories over all; items: as many of each within every item, so that to know which items are
+    easy is worth nothing."""
     items: int = 0
     """Items drawn anew for it, besides those of RFT."""
     samples: int = 4

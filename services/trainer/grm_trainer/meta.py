@@ -104,7 +104,7 @@ class MetaTrainer(Trainer):
 
 
 def checks(config: Config) -> list[Check]:
-    """Balanced: of the larger class as many as of the smaller one, or the weights of `grm spct meta-data`."""
+    """Balanced (meta.balance), or with the weights of `grm spct meta-data`."""
     rng = random.Random(f"meta:{config.seed}")
     if config.data.meta_file:
         scalar = config.meta.head == "scalar"
@@ -115,23 +115,31 @@ def checks(config: Config) -> list[Check]:
         say(config, "meta", correct=sum(row.correct for row in rows), incorrect=sum(not row.correct for row in rows))
         rng.shuffle(rows)
         return rows
-    judge, tokenizer = load_model(config.folder / "rl"), load_tokenizer(config.folder / "rl")
-    meta = config.meta
-    fresh = draw(config, judge, tokenizer, tasks_of(config)["meta"], meta.samples, meta.temperature, config.seed + 7, config.rl.max_tokens)
-    write_jsonl(config.folder / "meta-trajectories.jsonl", (trajectory_row(one) for one in fresh))
-    trajectories = [*read_jsonl(config.folder / "rft-trajectories.jsonl"), *[trajectory_row(one) for one in fresh]]
+    fresh = config.folder / "meta-trajectories.jsonl"
+    if not fresh.exists():
+        judge, tokenizer = load_model(config.folder / "rl"), load_tokenizer(config.folder / "rl")
+        meta = config.meta
+        drawn = draw(config, judge, tokenizer, tasks_of(config)["meta"], meta.samples, meta.temperature, config.seed + 7, config.rl.max_tokens)
+        write_jsonl(fresh, (trajectory_row(one) for one in drawn))
     prompts = prompts_of(config)
-    rows = [
-        Check(prompts.check(t["query"], t["responses"], t["permutation"], t["judgement"], t.get("reference")), t["correct"])
-        for t in trajectories if t["judgement"] is not None
-    ]
+    groups: dict[str, list[Check]] = {}
+    for t in [*read_jsonl(config.folder / "rft-trajectories.jsonl"), *read_jsonl(fresh)]:
+        if t["judgement"] is not None:
+            asked = prompts.check(t["query"], t["responses"], t["permutation"], t["judgement"], t.get("reference"))
+            groups.setdefault(t["id"] if config.meta.balance == "items" else "", []).append(Check(asked, t["correct"]))
+    kept = [row for rows in groups.values() for row in _balanced(rows, rng)]
+    counts = [sum(row.correct is value for rows in groups.values() for row in rows) for value in (True, False)]
+    say(config, "meta", correct=counts[0], incorrect=counts[1], balanced=len(kept))
+    rng.shuffle(kept)
+    return kept
+
+
+def _balanced(rows: list[Check], rng: random.Random) -> list[Check]:
+    """As many correct as incorrect ones."""
     rng.shuffle(rows)
     right, wrong = [row for row in rows if row.correct], [row for row in rows if not row.correct]
     size = min(len(right), len(wrong))
-    say(config, "meta", correct=len(right), incorrect=len(wrong), balanced=2 * size)
-    rows = right[:size] + wrong[:size]
-    rng.shuffle(rows)
-    return rows
+    return right[:size] + wrong[:size]
 
 
 def scalar_model(start: str, tokenizer, seed: int):
