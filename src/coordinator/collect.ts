@@ -28,6 +28,8 @@ export type StopReason = 'cancelled' | 'abandoned';
 
 /** The run that a collection belongs to; `signal.reason` is a StopReason. */
 export interface Run {
+  /** Distinct for every run of this process. */
+  readonly serial: number;
   readonly signal: AbortSignal;
   readonly onSample: (sample: Sample) => void;
   /** When the most patient caller wants the answer; it may move away while the run goes on. Infinity without callers. */
@@ -42,11 +44,13 @@ const silenceFactorMax = 16;
 /**
  * Draws the request's samples (and has them ranked) until all are there, the budget ends, or the run is stopped.
  * @param fresh the record was accepted just now: the ledger cannot hold samples that no worker will repeat
+ * @param name of this run, distinct from all others: its tasks carry it
  * @param deadlineAtMs end of the time budget on this process's clock; patient callers may be fewer (run.endsAtMs)
  */
 export async function collect(
   record: RequestRecord,
   fresh: boolean,
+  name: string,
   deadlineAtMs: number,
   run: Run,
   context: CoordinatorContext,
@@ -54,8 +58,6 @@ export async function collect(
   const { ledger, work, clock, dispatcher, events, members, settings } = context;
   const { requestId, plan } = record;
   const account = dispatcher.open(record.tenant, record.class);
-  // Unique per run: a request that was cancelled and comes again within the server's duplicate window must not have its shards dropped.
-  const name = `${settings.nodeId}-${clock.now().toString(36)}-${account.serial}`;
   const inline = contentChars(record) <= limits.inlineContentCharsMax;
 
   let state = startGather(plan.k, plan.meta, stopCase(requestId, plan, record.content.responses.length));
@@ -66,8 +68,9 @@ export async function collect(
   /** Indexes of samples that are sent and have not come back, and tasks that are on their way into the queues. */
   const sent = new Set<number>();
   let onTheWay = 0;
-  /** Times that all which is missing was asked for anew; what is asked for again must not pass for a repeated publish. */
+  /** Times that all which is missing was asked for anew. */
   let round = 0;
+  /** Unique: what a request that was cancelled and comes again asks for, or one that asks again, must not pass for a repeated publish. */
   const epoch = (): string => `${name}-${round}`;
   let lastNewsAtMs = clock.now();
   let quietMs = settings.silenceMs;
@@ -113,7 +116,9 @@ export async function collect(
       const samples = toRank.filter(({ index }) => !state.metas.has(index));
       toRank = [];
       if (state.kind !== 'gathering' || samples.length === 0) return;
-      const tasks = samples.map((each) => metaTask(record, each, inline, deadlineAtMs, clock.now()));
+      const tasks = samples.map((each) =>
+        metaTask(record, each, { inline, run: name, deadlineAtMs, nowMs: clock.now() }),
+      );
       onTheWay++;
       work.putMetaTasks(settings.metaPool, epoch(), tasks).then((put) => {
         onTheWay--;
@@ -142,6 +147,7 @@ export async function collect(
       nowMs,
       samplesMax,
       inline,
+      run: name,
       firstShard: shardsOut,
     });
     shardsOut += shards.length;
@@ -265,10 +271,9 @@ function contentChars(record: RequestRecord): number {
 function metaTask(
   record: RequestRecord,
   sample: Sample,
-  inline: boolean,
-  deadlineAtMs: number,
-  nowMs: number,
+  context: { readonly inline: boolean; readonly run: string; readonly deadlineAtMs: number; readonly nowMs: number },
 ): MetaTask {
+  const { inline, run, deadlineAtMs, nowMs } = context;
   return {
     requestId: record.requestId,
     index: sample.index,
@@ -278,5 +283,6 @@ function metaTask(
     nonce: record.nonce,
     queuedAtMs: nowMs,
     class: record.class,
+    run,
   };
 }

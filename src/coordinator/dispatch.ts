@@ -16,8 +16,6 @@ export interface DispatchWeights {
 
 /** One request's account with the dispatcher. */
 export interface Account {
-  /** Distinct for every account of this process. */
-  readonly serial: number;
   /** Queues a send of `cost` samples; `send` runs when it is due. */
   submit(cost: number, send: () => void): void;
   /** `samples` of what was sent were answered. */
@@ -37,7 +35,6 @@ const prunedMin = 1_024;
 export class Dispatcher {
   readonly #queue = new FairQueue<Waiting>();
   #out = 0;
-  #opened = 0;
   /** Items in the queue whose account is closed. */
   #over = 0;
   #pumping = false;
@@ -64,7 +61,6 @@ export class Dispatcher {
       this.#pump();
     };
     return {
-      serial: ++this.#opened,
       submit: (cost, send) => {
         if (!open) return;
         waiting++;
