@@ -77,7 +77,6 @@ function shardOf(requestId: string, shard: number): Shard {
     content,
     queuedAtMs: Date.now(),
     class: 'rl',
-    run: 'bench',
   };
 }
 

@@ -56,12 +56,10 @@ export async function scoreRequest(job: Job, run: Run, context: CoordinatorConte
     accepted = mine.record;
 
     // 3. Samples are drawn and ranked until all are there, the outcome is decided or the time budget ends.
-    const name = `${context.settings.nodeId}-${startedAtMs.toString(36)}-${run.serial}`;
-    const deadlineAtMs = startedAtMs + mine.record.plan.timeBudgetMs;
-    const collected = await collect(mine.record, mine.fresh, name, deadlineAtMs, run, context);
+    const collected = await collect(mine.record, mine.fresh, endOf(mine.record, startedAtMs), run, context);
 
     // 4. Vote, store, answer.
-    const outcome = await conclude(mine, collected, name, startedAtMs, context);
+    const outcome = await conclude(mine, collected, startedAtMs, context);
     report(mine.record, outcome, startedAtMs, context);
     return outcome;
   } catch (error) {
@@ -171,7 +169,6 @@ async function resumed(record: RequestRecord, context: CoordinatorContext): Prom
 async function conclude(
   mine: Extract<Mine, { kind: 'mine' }>,
   collected: Collected,
-  run: string,
   startedAtMs: number,
   context: CoordinatorContext,
 ): Promise<ScoreOutcome> {
@@ -179,7 +176,7 @@ async function conclude(
   const { record } = mine;
   if (collected.kind === 'answered') return { kind: 'verdict', verdict: collected.verdict };
   if (collected.kind !== 'gathered') {
-    await letGo(mine, collected, run, context);
+    await letGo(mine, collected, startedAtMs, context);
     return { kind: 'fault', fault: collected.kind === 'failed' ? collected.fault : stopFault(collected.why) };
   }
 
@@ -202,7 +199,7 @@ async function conclude(
     nonce: record.nonce,
     ...(stopping && { stopping }),
   });
-  if (isOutstanding(collected.gather)) await withdraw(record.requestId, run, context);
+  if (isOutstanding(collected.gather)) await withdraw(record, startedAtMs, context);
   if (cut && verdict.kind === 'invalid') {
     await ledger.forget(record.requestId);
     return { kind: 'verdict', verdict };
@@ -236,7 +233,7 @@ async function store(verdict: Verdict, context: CoordinatorContext): Promise<Ver
 async function letGo(
   { record, fresh }: Extract<Mine, { kind: 'mine' }>,
   collected: Extract<Collected, { kind: 'stopped' | 'failed' }>,
-  run: string,
+  startedAtMs: number,
   context: CoordinatorContext,
 ): Promise<void> {
   const keep =
@@ -244,7 +241,7 @@ async function letGo(
       ? collected.why === 'abandoned'
       : collected.fault.kind === 'queue_unavailable' || (collected.fault.kind === 'overloaded' && !fresh);
   if (keep) return;
-  if (isOutstanding(collected.gather)) await withdraw(record.requestId, run, context);
+  if (isOutstanding(collected.gather)) await withdraw(record, startedAtMs, context);
   await context.ledger.forget(record.requestId);
 }
 
@@ -252,10 +249,17 @@ async function letGo(
  * Frees engines and queues. It may fail: tasks end by their deadline anyway. The engines that the first notice frees may take up more of
  * the same run before the queues are empty of it: those hear the second. A retry begins only after it.
  */
-async function withdraw(requestId: string, run: string, context: CoordinatorContext): Promise<void> {
-  context.members.cancel(requestId, run);
+async function withdraw(record: RequestRecord, startedAtMs: number, context: CoordinatorContext): Promise<void> {
+  const { requestId } = record;
+  const deadlineAtMs = endOf(record, startedAtMs);
+  context.members.cancel(requestId, deadlineAtMs);
   await attempt('withdraw', requestId, context, () => context.work.withdraw(requestId));
-  context.members.cancel(requestId, run);
+  context.members.cancel(requestId, deadlineAtMs);
+}
+
+/** End of a run's time budget: the deadline of all its tasks, by which cancels name the run. */
+function endOf(record: RequestRecord, startedAtMs: number): number {
+  return startedAtMs + record.plan.timeBudgetMs;
 }
 
 /** For what the request can do without. */

@@ -70,7 +70,6 @@ export function aShard(requestId: string, shard: number, more: Partial<Shard> = 
     content: someContent,
     queuedAtMs: 1_700_000_000_500,
     class: 'rl',
-    run: 'coordinator-1-lx2k3-7',
     ...more,
   };
 }
@@ -126,7 +125,6 @@ export function aMetaTask(requestId: string, index: number, more: Partial<MetaTa
     nonce: 'n0nce',
     queuedAtMs: 1_700_000_000_500,
     class: 'rl',
-    run: 'coordinator-1-lx2k3-7',
     ...more,
   };
 }

@@ -116,8 +116,6 @@ export interface Shard {
   queuedAtMs: number;
   /** How urgent it is. */
   class: Class;
-  /** Which run of the request asked for it: a cancel names the run that it ends. */
-  run: string;
 }
 
 /** One sample to rank (stream GRM_META). */
@@ -142,8 +140,6 @@ export interface MetaTask {
   queuedAtMs: number;
   /** How urgent it is. */
   class: Class;
-  /** Which run of the request asked for it: a cancel names the run that it ends. */
-  run: string;
 }
 
 /** A meta reward, or why there is none (streams GRM_RES, subject grm.mres). */
@@ -214,8 +210,8 @@ export interface ResumeOrder {
 export interface CancelOrder {
   /** The request's id. */
   requestId: string;
-  /** Which run of it, as its tasks say. Empty: all that the node works on now. */
-  run: string;
+  /** Which run of it: the deadline_at_ms of its tasks. 0: all that the node works on now. */
+  deadlineAtMs: number;
 }
 
 /** Sets how many samples a node's engines run at once. */
@@ -710,7 +706,6 @@ function createBaseShard(): Shard {
     content: undefined,
     queuedAtMs: 0,
     class: 0,
-    run: "",
   };
 }
 
@@ -758,9 +753,6 @@ export const Shard: MessageFns<Shard> = {
     }
     if (message.class !== 0) {
       writer.uint32(104).int32(message.class);
-    }
-    if (message.run !== "") {
-      writer.uint32(114).string(message.run);
     }
     return writer;
   },
@@ -892,14 +884,6 @@ export const Shard: MessageFns<Shard> = {
             message.class = reader.int32() as any;
             continue;
           }
-          case 14: {
-            if (tag !== 114) {
-              break;
-            }
-
-            message.run = reader.string();
-            continue;
-          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -923,7 +907,6 @@ function createBaseMetaTask(): MetaTask {
     nonce: "",
     queuedAtMs: 0,
     class: 0,
-    run: "",
   };
 }
 
@@ -952,9 +935,6 @@ export const MetaTask: MessageFns<MetaTask> = {
     }
     if (message.class !== 0) {
       writer.uint32(64).int32(message.class);
-    }
-    if (message.run !== "") {
-      writer.uint32(74).string(message.run);
     }
     return writer;
   },
@@ -1034,14 +1014,6 @@ export const MetaTask: MessageFns<MetaTask> = {
             }
 
             message.class = reader.int32() as any;
-            continue;
-          }
-          case 9: {
-            if (tag !== 74) {
-              break;
-            }
-
-            message.run = reader.string();
             continue;
           }
         }
@@ -1480,7 +1452,7 @@ export const ResumeOrder: MessageFns<ResumeOrder> = {
 };
 
 function createBaseCancelOrder(): CancelOrder {
-  return { requestId: "", run: "" };
+  return { requestId: "", deadlineAtMs: 0 };
 }
 
 export const CancelOrder: MessageFns<CancelOrder> = {
@@ -1488,8 +1460,8 @@ export const CancelOrder: MessageFns<CancelOrder> = {
     if (message.requestId !== "") {
       writer.uint32(10).string(message.requestId);
     }
-    if (message.run !== "") {
-      writer.uint32(18).string(message.run);
+    if (message.deadlineAtMs !== 0) {
+      writer.uint32(16).uint64(message.deadlineAtMs);
     }
     return writer;
   },
@@ -1516,11 +1488,11 @@ export const CancelOrder: MessageFns<CancelOrder> = {
             continue;
           }
           case 2: {
-            if (tag !== 18) {
+            if (tag !== 16) {
               break;
             }
 
-            message.run = reader.string();
+            message.deadlineAtMs = longToNumber(reader.uint64());
             continue;
           }
         }
