@@ -108,10 +108,7 @@ test('P2: work that is paid for before it was accepted, or without a look at the
 test('two verdicts are found: told apart, stored apart, or told and never stored', () => {
   const second = latin1(encodeVerdict(verdictOf([9, 1])));
   expect(rulesOf(before(content, answer(second)))).toEqual(['one verdict']);
-  expect(rulesOf([...good, { ...fin, how: 'changed', value: second } as Happening])).toEqual([
-    'P2 one effect',
-    'one verdict',
-  ]);
+  expect(rulesOf([...good, { ...fin, how: 'changed', value: second }])).toEqual(['P2 one effect', 'one verdict']);
   expect(rulesOf(good.filter((each) => each !== fin))).toEqual(['one verdict']);
   expect(judge([...without(fin), fin]).map(({ message }) => message)).toEqual([
     'r0/0 was told a verdict that was not stored',
