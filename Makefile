@@ -7,7 +7,7 @@ SHELL := bash
 GRM := node dist/src/cli/main.js
 ARGS ?=
 
-.PHONY: trainer-setup train-nano test-trainer help setup setup-llama build run up score status doctor test test-unit check lint gen docs format bench clean
+.PHONY: trainer-setup train-nano test-trainer help setup setup-llama build run up score status doctor test test-unit sim check lint gen docs format bench clean
 
 help: ## show this help
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -49,6 +49,9 @@ test: build ## all tests: unit, contract, integration (real nats-server), e2e (r
 
 test-unit: setup ## the quick tests alone
 	npx vitest run test/unit $(ARGS)
+
+sim: setup ## simulated clusters with seeded faults (SEED=7 replays one with its trace, SEEDS=10000 runs more)
+	@GRM_SIM_SEED=$(SEED) GRM_SIM_SEEDS=$(SEEDS) npx vitest run $(if $(SEED),test/sim/odd.test.ts --reporter=dot,test/sim) --disable-console-intercept $(ARGS)
 
 check: lint test ## everything that CI checks
 

@@ -77,6 +77,7 @@ function shardOf(requestId: string, shard: number): Shard {
     content,
     queuedAtMs: Date.now(),
     class: 'rl',
+    run: 'bench',
   };
 }
 

@@ -109,10 +109,7 @@ export async function openWorker<T, R extends Running>(host: Host, parts: Worker
     cancellations,
     requeue: openRequeue(queue.work, parts.pool, node.id, clock),
   };
-  const unlisten = await listenCancel(
-    queue.control,
-    (requestId, deadlineAtMs) => void cancellations.cancel(requestId, deadlineAtMs === 0 ? undefined : deadlineAtMs),
-  );
+  const unlisten = await listenCancel(queue.control, (requestId, run) => void cancellations.cancel(requestId, run));
   const running = (loop.current = startLoop({
     puller: parts.puller,
     credit,

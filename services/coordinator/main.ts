@@ -194,7 +194,7 @@ function membersOf(registry: Registry, node: Node, host: Host): Members {
       return { engines, busyRatio: slots === 0 ? 1 : running / slots };
     },
     want: (requestId) => broadcastWanted(queue.control, requestId),
-    cancel: (requestId, deadlineAtMs) => broadcastCancel(queue.control, requestId, deadlineAtMs),
+    cancel: (requestId, run) => broadcastCancel(queue.control, requestId, run),
   };
 }
 

@@ -71,14 +71,16 @@ export function decodeReply(body: Uint8Array): Reply | undefined {
 }
 
 /** The broadcast form of a cancel: to every node at once. */
-/** `deadlineAtMs` names one run of the request, as its tasks do; 0: whatever is worked on now. */
-export function encodeCancel(requestId: string, deadlineAtMs = 0): Uint8Array {
-  return CancelOrder.encode({ requestId, deadlineAtMs: Math.round(deadlineAtMs) }).finish();
+/** `run` names one run of the request, as its tasks do; empty: whatever is worked on now. */
+export function encodeCancel(requestId: string, run = ''): Uint8Array {
+  return CancelOrder.encode({ requestId, run }).finish();
 }
 
 export function decodeCancel(body: Uint8Array): CancelOrder | undefined {
   const order = decoded(body, CancelOrder);
-  return order !== undefined && isToken(order.requestId) ? order : undefined;
+  if (order === undefined || !isToken(order.requestId)) return undefined;
+  // A run's name is longer than the id of its coordinator, which stands in it; it stands in no subject.
+  return order.run.length <= 2 * limits.tokenCharsMax ? order : undefined;
 }
 
 /** The message, or undefined when the bytes are too many or no such message (C1). */
@@ -99,7 +101,7 @@ function orderOf(message: Message): ControlMessage['order'] {
     case 'resume':
       return { $case: message.kind, value: {} };
     case 'cancel':
-      return { $case: 'cancel', value: { requestId: message.requestId, deadlineAtMs: 0 } };
+      return { $case: 'cancel', value: { requestId: message.requestId, run: '' } };
     case 'set_slots':
       return { $case: 'setSlots', value: { slots: message.slots } };
   }

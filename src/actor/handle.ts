@@ -35,9 +35,9 @@ export async function askEach(
   return Promise.all(nodeIds.map(async (nodeId) => ({ nodeId, reply: await ask(control, nodeId, message) })));
 }
 
-/** Tells every worker to stop working on one run of a request, named by the deadline of its tasks. At most once, to those who listen now. */
-export function broadcastCancel(control: ControlPlane, requestId: string, deadlineAtMs: number): void {
-  control.broadcast(cancelTopic, encodeCancel(requestId, deadlineAtMs));
+/** Tells every worker to stop working on one run of a request. At most once, to those who listen now. */
+export function broadcastCancel(control: ControlPlane, requestId: string, run: string): void {
+  control.broadcast(cancelTopic, encodeCancel(requestId, run));
 }
 
 /** Tells every coordinator that somebody waits for a request. The body is that of a cancel: the topic tells them apart. */
@@ -53,7 +53,7 @@ export async function listenWanted(control: ControlPlane, hear: (requestId: stri
 /** What is no request id is dropped. */
 export async function listenCancel(
   control: ControlPlane,
-  hear: (requestId: string, deadlineAtMs: number) => void,
+  hear: (requestId: string, run: string) => void,
 ): Promise<() => void> {
   return listen(control, cancelTopic, hear);
 }
@@ -61,10 +61,10 @@ export async function listenCancel(
 function listen(
   control: ControlPlane,
   topic: string,
-  hear: (requestId: string, deadlineAtMs: number) => void,
+  hear: (requestId: string, run: string) => void,
 ): Promise<() => void> {
   return control.listen(topic, (body) => {
     const order = decodeCancel(body);
-    if (order) hear(order.requestId, order.deadlineAtMs);
+    if (order) hear(order.requestId, order.run);
   });
 }

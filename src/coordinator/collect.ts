@@ -3,6 +3,8 @@
 //   C1. Notices may be lost or come twice: silence, a reconnect and the end of the time budget each read the ledger itself.
 //   C2. When `collect` resolves, nothing of this request is subscribed, queued at the dispatcher or timed any more.
 //   C3. With adaptive k a wave is asked for when the one before is complete and the rule goes on: what is left is never put in the queue.
+//   C4. What was asked for and is neither in the queues nor in the ledger is asked for again: another coordinator, which took this one for
+//       dead, may have withdrawn it, and died or failed before it was done (promise P1).
 
 import { FaultError, fault, type Fault } from '../fault.js';
 import type { Sample } from '../grm/sample.js';
@@ -26,6 +28,8 @@ export type StopReason = 'cancelled' | 'abandoned';
 
 /** The run that a collection belongs to; `signal.reason` is a StopReason. */
 export interface Run {
+  /** Distinct for every run of this process. */
+  readonly serial: number;
   readonly signal: AbortSignal;
   readonly onSample: (sample: Sample) => void;
   /** When the most patient caller wants the answer; it may move away while the run goes on. Infinity without callers. */
@@ -40,11 +44,13 @@ const silenceFactorMax = 16;
 /**
  * Draws the request's samples (and has them ranked) until all are there, the budget ends, or the run is stopped.
  * @param fresh the record was accepted just now: the ledger cannot hold samples that no worker will repeat
+ * @param name of this run, distinct from all others: its tasks carry it
  * @param deadlineAtMs end of the time budget on this process's clock; patient callers may be fewer (run.endsAtMs)
  */
 export async function collect(
   record: RequestRecord,
   fresh: boolean,
+  name: string,
   deadlineAtMs: number,
   run: Run,
   context: CoordinatorContext,
@@ -52,8 +58,6 @@ export async function collect(
   const { ledger, work, clock, dispatcher, events, members, settings } = context;
   const { requestId, plan } = record;
   const account = dispatcher.open(record.tenant, record.class);
-  // Unique per run: a request that was cancelled and comes again within the server's duplicate window must not have its shards dropped.
-  const epoch = `${settings.nodeId}-${clock.now().toString(36)}-${account.serial}`;
   const inline = contentChars(record) <= limits.inlineContentCharsMax;
 
   let state = startGather(plan.k, plan.meta, stopCase(requestId, plan, record.content.responses.length));
@@ -61,6 +65,13 @@ export async function collect(
   let shardsOut = 0;
   let askedTo = 0;
   let asking = true;
+  /** Indexes of samples that are sent and have not come back, and tasks that are on their way into the queues. */
+  const sent = new Set<number>();
+  let onTheWay = 0;
+  /** Times that all which is missing was asked for anew. */
+  let round = 0;
+  /** Unique: what a request that was cancelled and comes again asks for, or one that asks again, must not pass for a repeated publish. */
+  const epoch = (): string => `${name}-${round}`;
   let lastNewsAtMs = clock.now();
   let quietMs = settings.silenceMs;
   let metaGoneSinceMs: number | undefined;
@@ -87,7 +98,7 @@ export async function collect(
     lastNewsAtMs = clock.now();
     quietMs = settings.silenceMs;
     if (event.kind === 'sample') {
-      account.settle(1);
+      if (sent.delete(event.sample.index)) account.settle(1);
       run.onSample(event.sample);
       if (event.sample.kind === 'scored' && plan.meta) rank(event.sample);
     }
@@ -105,8 +116,12 @@ export async function collect(
       const samples = toRank.filter(({ index }) => !state.metas.has(index));
       toRank = [];
       if (state.kind !== 'gathering' || samples.length === 0) return;
-      const tasks = samples.map((each) => metaTask(record, each, inline, deadlineAtMs, clock.now()));
-      work.putMetaTasks(settings.metaPool, epoch, tasks).then((put) => {
+      const tasks = samples.map((each) =>
+        metaTask(record, each, { inline, run: name, deadlineAtMs, nowMs: clock.now() }),
+      );
+      onTheWay++;
+      work.putMetaTasks(settings.metaPool, epoch(), tasks).then((put) => {
+        onTheWay--;
         // A full meta queue loses no sample: they are sent again at the next tick, and the vote goes on with the meta rewards there are.
         if (put.kind !== 'full') return;
         toRankAgain.push(...samples);
@@ -132,14 +147,25 @@ export async function collect(
       nowMs,
       samplesMax,
       inline,
+      run: name,
       firstShard: shardsOut,
     });
     shardsOut += shards.length;
     askedTo = state.upTo;
     asking = false;
     for (const shard of shards) {
+      onTheWay++;
       account.submit(shard.samples.length, () => {
-        work.putShards(settings.pool, epoch, [shard]).then((put) => {
+        // What came meanwhile, from an earlier run's shards, is not asked for any more, and stands in nobody's way.
+        const samples = shard.samples.filter(({ index }) => !state.samples.has(index));
+        account.settle(shard.samples.length - samples.length);
+        if (samples.length === 0) {
+          onTheWay--;
+          return;
+        }
+        for (const { index } of samples) sent.add(index);
+        work.putShards(settings.pool, epoch(), [{ ...shard, samples }]).then((put) => {
+          onTheWay--;
           if (put.kind === 'full') {
             finish({
               kind: 'failed',
@@ -164,13 +190,29 @@ export async function collect(
     for (const sample of samples) apply({ kind: 'sample', sample });
   };
 
+  /** C4. The queues are looked at first: a task leaves them only after its results are stored. */
+  const askAgain = async (): Promise<void> => {
+    const before = state;
+    if (asking || onTheWay > 0 || (await work.countTasks(requestId)) > 0) return replay();
+    await replay();
+    if (state !== before || state.kind !== 'gathering' || isAsking() || onTheWay > 0) return;
+    round++;
+    account.settle(sent.size);
+    sent.clear();
+    if (state.meta === 'wanted') for (const index of unranked(state)) rank(state.samples.get(index)!);
+    await draw().catch(fail);
+  };
+  const isAsking = (): boolean => asking;
+
   const onTick = (why: 'tick' | 'reconnected'): void => {
     const now = clock.now();
     if (why === 'reconnected' || now - lastNewsAtMs >= quietMs) {
       lastNewsAtMs = now;
       // Long samples are silent for long: each look that finds nothing doubles the time to the next.
-      quietMs = Math.min(quietMs * 2, settings.silenceMs * silenceFactorMax);
-      replay().catch((error: unknown) => events.emit('trouble', { where: 'replay', error, requestId }));
+      const longestMs = settings.silenceMs * silenceFactorMax;
+      const look = why === 'tick' && quietMs >= longestMs ? askAgain : replay;
+      quietMs = Math.min(quietMs * 2, longestMs);
+      look().catch((error: unknown) => events.emit('trouble', { where: 'replay', error, requestId }));
     }
     for (const sample of toRankAgain.splice(0)) rank(sample);
     if (!plan.meta || missing(state).length > 0 || members.metaServing() !== 0) metaGoneSinceMs = undefined;
@@ -229,10 +271,9 @@ function contentChars(record: RequestRecord): number {
 function metaTask(
   record: RequestRecord,
   sample: Sample,
-  inline: boolean,
-  deadlineAtMs: number,
-  nowMs: number,
+  context: { readonly inline: boolean; readonly run: string; readonly deadlineAtMs: number; readonly nowMs: number },
 ): MetaTask {
+  const { inline, run, deadlineAtMs, nowMs } = context;
   return {
     requestId: record.requestId,
     index: sample.index,
@@ -242,5 +283,6 @@ function metaTask(
     nonce: record.nonce,
     queuedAtMs: nowMs,
     class: record.class,
+    run,
   };
 }

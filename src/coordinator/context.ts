@@ -25,8 +25,8 @@ export interface Members {
   fleet(): { readonly engines: number; readonly busyRatio: number };
   /** Tells the coordinator that runs this request that somebody waits for it here. */
   want(requestId: string): void;
-  /** Tells every worker to drop what it does for one run of this request: that whose tasks have this deadline. */
-  cancel(requestId: string, deadlineAtMs: number): void;
+  /** Tells every worker to drop what it does for one run of this request. */
+  cancel(requestId: string, run: string): void;
 }
 
 export interface CoordinatorSettings {

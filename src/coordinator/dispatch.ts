@@ -16,8 +16,6 @@ export interface DispatchWeights {
 
 /** One request's account with the dispatcher. */
 export interface Account {
-  /** Distinct for every account of this process. */
-  readonly serial: number;
   /** Queues a send of `cost` samples; `send` runs when it is due. */
   submit(cost: number, send: () => void): void;
   /** `samples` of what was sent were answered. */
@@ -37,9 +35,9 @@ const prunedMin = 1_024;
 export class Dispatcher {
   readonly #queue = new FairQueue<Waiting>();
   #out = 0;
-  #opened = 0;
   /** Items in the queue whose account is closed. */
   #over = 0;
+  #pumping = false;
 
   constructor(
     private readonly windowSamples: number,
@@ -63,7 +61,6 @@ export class Dispatcher {
       this.#pump();
     };
     return {
-      serial: ++this.#opened,
       submit: (cost, send) => {
         if (!open) return;
         waiting++;
@@ -90,15 +87,22 @@ export class Dispatcher {
   }
 
   #pump(): void {
-    while (this.#queue.size > 0 && this.#out < this.windowSamples) {
-      const next = this.#queue.pop();
-      if (!next) return;
-      if (!next.isOpen()) {
-        this.#over--;
-        continue;
+    // A send may give back what it needs no more: the loop that sends goes on with it.
+    if (this.#pumping) return;
+    this.#pumping = true;
+    try {
+      while (this.#queue.size > 0 && this.#out < this.windowSamples) {
+        const next = this.#queue.pop();
+        if (!next) return;
+        if (!next.isOpen()) {
+          this.#over--;
+          continue;
+        }
+        this.#out += next.cost;
+        next.send();
       }
-      this.#out += next.cost;
-      next.send();
+    } finally {
+      this.#pumping = false;
     }
   }
 

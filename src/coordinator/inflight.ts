@@ -35,6 +35,7 @@ export class Inflight {
   readonly #running = new Map<string, Running>();
   readonly #ticks = new Set<Tick>();
   readonly #idle = new Set<() => void>();
+  #started = 0;
 
   constructor(
     private readonly clock: Clock,
@@ -70,6 +71,7 @@ export class Inflight {
     const samples = new Map<number, Sample>();
     const watchers = new Set<(sample: Sample) => void>();
     const run: Run = {
+      serial: ++this.#started,
       signal: controller.signal,
       onSample: (sample) => {
         if (samples.has(sample.index)) return;

@@ -56,10 +56,12 @@ export async function scoreRequest(job: Job, run: Run, context: CoordinatorConte
     accepted = mine.record;
 
     // 3. Samples are drawn and ranked until all are there, the outcome is decided or the time budget ends.
-    const collected = await collect(mine.record, mine.fresh, endOf(mine.record, startedAtMs), run, context);
+    const name = `${context.settings.nodeId}-${startedAtMs.toString(36)}-${run.serial}`;
+    const deadlineAtMs = startedAtMs + mine.record.plan.timeBudgetMs;
+    const collected = await collect(mine.record, mine.fresh, name, deadlineAtMs, run, context);
 
     // 4. Vote, store, answer.
-    const outcome = await conclude(mine, collected, startedAtMs, context);
+    const outcome = await conclude(mine, collected, name, startedAtMs, context);
     report(mine.record, outcome, startedAtMs, context);
     return outcome;
   } catch (error) {
@@ -169,6 +171,7 @@ async function resumed(record: RequestRecord, context: CoordinatorContext): Prom
 async function conclude(
   mine: Extract<Mine, { kind: 'mine' }>,
   collected: Collected,
+  run: string,
   startedAtMs: number,
   context: CoordinatorContext,
 ): Promise<ScoreOutcome> {
@@ -176,7 +179,7 @@ async function conclude(
   const { record } = mine;
   if (collected.kind === 'answered') return { kind: 'verdict', verdict: collected.verdict };
   if (collected.kind !== 'gathered') {
-    await letGo(mine, collected, startedAtMs, context);
+    await letGo(mine, collected, run, context);
     return { kind: 'fault', fault: collected.kind === 'failed' ? collected.fault : stopFault(collected.why) };
   }
 
@@ -199,7 +202,7 @@ async function conclude(
     nonce: record.nonce,
     ...(stopping && { stopping }),
   });
-  if (isOutstanding(collected.gather)) await withdraw(record, startedAtMs, context);
+  if (isOutstanding(collected.gather)) await withdraw(record.requestId, run, context);
   if (cut && verdict.kind === 'invalid') {
     await ledger.forget(record.requestId);
     return { kind: 'verdict', verdict };
@@ -233,7 +236,7 @@ async function store(verdict: Verdict, context: CoordinatorContext): Promise<Ver
 async function letGo(
   { record, fresh }: Extract<Mine, { kind: 'mine' }>,
   collected: Extract<Collected, { kind: 'stopped' | 'failed' }>,
-  startedAtMs: number,
+  run: string,
   context: CoordinatorContext,
 ): Promise<void> {
   const keep =
@@ -241,7 +244,7 @@ async function letGo(
       ? collected.why === 'abandoned'
       : collected.fault.kind === 'queue_unavailable' || (collected.fault.kind === 'overloaded' && !fresh);
   if (keep) return;
-  if (isOutstanding(collected.gather)) await withdraw(record, startedAtMs, context);
+  if (isOutstanding(collected.gather)) await withdraw(record.requestId, run, context);
   await context.ledger.forget(record.requestId);
 }
 
@@ -249,17 +252,10 @@ async function letGo(
  * Frees engines and queues. It may fail: tasks end by their deadline anyway. The engines that the first notice frees may take up more of
  * the same run before the queues are empty of it: those hear the second. A retry begins only after it.
  */
-async function withdraw(record: RequestRecord, startedAtMs: number, context: CoordinatorContext): Promise<void> {
-  const { requestId } = record;
-  const deadlineAtMs = endOf(record, startedAtMs);
-  context.members.cancel(requestId, deadlineAtMs);
+async function withdraw(requestId: string, run: string, context: CoordinatorContext): Promise<void> {
+  context.members.cancel(requestId, run);
   await attempt('withdraw', requestId, context, () => context.work.withdraw(requestId));
-  context.members.cancel(requestId, deadlineAtMs);
-}
-
-/** End of a run's time budget: the deadline of all its tasks, by which cancels name the run. */
-function endOf(record: RequestRecord, startedAtMs: number): number {
-  return startedAtMs + record.plan.timeBudgetMs;
+  context.members.cancel(requestId, run);
 }
 
 /** For what the request can do without. */

@@ -124,6 +124,7 @@ export function encodeShard(shard: Shard): Uint8Array {
     content: undefined,
     queuedAtMs: Math.round(shard.queuedAtMs),
     class: classTable.to(shard.class),
+    run: shard.run,
   }).finish();
   return withContent(message, contentField.shard, shard.content && encodeContent(shard.content));
 }
@@ -144,6 +145,7 @@ export function encodeMetaTask(task: MetaTask): Uint8Array {
     nonce: task.nonce,
     queuedAtMs: Math.round(task.queuedAtMs),
     class: classTable.to(task.class),
+    run: task.run,
   }).finish();
   return withContent(message, contentField.metaTask, task.content && encodeContent(task.content));
 }

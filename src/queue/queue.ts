@@ -110,6 +110,8 @@ export interface WorkQueue {
   putMetaTasks(pool: string, epoch: string, tasks: readonly MetaTask[]): Promise<Published>;
   /** Removes what of this request still waits in the queues. */
   withdraw(requestId: string): Promise<void>;
+  /** Tasks of this request that wait or are in somebody's hands. */
+  countTasks(requestId: string): Promise<number>;
   pullShards(pool: string): Promise<Puller<Shard>>;
   pullMetaTasks(pool: string): Promise<Puller<MetaTask>>;
   depths(): Promise<readonly QueueDepth[]>;

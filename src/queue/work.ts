@@ -3,7 +3,7 @@
 
 import type { MetaTask, Shard, Stage } from '../work/shard.js';
 import { classes } from '../grm/query.js';
-import { consumersOf, purge } from './api.js';
+import { consumersOf, purge, subjectsOf } from './api.js';
 import { decodeMetaTask, decodeShard, encodeMetaTask, encodeShard } from './codec.js';
 import type { SendAck } from './delivery.js';
 import type { OnQueueEvent } from './events.js';
@@ -51,6 +51,15 @@ export class JetStreamWork implements WorkQueue {
         purge(this.parts.requests, workStream[stage], { filter: filters.withdraw(stage, requestId) }),
       ),
     );
+  }
+
+  async countTasks(requestId: string): Promise<number> {
+    const found = await Promise.all(
+      (['sample', 'meta'] as const).map((stage) =>
+        subjectsOf(this.parts.requests, workStream[stage], filters.withdraw(stage, requestId)),
+      ),
+    );
+    return found.flat().reduce((sum, { messages }) => sum + messages, 0);
   }
 
   pullShards(pool: string): Promise<Puller<Shard>> {

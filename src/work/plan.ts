@@ -97,6 +97,8 @@ export function shardSamples(
 
 /** What a shard says besides its samples. */
 export interface ShardContext {
+  /** Name of the run that asks. */
+  readonly run: string;
   readonly deadlineAtMs: number;
   readonly nowMs: number;
   readonly samplesMax: number;
@@ -149,6 +151,7 @@ export function planShards(record: RequestRecord, missing: readonly number[], co
         ...(context.inline && { content: record.content }),
         queuedAtMs: context.nowMs,
         class: record.class,
+        run: context.run,
       });
     }
   }

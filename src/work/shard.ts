@@ -42,6 +42,8 @@ export interface Shard {
   readonly content?: Content;
   readonly queuedAtMs: number;
   readonly class: Class;
+  /** Which run of the request asked for it: a cancel names the run that it ends. Empty in tasks of older coordinators. */
+  readonly run: string;
 }
 
 /** One sample to rank. `sample` and `content` are absent when big: then they stand in the ledger. */
@@ -54,6 +56,8 @@ export interface MetaTask {
   readonly nonce: string;
   readonly queuedAtMs: number;
   readonly class: Class;
+  /** Which run of the request asked for it: a cancel names the run that it ends. Empty in tasks of older coordinators. */
+  readonly run: string;
 }
 
 /** A meta reward, or why there is none. */

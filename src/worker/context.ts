@@ -25,9 +25,9 @@ export interface Requeue {
   readonly meta: (task: MetaTask) => Promise<Published>;
 }
 
-/** Runs of requests that were cancelled: what is queued of them is dropped, what runs is stopped. A task's deadline names its run. */
+/** Runs of requests that were cancelled: what is queued of them is dropped, what runs is stopped. */
 export interface Cancellations {
-  has(requestId: string, deadlineAtMs: number): boolean;
+  has(requestId: string, run: string): boolean;
   /** Aborts when the run is cancelled. Call `done` when the work is over. */
-  watch(requestId: string, deadlineAtMs: number): { readonly signal: AbortSignal; done(): void };
+  watch(requestId: string, run: string): { readonly signal: AbortSignal; done(): void };
 }

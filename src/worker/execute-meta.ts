@@ -30,7 +30,7 @@ export async function executeMeta(
       context,
     );
   }
-  const watch = context.cancellations.watch(task.requestId, task.deadlineAtMs);
+  const watch = context.cancellations.watch(task.requestId, task.run);
   try {
     await execute(delivery, task, reserve, template, context, watch.signal, hurry);
   } finally {
@@ -56,7 +56,7 @@ async function execute(
     delivery.ack();
     events.emit('delivery.dropped', { requestId, stage: 'meta', why });
   };
-  if (cancellations.has(requestId, task.deadlineAtMs)) return drop('cancelled');
+  if (cancellations.has(requestId, task.run)) return drop('cancelled');
   if (clock.now() >= task.deadlineAtMs) return drop('expired');
 
   const there = (await ledger.metas(requestId, [index])).get(index);

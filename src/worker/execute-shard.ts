@@ -32,7 +32,7 @@ export async function executeShard(
   const { task: shard } = delivery;
   if (!shard) return quarantineUnreadable(delivery, context);
   // From here on: a notice that comes while the shard is looked up must not be missed.
-  const watch = context.cancellations.watch(shard.requestId, shard.deadlineAtMs);
+  const watch = context.cancellations.watch(shard.requestId, shard.run);
   try {
     await execute(delivery, shard, reserve, context, watch.signal, hurry);
   } finally {
@@ -58,7 +58,7 @@ async function execute(
     delivery.ack();
     events.emit('delivery.dropped', { requestId, stage: 'sample', why });
   };
-  if (cancellations.has(requestId, shard.deadlineAtMs)) return drop('cancelled');
+  if (cancellations.has(requestId, shard.run)) return drop('cancelled');
   if (clock.now() >= shard.deadlineAtMs) return drop('expired');
 
   const todo = await notThere(shard, context);

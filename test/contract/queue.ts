@@ -245,6 +245,7 @@ export function queueContract(what: string, makeWorld: () => Promise<QueueWorld>
         await expect(a.ledger.accept(aRecord('a.b'))).rejects.toThrow(RangeError);
         await expect(a.ledger.forget('*')).rejects.toThrow(RangeError);
         await expect(a.work.withdraw('>')).rejects.toThrow(RangeError);
+        await expect(a.work.countTasks('>')).rejects.toThrow(RangeError);
       });
     });
 
@@ -418,12 +419,16 @@ export function queueContract(what: string, makeWorld: () => Promise<QueueWorld>
           await a.work.putShards(pool, 'e1', [aShard(id, 0), aShard(id, 1, { class: 'batch' })]);
           await a.work.putMetaTasks(pool, 'e1', [aMetaTask(id, 0)]);
         }
+        expect(await Promise.all([gone, stays].map((id) => a.work.countTasks(id)))).toEqual([3, 3]);
         await a.work.withdraw(gone);
+        expect(await Promise.all([gone, stays].map((id) => a.work.countTasks(id)))).toEqual([0, 3]);
         const shards = await b.work.pullShards(pool);
         const metas = await b.work.pullMetaTasks(pool);
         const got = [...(await pullAll(shards, 2)), ...(await pullAll(metas, 1))];
         expect(got.map(({ requestId }) => requestId)).toEqual([stays, stays, stays]);
+        expect(await a.work.countTasks(stays)).toBe(3); // in hand is there
         for (const delivery of got) delivery.ack();
+        await until(async () => (await a.work.countTasks(stays)) === 0, 'the acks arrive');
         await shards.close();
         await metas.close();
       });

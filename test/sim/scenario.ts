@@ -1,7 +1,7 @@
 // Scenario: what one seed stands for. Requests and their callers, the fleet, how bad the network is, and which node fails when. Every kind of
 // fault is off in half of the seeds (Groce et al., "Swarm testing", 2012): a fault that is always there hides what happens without it.
 
-import { classes, type Class } from '../../src/grm/query.js';
+import { classes, type Class, type StopRule } from '../../src/grm/query.js';
 import { chanceOf, type Chance } from './chance.js';
 
 /** What a caller does about an answer that does not come. */
@@ -33,6 +33,8 @@ export interface RequestPlan {
   readonly k: number;
   readonly meta: boolean;
   readonly timeBudgetMs: number;
+  /** Adaptive k. */
+  readonly stop: StopRule;
   /** Indexes of samples that kill the worker which draws them, the first so many times. */
   readonly poison?: { readonly index: number; readonly times: number };
   /** Somebody cancels it by its id. */
@@ -70,7 +72,9 @@ export interface EnginePlan {
 export type FaultPlan = { readonly atMs: number } & (
   | { readonly kind: 'kill' | 'drain'; readonly node: number; readonly backAfterMs: number }
   | { readonly kind: 'stall'; readonly node: number; readonly forMs: number }
-  | { readonly kind: 'server away' | 'membership unknown'; readonly forMs: number }
+  /** `crash`: the server was killed, and has forgotten the last removals from its work queues. */
+  | { readonly kind: 'server away'; readonly forMs: number; readonly crash: boolean }
+  | { readonly kind: 'membership unknown'; readonly forMs: number }
 );
 
 export interface Scenario {
@@ -106,7 +110,7 @@ export function scenarioOf(seed: number): Scenario {
   const engine = engineOf(chance);
   const requests = Array.from({ length: chance.whole(1, crowded ? 6 : 3) }, (_, i) =>
     requestOf(`r${i}`, { withMeta, poison, hangs: engine.hangs > 0, healAtMs }, chance),
-  );
+  ).map((plan) => adaptive(plan, chanceOf(seed, `adaptive ${plan.name}`)));
   return {
     seed,
     requests,
@@ -130,7 +134,7 @@ export function scenarioOf(seed: number): Scenario {
 export function undisturbed(scenario: Scenario): Scenario {
   return {
     ...scenario,
-    requests: scenario.requests.map(({ name, tenant, class: klass, key, responses, k, meta, timeBudgetMs }) => ({
+    requests: scenario.requests.map(({ name, tenant, class: klass, key, responses, k, meta, timeBudgetMs, stop }) => ({
       name,
       tenant,
       class: klass,
@@ -139,6 +143,7 @@ export function undisturbed(scenario: Scenario): Scenario {
       k,
       meta,
       timeBudgetMs,
+      stop,
       callers: [{ atMs: 0, manner: 'steady', patienceMs: 0, pauseMs: 0 }],
     })),
     coordinators: 1,
@@ -194,11 +199,18 @@ function requestOf(
     k,
     meta: withMeta && chance.is(0.7),
     // An engine that never answers holds a sample until the budget ends; without one, no budget may end.
+    stop: 'none',
     timeBudgetMs: hangs ? chance.whole(20_000, 60_000) : 1_200_000,
     ...(poison && chance.is(0.5) && { poison: { index: chance.whole(0, k - 1), times: chance.whole(1, 8) } }),
     ...(chance.is(0.12) && { cancelAtMs: atMs + chance.whole(0, 5_000) }),
     callers,
   };
+}
+
+/** Some requests stop drawing early: so early that there are waves to tell apart. */
+function adaptive(plan: RequestPlan, chance: Chance): RequestPlan {
+  if (!chance.is(0.2)) return plan;
+  return { ...plan, k: chance.whole(4, 8), stop: chance.of(['outcome_fixed', 'confident'] as const) };
 }
 
 function networkOf(chance: Chance): NetworkPlan {
@@ -242,7 +254,10 @@ function faultsOf(nodes: number, healAtMs: number, chance: Chance): readonly Fau
         return { kind, atMs, node: chance.whole(0, nodes - 1), backAfterMs: chance.whole(100, 6_000) };
       case 'stall':
         return { kind, atMs, node: chance.whole(0, nodes - 1), forMs: chance.whole(100, 12_000) };
-      case 'server away':
+      case 'server away': {
+        const forMs = chance.whole(100, 8_000);
+        return { kind, atMs, forMs, crash: forMs % 2 === 0 };
+      }
       case 'membership unknown':
         return { kind, atMs, forMs: chance.whole(100, 8_000) };
     }

@@ -25,7 +25,6 @@ export class WatchedDispatcher extends Dispatcher {
     const weight = this.shares.class[klass] * (this.shares.tenant[tenant] ?? 1);
     let waiting = 0;
     return {
-      serial: account.serial,
       settle: (samples) => account.settle(samples),
       submit: (cost, send) => {
         waiting += cost;

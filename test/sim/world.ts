@@ -60,8 +60,8 @@ class World {
   /** By request id. */
   readonly #plans = new Map<string, RequestPlan>();
   readonly #records = new Set<string>();
-  /** When the server last told a worker that a sample is not there; spent by the drawing that follows. */
-  readonly #looks = new Map<string, number>();
+  /** When the server told a worker that a sample is not there; each is spent by one drawing. */
+  readonly #looks = new Map<string, number[]>();
   readonly #poisoned = new Map<string, number>();
   #calm = false;
 
@@ -187,7 +187,8 @@ class World {
         cluster.nats.away(true);
         cluster.membershipKnown = false;
         clock.after(fault.forMs, () => {
-          history.add({ kind: 'fault', what: 'the server is back' });
+          const back = fault.crash ? cluster.nats.crash() : 0;
+          history.add({ kind: 'fault', what: `the server is back${fault.crash ? `, and so are ${back} tasks` : ''}` });
           cluster.nats.away(false);
           cluster.membershipKnown = true;
         });
@@ -208,7 +209,9 @@ class World {
     if (!plan) return;
     const { name } = plan;
     if (how === 'read') {
-      if (stream === 'res' && bytes === undefined) this.#looks.set(`${client} ${name} ${unit}`, this.clock.now());
+      if (stream !== 'res' || bytes !== undefined) return;
+      const look = `${client} ${name} ${unit}`;
+      this.#looks.set(look, [...(this.#looks.get(look) ?? []), this.clock.now()]);
       return;
     }
     const add = (what: Extract<Happening, { kind: 'ledger' }>['what']): void =>
@@ -250,8 +253,7 @@ class World {
     const plan = this.#plans.get(requestId);
     if (!plan) return false;
     const look = `${worker} ${plan.name} ${index}`;
-    this.history.add({ kind: 'drawn', request: plan.name, index, worker, lookedAtMs: this.#looks.get(look) });
-    this.#looks.delete(look);
+    this.history.add({ kind: 'drawn', request: plan.name, index, worker, lookedAtMs: this.#looks.get(look)?.shift() });
     if (plan.poison?.index !== index) return false;
     const deaths = this.#poisoned.get(plan.name) ?? 0;
     if (deaths >= plan.poison.times) return false;
@@ -292,7 +294,7 @@ class World {
 }
 
 function inputOf(plan: RequestPlan, seed: number): ScoreInput {
-  const { name, tenant, class: klass, k, meta, timeBudgetMs } = plan;
+  const { name, tenant, class: klass, k, meta, timeBudgetMs, stop } = plan;
   const content = {
     messages: [{ role: 'user', content: `What is ${name} of ${seed}?` }],
     responses: Array.from({ length: plan.responses }, (_, i) => `it is ${i}`),
@@ -304,7 +306,13 @@ function inputOf(plan: RequestPlan, seed: number): ScoreInput {
     class: klass,
     content,
     contentBytes: 64,
-    options: { k, meta, vote: meta ? 'meta_topk' : 'sum', timeBudgetMs },
+    options: {
+      k,
+      meta,
+      vote: meta ? 'meta_topk' : 'sum',
+      timeBudgetMs,
+      ...(stop !== 'none' && { stop, stopError: 0.2 }),
+    },
   };
 }
 

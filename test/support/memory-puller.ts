@@ -40,6 +40,7 @@ export function workOf(wire: Wire, pullers: Set<Puller<unknown>>): WorkQueue {
         }),
       ),
     withdraw: (requestId) => wire.call('withdraw', () => work.withdraw(token(requestId, 'request'))),
+    countTasks: (requestId) => wire.call('countTasks', () => work.of(token(requestId, 'request'))),
     pullShards: (pool) => pull('sample', pool, decodeShard),
     pullMetaTasks: (pool) => pull('meta', pool, decodeMetaTask),
     depths: () => wire.call('depths', () => work.depths()),

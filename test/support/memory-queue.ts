@@ -45,6 +45,8 @@ export interface MemoryNats {
   open(name: string, enter?: (run: () => void) => void): MemoryQueue;
   /** Away: calls wait for the server as long as the real client does, then fail. */
   away(away: boolean): void;
+  /** Killed while it was away: the last tasks that were removed are back. Returns how many. */
+  crash(): number;
   /** Puts bytes that no coordinator wrote. */
   putRaw(stage: Stage, pool: string, klass: Class, requestId: string, unit: number, bytes: Uint8Array): void;
   /** Tasks that wait or are in somebody's hands; of one request, or of all. */
@@ -95,6 +97,7 @@ export function memoryNats(options: MemoryNatsOptions): MemoryNats {
       server.up = !away;
       for (const hear of [...server.hearers]) hear(away ? 'disconnected' : 'connected');
     },
+    crash: () => server.work.forgetRemovals(),
     putRaw(stage, pool, klass, requestId, unit, bytes) {
       const subject = (stage === 'sample' ? subjects.shard : subjects.metaTask)(pool, klass, requestId, unit);
       server.work.put({ stage, pool, class: klass, requestId, subject, bytes });

@@ -4,6 +4,7 @@
 //   M2. A settling that comes late counts: an ack of an earlier delivery removes the task, as in nats-server.
 //   M3. Urgent classes first; inside a class what came back goes before what is new, and what is new goes in order.
 //   M4. Pulls that wait are served in their order.
+//   M5. A killed server forgets the last removals of tasks, and which ids of those it knew (platform fact: nats-server 2.9 after kill -9).
 
 import { classes, type Class } from '../../src/grm/query.js';
 import type { Clock } from '../../src/process/clock.js';
@@ -53,11 +54,15 @@ interface Parked {
   readonly serve: (handed: readonly Handed[]) => void;
 }
 
+const removedMax = 16;
+
 export class MemoryWork {
   readonly #tasks = new Map<number, Task>();
   readonly #ids = new Map<string, number>();
   /** By stage and pool. */
   readonly #parked = new Map<string, Set<Parked>>();
+  /** The last ones that were removed, oldest first. */
+  #removed: NewTask[] = [];
   #seq = 0;
   #cancelWake: () => void = () => undefined;
 
@@ -93,7 +98,17 @@ export class MemoryWork {
   }
 
   withdraw(requestId: string): void {
-    for (const [seq, task] of this.#tasks) if (task.requestId === requestId) this.#tasks.delete(seq);
+    for (const [seq, task] of this.#tasks) if (task.requestId === requestId) this.#remove(seq, task);
+  }
+
+  /** M5. They are delivered again as new ones, as the janitor makes the real server do. */
+  forgetRemovals(): number {
+    const back = this.#removed.splice(0);
+    for (const { id, ...task } of back) {
+      if (id !== undefined) this.#ids.delete(id);
+      this.put(task);
+    }
+    return back.length;
   }
 
   /** What is there now, at most `max`. */
@@ -140,13 +155,19 @@ export class MemoryWork {
     task.freeAtMs = this.clock.now() + this.rules.ackWaitMs;
     const settle = (how: Settling, delayMs = 0): void => {
       if (!this.#tasks.has(task.seq)) return;
-      if (how === 'ack' || how === 'term') this.#tasks.delete(task.seq);
+      if (how === 'ack' || how === 'term') this.#remove(task.seq, task);
       else {
         task.freeAtMs = this.clock.now() + (how === 'nak' ? delayMs : this.rules.ackWaitMs);
         this.#serve();
       }
     };
     return { task: { ...task }, deliveries: task.deliveries, settle };
+  }
+
+  #remove(seq: number, { stage, pool, class: klass, requestId, subject, bytes, id }: Task): void {
+    if (!this.#tasks.delete(seq)) return;
+    this.#removed.push({ stage, pool, class: klass, requestId, subject, bytes, ...(id !== undefined && { id }) });
+    if (this.#removed.length > removedMax) this.#removed.shift();
   }
 
   /** Gives what is free to those who wait, and wakes when the next task becomes free. */

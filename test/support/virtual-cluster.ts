@@ -280,7 +280,7 @@ export class VirtualCluster {
       requeue: openRequeue(queue.work, role, id, process),
     };
     this.#stubborn(process, () =>
-      listenCancel(queue.control, (requestId, atMs) => void cancellations.cancel(requestId, atMs)),
+      listenCancel(queue.control, (requestId, run) => void cancellations.cancel(requestId, run)),
     );
     const pool = new EnginePool([{ name: engine.name, slots, current: () => engine }]);
     const credit = new Credit();

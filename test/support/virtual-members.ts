@@ -79,7 +79,7 @@ export class VirtualMembers {
         return { engines: rooms.length, busyRatio: slots === 0 ? 1 : taken / slots };
       },
       want: (requestId) => broadcastWanted(queue.control, requestId),
-      cancel: (requestId, deadlineAtMs) => broadcastCancel(queue.control, requestId, deadlineAtMs),
+      cancel: (requestId, run) => broadcastCancel(queue.control, requestId, run),
     };
   }
 

@@ -70,6 +70,7 @@ export function aShard(requestId: string, shard: number, more: Partial<Shard> = 
     content: someContent,
     queuedAtMs: 1_700_000_000_500,
     class: 'rl',
+    run: 'coordinator-1-lx2k3-7',
     ...more,
   };
 }
@@ -125,6 +126,7 @@ export function aMetaTask(requestId: string, index: number, more: Partial<MetaTa
     nonce: 'n0nce',
     queuedAtMs: 1_700_000_000_500,
     class: 'rl',
+    run: 'coordinator-1-lx2k3-7',
     ...more,
   };
 }

@@ -74,6 +74,7 @@ export function workerSetting(options: Omit<MemoryNatsOptions, 'clock'> = {}) {
         nowMs: clock.now(),
         samplesMax: 8,
         inline: how.inline ?? true,
+        run: 'c-1',
       });
       await coordinator.work.putShards('grm', `e${clock.now()}`, shards);
       return shards;

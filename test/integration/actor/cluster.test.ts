@@ -115,12 +115,12 @@ describe('cluster over NATS', () => {
   it('a broadcast cancel reaches every process that listens', async () => {
     const heard: string[] = [];
     const ends = [
-      await listenCancel(workers.control, (requestId, atMs) => void heard.push(`worker ${requestId} ${atMs}`)),
+      await listenCancel(workers.control, (requestId, run) => void heard.push(`worker ${requestId} ${run}`)),
       await listenCancel(coordinator.control, (requestId) => void heard.push(`coordinator ${requestId}`)),
     ];
-    broadcastCancel(coordinator.control, 'r7', 1_700_000_000_000);
+    broadcastCancel(coordinator.control, 'r7', 'c-1-1');
     await until(() => heard.length === 2, 'both heard it');
-    expect(heard.sort()).toEqual(['coordinator r7', 'worker r7 1700000000000']);
+    expect(heard.sort()).toEqual(['coordinator r7', 'worker r7 c-1-1']);
     for (const end of ends) end();
   });
 

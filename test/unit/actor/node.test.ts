@@ -260,15 +260,12 @@ describe('handle', () => {
   it('a cancel reaches everybody who listens, and nothing else does', async () => {
     const control = localControlPlane(virtualClock());
     const heard: string[] = [];
-    const end = await listenCancel(
-      control,
-      (requestId, deadlineAtMs) => void heard.push(`a ${requestId} ${deadlineAtMs}`),
-    );
+    const end = await listenCancel(control, (requestId, run) => void heard.push(`a ${requestId} ${run}`));
     await listenCancel(control, (requestId) => void heard.push(`b ${requestId}`));
-    broadcastCancel(control, 'r1', 7);
+    broadcastCancel(control, 'r1', 'c-7');
     control.broadcast('cancel', new Uint8Array([255]));
     end();
-    broadcastCancel(control, 'r2', 8);
-    expect(heard).toEqual(['a r1 7', 'b r1', 'b r2']);
+    broadcastCancel(control, 'r2', 'c-8');
+    expect(heard).toEqual(['a r1 c-7', 'b r1', 'b r2']);
   });
 });

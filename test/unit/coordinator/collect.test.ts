@@ -135,3 +135,50 @@ test('P2, P3: under any weather of lost, late and repeated notices, answers and 
     { numRuns: 15 },
   );
 });
+
+test('C4 (P1): tasks that another coordinator has withdrawn are asked for again, and drawn once', async () => {
+  const cluster = await virtualCluster();
+  const a = cluster.coordinator('a');
+  const outcome = a.score(ask({ k: 4, meta: true, timeBudgetMs: 600_000 }));
+  await cluster.clock.advance(100);
+  const other = cluster.nats.open('other');
+  for (const requestId of a.service.busy().requestIds) await cluster.clock.until(other.work.withdraw(requestId), 10);
+  expect(cluster.nats.tasks()).toBe(0);
+  const worker = await cluster.worker('w');
+  await cluster.metaWorker('m');
+  expect(await cluster.verdict(outcome, 100_000)).toMatchObject({ kind: 'valid', kValid: 4, degraded: [] });
+  expect(worker.engine.drawn).toHaveLength(4);
+  expect(cluster.nats.tasks()).toBe(0);
+});
+
+test('C4: a request whose tasks wait in the queue is silent for long and asks for nothing twice', async () => {
+  const cluster = await virtualCluster();
+  const a = cluster.coordinator('a');
+  const outcome = a.score(ask({ k: 4, timeBudgetMs: 600_000 }));
+  await cluster.clock.advance(1);
+  const before = cluster.nats.tasks();
+  await cluster.clock.advance(200_000);
+  expect(cluster.nats.tasks()).toBe(before);
+  await cluster.worker('w');
+  expect(await cluster.verdict(outcome)).toMatchObject({ kind: 'valid', kValid: 4 });
+});
+
+test('a shard whose samples came before its turn is not sent, and its place in the window is free', async () => {
+  const cluster = await virtualCluster({ windowSamples: 1, detectMs: 500 });
+  const dies = cluster.coordinator('dies');
+  const heir = cluster.coordinator('heir');
+  const engine = slow(cluster, () => 3_000);
+  await cluster.worker('w', { engine });
+  void dies.score(ask({ k: 4 }, { idempotencyKey: 'first' }));
+  await cluster.clock.advance(100);
+  // The heir's window is full of another request while the first one's shard is drawn by the worker, which outlives its coordinator.
+  const second = heir.score(ask({ k: 4 }));
+  dies.kill();
+  await cluster.verdict(second, 60_000);
+  await cluster.clock.advance(60_000);
+  expect(await cluster.clock.until(heir.service.stored('first', 'default'), 10)).toMatchObject({
+    verdict: { kind: 'valid', kValid: 4, degraded: [] },
+  });
+  expect(engine.drawn).toHaveLength(8);
+  expect(heir.service.load().waiting).toBe(0);
+});

@@ -25,6 +25,7 @@ function setting(requestsMax?: number) {
   const stop = new AbortController();
   const seen: number[] = [];
   const run: Run = {
+    serial: 1,
     signal: stop.signal,
     onSample: ({ index }) => void seen.push(index),
     onTick: () => () => undefined,
@@ -85,6 +86,7 @@ test('a notice that comes during a look ends the wait, not the next look', async
     members: { alive: () => true, coordinators: () => ['me'], want: () => undefined },
   } as unknown as CoordinatorContext;
   const run: Run = {
+    serial: 1,
     signal: new AbortController().signal,
     onSample: () => undefined,
     onTick: () => () => undefined,

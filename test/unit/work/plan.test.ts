@@ -132,7 +132,7 @@ const records: fc.Arbitrary<RequestRecord> = fc
   );
 const sizes = fc.integer({ min: 1, max: 8 });
 const all = (record: RequestRecord): number[] => Array.from({ length: record.plan.k }, (_, index) => index);
-const context = (samplesMax: number, nowMs = 5) => ({ deadlineAtMs: 9, nowMs, samplesMax, inline: true });
+const context = (samplesMax: number, nowMs = 5) => ({ deadlineAtMs: 9, nowMs, samplesMax, inline: true, run: 'c-1' });
 
 /** What is drawn for each index: all that decides the text of a sample. */
 function drawn(record: RequestRecord, samplesMax: number, indexes = all(record), nowMs = 5): Map<number, unknown> {

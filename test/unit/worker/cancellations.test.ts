@@ -4,7 +4,7 @@ import { openCancellations } from '../../../src/worker/cancellations.js';
 
 test('what is of the cancelled run is dropped, a retry of the same request is not, whenever the notice comes', () => {
   const book = openCancellations();
-  const [first, second] = [1_000, 2_000];
+  const [first, second] = ['c-1', 'c-2'];
   expect(book.has('r', first)).toBe(false);
   const [old, retry] = [book.watch('r', first), book.watch('r', second)];
   expect(book.cancel('r', first)).toBe(true);
@@ -16,31 +16,31 @@ test('what is of the cancelled run is dropped, a retry of the same request is no
   expect(book.has('r', first)).toBe(true);
 });
 
-test('without a deadline all that runs is aborted, nothing else, and nothing is remembered', () => {
+test('without a run all that runs is aborted, nothing else, and nothing is remembered', () => {
   const book = openCancellations();
-  const [one, two, other] = [book.watch('r', 1), book.watch('r', 2), book.watch('other', 1)];
+  const [one, two, other] = [book.watch('r', 'c-1'), book.watch('r', 'c-2'), book.watch('other', 'c-1')];
   expect([...book.running()]).toEqual(['r', 'other']);
   expect(book.cancel('r')).toBe(true);
   expect([one, two, other].map(({ signal }) => signal.aborted)).toEqual([true, true, false]);
-  expect(book.watch('r', 1).signal.aborted).toBe(false);
-  expect(book.has('r', 1)).toBe(false);
+  expect(book.watch('r', 'c-1').signal.aborted).toBe(false);
+  expect(book.has('r', 'c-1')).toBe(false);
 });
 
 test('what is done is forgotten', () => {
   const book = openCancellations();
-  const [one, two] = [book.watch('r', 1), book.watch('r', 1)];
+  const [one, two] = [book.watch('r', 'c-1'), book.watch('r', 'c-1')];
   one.done();
   expect([...book.running()]).toEqual(['r']);
   two.done();
   two.done();
   expect([...book.running()]).toEqual([]);
-  expect(book.cancel('r', 1)).toBe(false);
+  expect(book.cancel('r', 'c-1')).toBe(false);
   expect(one.signal.aborted).toBe(false);
 });
 
 test('P4: the memory of cancelled runs is bounded', () => {
   const book = openCancellations();
-  for (let i = 0; i <= limits.cancelledMax; i++) book.cancel('r', i);
-  expect(book.has('r', 0)).toBe(false);
-  expect(book.has('r', limits.cancelledMax)).toBe(true);
+  for (let i = 0; i <= limits.cancelledMax; i++) book.cancel('r', `c-${i}`);
+  expect(book.has('r', 'c-0')).toBe(false);
+  expect(book.has('r', `c-${limits.cancelledMax}`)).toBe(true);
 });

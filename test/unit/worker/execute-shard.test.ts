@@ -50,7 +50,7 @@ async function shardWorker(answer?: (spec: DrawSpec) => Answer, options: Paramet
 
 /** All indexes of one shard of the record. */
 function firstShard(record: Parameters<typeof planShards>[0]): number[] {
-  const context = { deadlineAtMs: 0, nowMs: 0, samplesMax: 8, inline: true };
+  const context = { deadlineAtMs: 0, nowMs: 0, samplesMax: 8, inline: true, run: '' };
   return planShards(record, [0, 1, 2, 3], context)[0]!.samples.map(({ index }) => index);
 }
 
@@ -253,7 +253,7 @@ describe('nobody waits for it any more', () => {
   test('cancelled before: dropped', async () => {
     const w = await shardWorker();
     const [shard] = await w.putShards(w.record('r1'), [0]);
-    w.cancellations.cancel('r1', shard!.deadlineAtMs);
+    w.cancellations.cancel('r1', shard!.run);
     await w.run();
     expect(w.dropped).toMatchObject([{ why: 'cancelled' }]);
     expect(w.engine.drawn).toEqual([]);
@@ -261,10 +261,10 @@ describe('nobody waits for it any more', () => {
 
   test('P1: a late notice of an earlier run neither drops nor stops a shard of the retry', async () => {
     const w = await shardWorker();
-    const [shard] = await w.putShards(w.record('r1'), [0]);
-    w.cancellations.cancel('r1', shard!.deadlineAtMs - 1);
+    await w.putShards(w.record('r1'), [0]);
+    w.cancellations.cancel('r1', 'another');
     const { done } = await w.begin();
-    w.cancellations.cancel('r1', shard!.deadlineAtMs - 1);
+    w.cancellations.cancel('r1', 'another');
     await w.clock.until(done, 1_000);
     expect(w.dropped).toEqual([]);
     expect((await w.queue.ledger.samples('r1', [0])).size).toBe(1);

@@ -116,6 +116,8 @@ export interface Shard {
   queuedAtMs: number;
   /** How urgent it is. */
   class: Class;
+  /** Which run of the request asked for it: a cancel names the run that it ends. */
+  run: string;
 }
 
 /** One sample to rank (stream GRM_META). */
@@ -140,6 +142,8 @@ export interface MetaTask {
   queuedAtMs: number;
   /** How urgent it is. */
   class: Class;
+  /** Which run of the request asked for it: a cancel names the run that it ends. */
+  run: string;
 }
 
 /** A meta reward, or why there is none (streams GRM_RES, subject grm.mres). */
@@ -210,8 +214,8 @@ export interface ResumeOrder {
 export interface CancelOrder {
   /** The request's id. */
   requestId: string;
-  /** Which run of it: the deadline_at_ms of its tasks. 0: all that the node works on now. */
-  deadlineAtMs: number;
+  /** Which run of it, as its tasks say. Empty: all that the node works on now. */
+  run: string;
 }
 
 /** Sets how many samples a node's engines run at once. */
@@ -706,6 +710,7 @@ function createBaseShard(): Shard {
     content: undefined,
     queuedAtMs: 0,
     class: 0,
+    run: "",
   };
 }
 
@@ -753,6 +758,9 @@ export const Shard: MessageFns<Shard> = {
     }
     if (message.class !== 0) {
       writer.uint32(104).int32(message.class);
+    }
+    if (message.run !== "") {
+      writer.uint32(114).string(message.run);
     }
     return writer;
   },
@@ -884,6 +892,14 @@ export const Shard: MessageFns<Shard> = {
             message.class = reader.int32() as any;
             continue;
           }
+          case 14: {
+            if (tag !== 114) {
+              break;
+            }
+
+            message.run = reader.string();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -907,6 +923,7 @@ function createBaseMetaTask(): MetaTask {
     nonce: "",
     queuedAtMs: 0,
     class: 0,
+    run: "",
   };
 }
 
@@ -935,6 +952,9 @@ export const MetaTask: MessageFns<MetaTask> = {
     }
     if (message.class !== 0) {
       writer.uint32(64).int32(message.class);
+    }
+    if (message.run !== "") {
+      writer.uint32(74).string(message.run);
     }
     return writer;
   },
@@ -1014,6 +1034,14 @@ export const MetaTask: MessageFns<MetaTask> = {
             }
 
             message.class = reader.int32() as any;
+            continue;
+          }
+          case 9: {
+            if (tag !== 74) {
+              break;
+            }
+
+            message.run = reader.string();
             continue;
           }
         }
@@ -1452,7 +1480,7 @@ export const ResumeOrder: MessageFns<ResumeOrder> = {
 };
 
 function createBaseCancelOrder(): CancelOrder {
-  return { requestId: "", deadlineAtMs: 0 };
+  return { requestId: "", run: "" };
 }
 
 export const CancelOrder: MessageFns<CancelOrder> = {
@@ -1460,8 +1488,8 @@ export const CancelOrder: MessageFns<CancelOrder> = {
     if (message.requestId !== "") {
       writer.uint32(10).string(message.requestId);
     }
-    if (message.deadlineAtMs !== 0) {
-      writer.uint32(16).uint64(message.deadlineAtMs);
+    if (message.run !== "") {
+      writer.uint32(18).string(message.run);
     }
     return writer;
   },
@@ -1488,11 +1516,11 @@ export const CancelOrder: MessageFns<CancelOrder> = {
             continue;
           }
           case 2: {
-            if (tag !== 16) {
+            if (tag !== 18) {
               break;
             }
 
-            message.deadlineAtMs = longToNumber(reader.uint64());
+            message.run = reader.string();
             continue;
           }
         }
