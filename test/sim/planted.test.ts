@@ -5,7 +5,7 @@ import type { Rule } from './check.js';
 import { report, simulate } from './simulate.js';
 import type { Sabotage } from './world.js';
 
-const seedsMax = 60;
+const seedsMax = 250;
 
 async function firstFound(sabotage: Sabotage, rule: Rule): Promise<string> {
   for (let seed = 1; seed <= seedsMax; seed++) {

@@ -128,7 +128,6 @@ test('D3 (P4): callers who come and go behind a window that does not move leave 
 test('what a request sends after its end is not sent', () => {
   const dispatcher = new Dispatcher(4, weights);
   const a = dispatcher.open('a', 'rl');
-  const b = dispatcher.open('a', 'rl');
   a.close();
   let sent = 0;
   a.submit(1, () => {
