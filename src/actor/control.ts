@@ -70,8 +70,7 @@ export function decodeReply(body: Uint8Array): Reply | undefined {
   }
 }
 
-/** The broadcast form of a cancel: to every node at once. */
-/** `run` names one run of the request, as its tasks do; empty: whatever is worked on now. */
+/** The broadcast form of a cancel, to every node at once. `run` names one run of the request, as its tasks do; empty: whatever is worked on now. */
 export function encodeCancel(requestId: string, run = ''): Uint8Array {
   return CancelOrder.encode({ requestId, run }).finish();
 }

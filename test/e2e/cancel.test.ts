@@ -3,7 +3,8 @@
 import { expect, test } from 'vitest';
 import { requestIdOfKey } from '../../src/coordinator/identity.js';
 import type { ScoreRequest } from '../../src/rpc/client.js';
-import { clientOf, once, quiet, settled, startCluster, type TestCluster } from '../support/cluster.js';
+import { clientOf, metric, once, quiet, settled, startCluster } from '../support/cluster.js';
+import type { ServiceProcess, TestCluster } from '../support/cluster.js';
 import { until } from '../support/processes.js';
 
 const k = 8;
@@ -17,14 +18,15 @@ function request(name: string): ScoreRequest {
   };
 }
 
-/** Half of the next request's samples come, the other half never. */
-async function halfDone(cluster: TestCluster, start: () => void): Promise<void> {
-  const doneBefore = cluster.engine.stats().done;
+/** Half of the next request's samples come and are stored, the other half never comes. What the engine has sent may still be on its way. */
+async function halfDone(cluster: TestCluster, worker: ServiceProcess, start: () => void): Promise<void> {
+  const stored = (): Promise<number> => metric(worker, 'grm_samples_total', { outcome: 'scored' });
+  const storedBefore = await stored();
   cluster.engine.setFaults([{ kind: 'hang', next: k / 2, on: 'generate' }]);
   start();
   await until(
-    () => cluster.engine.stats().running === k / 2 && cluster.engine.stats().done === doneBefore + k / 2,
-    'half of the samples is drawn and half hangs',
+    async () => cluster.engine.stats().running === k / 2 && (await stored()) === storedBefore + k / 2,
+    'half of the samples is stored and half hangs',
     60_000,
   );
 }
@@ -36,7 +38,7 @@ async function allFreed(cluster: TestCluster): Promise<void> {
 test('P2 P4: a request whose caller goes away, or that is cancelled at another coordinator, frees engine and queues; asked again it draws only what is missing', async () => {
   await using cluster = await startCluster({}, { GRM_COORDINATOR__LINGER_MS: '300' });
   const [first, second] = await Promise.all([cluster.start('coordinator'), cluster.start('coordinator')]);
-  await cluster.start('grm-worker');
+  const worker = await cluster.start('grm-worker');
   using left = clientOf(first, once);
   using right = clientOf(second, once);
   await cluster.serving(left, 1, 0);
@@ -49,7 +51,7 @@ test('P2 P4: a request whose caller goes away, or that is cancelled at another c
   // The caller goes away.
   const caller = new AbortController();
   let call: Promise<unknown> = Promise.resolve();
-  await halfDone(cluster, () => {
+  await halfDone(cluster, worker, () => {
     call = settled(left.score(request('left'), { signal: caller.signal }));
   });
   caller.abort();
@@ -66,7 +68,7 @@ test('P2 P4: a request whose caller goes away, or that is cancelled at another c
 
   // Cancelled by an operator who asks the other coordinator.
   const drawnBefore = cluster.engine.stats().requests;
-  await halfDone(cluster, () => {
+  await halfDone(cluster, worker, () => {
     call = settled(left.score(request('stopped')));
   });
   const id = requestIdOfKey('stopped', 'default');
