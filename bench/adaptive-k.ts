@@ -1,12 +1,14 @@
 // Adaptive k on recorded votes: samples saved and accuracy lost at k = 32, by error level, vote and judge.
 //
-//   node dist/bench/adaptive-k.js [--items 2000] [--seed 1] [--votes sum,meta_topk] [--json]
+//   node dist/bench/adaptive-k.js [--items 2000] [--seed 1] [--votes sum,meta_topk] [--recorded draws-1.jsonl] [--json]
 //
-// Every item is drawn to the end with the fake engine's own judge (services/fake-engine), then the rules read the record wave by wave, as a
-// coordinator does. Lost: share of items that are right at k and wrong where drawing stopped, less the reverse, in points. Changed: share of
+// Every item is drawn to the end with the fake engine's own judge (services/fake-engine), or was by the trainer's evaluation of a real one
+// (--recorded: {"id", "labels", "scores": 32 lists or null, "rewards": 32 numbers or null} a line; items of one response are left out). Then
+// the rules read the record wave by wave, as a coordinator does. Lost: share of items that are right at k and wrong where drawing stopped, less the reverse, in points. Changed: share of
 // items whose best response at k is another one; the error level bounds this one.
-// Not measured: real judges (their samples repeat their errors), latency (waves wait for each other), engines.
+// Not measured: latency (waves wait for each other), engines.
 
+import { readFileSync } from 'node:fs';
 import { parseArgs } from 'node:util';
 import { scoreAll } from '../services/fake-engine/judge.js';
 import { logistic, logit, seededRandom, type Random } from '../services/fake-engine/random.js';
@@ -19,10 +21,11 @@ const { values } = parseArgs({
     items: { type: 'string', default: '2000' },
     seed: { type: 'string', default: '1' },
     votes: { type: 'string', default: voteMethods.join() },
+    recorded: { type: 'string' },
     json: { type: 'boolean', default: false },
   },
 });
-const items = Number(values.items);
+const count = Number(values.items);
 const wanted = voteMethods.filter((vote) => values.votes.split(',').includes(vote));
 
 const k = 32;
@@ -54,7 +57,9 @@ const judges: readonly Judge[] = [
 
 interface Item {
   readonly requestId: string;
+  readonly responses: number;
   readonly right: number;
+  /** The valid ones of the k, by index. */
   readonly samples: readonly Scores[];
   readonly metaRewards: ReadonlyMap<number, number>;
 }
@@ -77,7 +82,7 @@ function record(judge: Judge, number: number, random: Random): Item {
     metaRewards.set(index, (isRight ? 1 : -1) * logit(metaAccuracy) + logistic(random));
     return { index, scores };
   });
-  return { requestId: `item-${number}`, right, samples, metaRewards };
+  return { requestId: `item-${number}`, responses: judge.responses, right, samples, metaRewards };
 }
 
 /** Where each rule stops on one item, and what is best there. */
@@ -87,17 +92,41 @@ interface Stops {
   readonly confidentAt: readonly { readonly drawn: number; readonly best: number }[];
 }
 
-function read(item: Item, vote: VoteMethod, responses: number): Stops {
-  const { requestId, samples, metaRewards } = item;
+interface RecordedRow {
+  readonly id: string;
+  readonly labels: readonly number[];
+  readonly scores: readonly (readonly number[] | null)[];
+  readonly rewards: readonly (number | null)[];
+}
+
+function readRecorded(path: string): Item[] {
+  const rows = readFileSync(path, 'utf8').trimEnd().split('\n');
+  return rows.flatMap((line): Item[] => {
+    const { id, labels, scores, rewards } = JSON.parse(line) as RecordedRow;
+    if (scores.length !== k) throw new Error(`${path}: ${id} has ${scores.length} samples, expected ${k}`);
+    const samples = scores.flatMap((of, index): Scores[] => (of ? [{ index, scores: of }] : []));
+    const metaRewards = new Map(
+      rewards.flatMap((reward, index) => (reward === null ? [] : [[index, reward] as const])),
+    );
+    const right = labels.indexOf(Math.max(...labels));
+    return labels.length < 2 || samples.length === 0
+      ? []
+      : [{ requestId: id, responses: labels.length, right, samples, metaRewards }];
+  });
+}
+
+function read(item: Item, vote: VoteMethod): Stops {
+  const { requestId, responses, metaRewards } = item;
+  const upTo = (drawn: number): readonly Scores[] => item.samples.filter(({ index }) => index < drawn);
   const plan = { k, vote };
   const rewards = (drawn: number): ReadonlyMap<number, number> =>
     new Map(needsMeta(vote) ? [...metaRewards].filter(([index]) => index < drawn) : []);
-  const best = (drawn: number): number =>
-    standing(requestId, plan, responses, samples.slice(0, drawn), rewards(drawn)).ranking[0]!;
+  const best = (drawn: number): number => standing(requestId, plan, responses, upTo(drawn), rewards(drawn)).ranking[0]!;
   const confidentAt = errors.map(() => k);
   const confident: StopCase = { requestId, n: responses, plan, stop: { rule: 'confident', error: 0.5 } };
   for (let drawn = waveEnd(confident.stop, k, 0); drawn < k; drawn = waveEnd(confident.stop, k, drawn)) {
-    const seen = samples.slice(0, drawn);
+    const seen = upTo(drawn);
+    if (seen.length === 0) continue;
     const isFixed = outcomeFixed(confident, seen, rewards(drawn), drawn);
     const chance = isFixed ? 0 : leaderChange(confident, seen, rewards(drawn), drawn);
     errors.forEach((error, at) => {
@@ -106,7 +135,7 @@ function read(item: Item, vote: VoteMethod, responses: number): Stops {
   }
   const fixed: StopCase = { ...confident, stop: { rule: 'outcome_fixed' } };
   let fixedAt = waveEnd(fixed.stop, k, 0);
-  while (fixedAt < k && !outcomeFixed(fixed, samples.slice(0, fixedAt), rewards(fixedAt), fixedAt)) {
+  while (fixedAt < k && !outcomeFixed(fixed, upTo(fixedAt), rewards(fixedAt), fixedAt)) {
     fixedAt = waveEnd(fixed.stop, k, fixedAt);
   }
   return {
@@ -127,25 +156,28 @@ interface Row {
   readonly savedShare: number;
 }
 
-function rowsOf(judge: Judge): Row[] {
+function drawnBy(judge: Judge): Item[] {
   const random = seededRandom(Number(values.seed));
-  const recorded = Array.from({ length: items }, (_, number) => record(judge, number, random));
+  return Array.from({ length: count }, (_, number) => record(judge, number, random));
+}
+
+function rowsOf(judge: string, items: readonly Item[]): Row[] {
   return wanted.flatMap((vote) => {
-    const stops = recorded.map((item) => ({ item, ...read(item, vote, judge.responses) }));
+    const stops = items.map((item) => ({ item, ...read(item, vote) }));
     const rightAtK = stops.filter(({ item, bestAtK }) => bestAtK === item.right).length;
     const row = (rule: string, error: number | null, at: (stop: Stops) => Stops['fixedAt']): Row => {
       const right = stops.filter((each) => at(each).best === each.item.right).length;
       const changed = stops.filter((each) => at(each).best !== each.bestAtK).length;
       const drawn = stops.reduce((sum, each) => sum + at(each).drawn, 0);
       return {
-        judge: judge.name,
+        judge,
         vote,
         rule,
         error,
-        accuracyAtK: rightAtK / items,
-        lostPoints: (100 * (rightAtK - right)) / items,
-        changedShare: changed / items,
-        savedShare: 1 - drawn / items / k,
+        accuracyAtK: rightAtK / items.length,
+        lostPoints: (100 * (rightAtK - right)) / items.length,
+        changedShare: changed / items.length,
+        savedShare: 1 - drawn / items.length / k,
       };
     };
     return [
@@ -155,11 +187,15 @@ function rowsOf(judge: Judge): Row[] {
   });
 }
 
-const rows = judges.flatMap(rowsOf);
+const asked: readonly (readonly [string, Item[]])[] =
+  values.recorded === undefined
+    ? judges.map((judge) => [judge.name, drawnBy(judge)] as const)
+    : [[values.recorded, readRecorded(values.recorded)]];
+const rows = asked.flatMap(([name, items]) => rowsOf(name, items));
 if (values.json) console.log(JSON.stringify(rows, undefined, 1));
 else {
   const percent = (share: number): string => `${(100 * share).toFixed(1)}%`;
-  for (const { name } of judges) {
+  for (const [name] of asked) {
     console.log(`\n### ${name}\n`);
     console.log('| vote | rule | error | right at k | points lost | best changed | samples saved |');
     console.log('| --- | --- | --- | --- | --- | --- | --- |');

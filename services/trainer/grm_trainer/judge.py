@@ -119,7 +119,7 @@ def ranked_draws(config: Config, tasks: list[Task], seed: int, k: int) -> list[D
     draws = Judge(config, config.folder / "rl").draws(tasks, seed, k)
     rank(config, config.folder / "meta", draws)
     write_jsonl(path, (
-        {"id": d.task.id, "scores": d.scores, "orders": d.orders, "texts": d.texts, "rewards": [None if r == float("-inf") else r for r in d.rewards]}
+        {"id": d.task.id, "labels": d.task.labels, "scores": d.scores, "orders": d.orders, "texts": d.texts, "rewards": [None if r == float("-inf") else r for r in d.rewards]}
         for d in draws
     ))
     return draws
