@@ -34,7 +34,7 @@ export class Prompts {
     if (template) return template;
     throw new CliError(
       `the cluster judged with the prompt template ${hash.slice(0, 12)}, which is none of this configuration (${this.names.join(', ')})\n` +
-        '  give the file that its coordinators have: --set templates.grm=FILE, or templates.extra',
+        '  give the one that its coordinators have: --set templates.grm=nano for the nano judge, or a file; or templates.extra',
       exitCodes.usage,
     );
   }
