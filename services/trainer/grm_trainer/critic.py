@@ -9,7 +9,7 @@ from __future__ import annotations
 import random
 from dataclasses import dataclass
 
-from .tasks import Task
+from .tasks import Task, key
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,7 @@ class Critic:
     """Writes a score that does not follow from its own finding."""
 
 
-IMPERFECT = Critic(work=0.13, misread=0.12, style=0.7, score=0.12)
+IMPERFECT = Critic(work=0.13, misread=0.12, style=0.6, score=0.12)
 PERFECT = Critic()
 
 
@@ -48,10 +48,10 @@ def critique(task: Task, permutation: list[int], rng: random.Random, critic: Cri
         else:
             forced[lure] = top
     elif rng.random() < critic.work and task.family != "service":
-        first = answers[permutation[0]]
-        if first not in (wanted, "none") and task.family != "format" and rng.random() < 0.5:
+        first, how = answers[permutation[0]], rng.random()
+        if first not in (wanted, "none") and task.family != "format" and how < 0.25:
             wanted = first
-        elif others and task.family != "format" and rng.random() < 0.5:
+        elif others and task.family != "format" and how < 0.5:
             wanted = rng.choice(others)
         else:
             wanted = _other_wanted(task, rng)
@@ -75,7 +75,7 @@ def critique(task: Task, permutation: list[int], rng: random.Random, critic: Cri
 
 
 def _work(task: Task, wanted: str) -> str:
-    return f"The reference says {wanted}." if task.reference is not None else task.work(wanted)
+    return f"The reference says: {key(wanted)}." if task.reference is not None else task.work(wanted)
 
 
 def _other_wanted(task: Task, rng: random.Random) -> str:

@@ -16,9 +16,9 @@ from .cold import cold_tasks
 from .config import Config
 from .figures import auc, auc_interval, interval, mean_over, paired
 from .judge import Draws, Judge, ranked_draws
-from .run import say, seen_ids, tasks_of
+from .run import say, tasks_of
 from .scores import vote_is_correct
-from .tasks import Task, make_tasks
+from .tasks import Task
 from .votes import Scores, meta_topk, naive
 
 KS = [1, 2, 4, 8, 16, 32]
@@ -29,31 +29,21 @@ def right(scores: Scores, task: Task) -> bool:
     return scores is not None and vote_is_correct(scores, task.labels)
 
 
-def unseen(config: Config) -> tuple[list[Task], dict]:
-    """The items to evaluate on, and what training shares with them.
-
-    Ids keep items apart, and an id knows the order of the responses: a test item whose responses stand in another order in training is left out
-    here, and fresh ones take the place. Queries of the smaller families are shared all the same; the share is told.
-    """
+def unseen(config: Config) -> tuple[list[Task], dict[str, float]]:
+    """The items to evaluate on, and how many of each family ask in the very words of a training item: no item is in both, but a query may be."""
     tasks = tasks_of(config)
-    train = [task for name in ("rft", "rl", "meta") for task in tasks[name]] + cold_tasks(config)
-    contents, queries = {task.content for task in train}, {task.query for task in train}
-    split = config.evaluation.split
-    items = [task for task in tasks[split] if task.content not in contents]
-    twins = len(tasks[split]) - len(items)
-    seen = seen_ids(tasks)
-    while len(items) < len(tasks[split]):
-        items += [task for task in make_tasks("test", config.seed + 2_000 + len(items), twins, seen=seen) if task.content not in contents]
-    items = items[: config.evaluation.items or len(tasks[split])]
+    queries = {task.query for task in [*tasks["rft"], *tasks["rl"], *tasks["meta"], *cold_tasks(config)]}
+    items = tasks[config.evaluation.split]
+    items = items[: config.evaluation.items or len(items)]
     total, shared = Counter(t.family for t in items), Counter(t.family for t in items if t.query in queries)
-    return items, {"twins_replaced": twins, "queries_seen": {family: round(shared[family] / total[family], 3) for family in sorted(total)}}
+    return items, {family: round(shared[family] / total[family], 3) for family in sorted(total)}
 
 
 def evaluate(config: Config) -> dict:
     """Everything that docs/spct.md shows; written to evaluation.json."""
-    test, apart = unseen(config)
+    test, queries_seen = unseen(config)
     seeds = config.evaluation.seeds
-    results: dict = {"items": len(test), "seeds": seeds, "split": config.evaluation.split, **apart}
+    results: dict = {"items": len(test), "seeds": seeds, "split": config.evaluation.split, "queries_seen": queries_seen}
     by_stage(config, test, results)
     judge = Judge(config, config.folder / "rl")
     at_once = [[right(s, t) for s, t in zip(judge.greedy(test, seed, forced="Scores: \\boxed{"), test)] for seed in seeds]

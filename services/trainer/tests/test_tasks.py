@@ -1,3 +1,4 @@
+import dataclasses
 import random
 from collections import Counter
 
@@ -27,7 +28,7 @@ def test_imperfect_critics_err_about_as_often_as_planned():
     rng = random.Random(2)
     tasks = make_tasks("train", 8, 2000)
     right = sum(judged_correct(critique(task, order, rng, IMPERFECT), task.labels, order) for task in tasks for order in [orders(task, rng)])
-    assert 0.6 < right / len(tasks) < 0.8
+    assert 0.55 < right / len(tasks) < 0.75
 
 
 def test_same_seed_same_tasks_and_no_item_in_two_splits():
@@ -37,6 +38,12 @@ def test_same_seed_same_tasks_and_no_item_in_two_splits():
     assert [task.row() for task in test] == [task.row() for task in make_tasks("test", 1, 400)]
     ids = [task.id for task in [*test, *train]]
     assert len(ids) == len(set(ids))
+
+
+def test_an_item_is_the_same_in_another_order_of_its_responses():
+    task = next(task for task in make_tasks("train", 1, 50) if len(task.responses) > 2)
+    turned = dataclasses.replace(task, responses=task.responses[1:] + task.responses[:1])
+    assert turned.labels != task.labels and turned.id == task.id
 
 
 def test_every_family_has_one_best_response_and_all_counts():
@@ -58,3 +65,11 @@ def test_style_says_nothing_about_who_is_right():
     assert abs(share[True] - share[False]) < 0.05, share
     places = Counter(task.best for task in tasks if len(task.responses) == 2)
     assert abs(places[0] / (places[0] + places[1]) - 0.5) < 0.05
+
+
+@pytest.mark.parametrize("family", list(FAMILIES))
+def test_length_says_nothing_about_who_is_right(family):
+    tasks = [task for task in make_tasks("train", 5, 16_000) if task.family == family and len(task.responses) > 1]
+    longest = [max(range(len(task.responses)), key=lambda i: len(task.responses[i].text)) == task.best for task in tasks]
+    chance = sum(1 / len(task.responses) for task in tasks) / len(tasks)
+    assert abs(sum(longest) / len(longest) - chance) < 0.08
