@@ -41,6 +41,11 @@ const llamaCommon = {
     z.literal([false, 'auto', 'cuda', 'vulkan', 'metal']).default(false),
     'Where it computes: false = on the CPU; auto takes the best backend whose package is installed.',
   ),
+  sharing: choice(
+    ['copy', 'file', 'none'],
+    'copy',
+    'How the samples of one prompt share its evaluation: copied in memory, through a file, or not at all, which only a measurement wants.',
+  ),
   modelsDir: optional(text, 'Where hf: models are kept; absent: ~/.cache/grm/models.'),
 } as const;
 
