@@ -118,6 +118,11 @@ export async function openWorker<T, R extends Running>(host: Host, parts: Worker
     cost: parts.cost,
     costMax: parts.costMax,
     cautionMs: limits.workerCautionMs,
+    calm: async () => {
+      const stream = parts.role === 'grm-worker' ? 'GRM_WORK' : 'GRM_META';
+      const depths = await queue.work.depths();
+      return depths.every((row) => row.stream !== stream || row.pool !== parts.pool || row.redelivered === 0);
+    },
     renewEveryMs: host.config.nats.ackWaitMs / 3,
     execute: (delivery, hurry) => parts.execute(delivery, pool, context, hurry),
   }));

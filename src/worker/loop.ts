@@ -5,7 +5,8 @@
 //   L3. Drain: stop pulling, let what runs finish within the grace, then hand the rest back at once (promise P6).
 //   L4. What kills its worker takes what is beside it down too, and all of it comes back at once. So a task on its later deliveries
 //       (limits.aloneFromDelivery) runs alone, and while tasks come back, and after a start, they are taken one at a time: what waits in
-//       hand dies as well (promise P5).
+//       hand dies as well (promise P5). That ends once no task that came back is open anywhere: what a dead worker leaves behind comes back
+//       for the first time then, and has tries to spare.
 
 import { limits } from '../limits.js';
 import type { Clock } from '../process/clock.js';
@@ -26,6 +27,8 @@ export interface LoopOptions<T> {
   readonly renewEveryMs?: number;
   /** L4: takes one task at a time for so long from now on. Default 0. */
   readonly cautionMs?: number;
+  /** L4: true when no task that was delivered twice is open in the queue. Absent: caution ends by time alone. */
+  readonly calm?: () => Promise<boolean>;
   /** Does one delivery from look-up to settlement. Never rejects. `signal` aborts when the drain's grace is over. */
   readonly execute: (delivery: Delivery<T>, signal: AbortSignal) => Promise<void>;
 }
@@ -43,6 +46,8 @@ export interface Loop {
 
 /** How long to wait after a pull failed (NATS is away). */
 const retryPullMs = 500;
+/** How often a cautious worker asks whether it still has to be. */
+const calmEveryMs = 1_000;
 
 export function startLoop<T>(options: LoopOptions<T>): Loop {
   const { puller, credit, clock, events } = options;
@@ -52,6 +57,7 @@ export function startLoop<T>(options: LoopOptions<T>): Loop {
   /** One signal per delivery: a shared one would gather listeners and dependent signals for as long as the process lives. */
   const hurries = new Set<AbortController>();
   let cautiousUntilMs = clock.now() + cautionMs;
+  let lookAtMs = clock.now();
   let pulls = new AbortController();
   let paused = false;
   let wake: () => void = () => undefined;
@@ -82,6 +88,23 @@ export function startLoop<T>(options: LoopOptions<T>): Loop {
     return work;
   };
 
+  /** L4. What comes back during the look keeps the caution. */
+  const isCautious = (): boolean => {
+    const now = clock.now();
+    if (now >= cautiousUntilMs) return false;
+    if (options.calm && now >= lookAtMs) {
+      lookAtMs = now + calmEveryMs;
+      const before = cautiousUntilMs;
+      options.calm().then(
+        (calm) => {
+          if (calm && cautiousUntilMs === before) cautiousUntilMs = -Infinity;
+        },
+        (error: unknown) => events.emit('trouble', { where: 'caution', error }),
+      );
+    }
+    return true;
+  };
+
   /** Begins with what was pulled; resolves when more may be pulled. */
   const take = async (pulled: readonly Delivery<T>[]): Promise<void> => {
     if (pulled.some(({ deliveries }) => deliveries > 1)) cautiousUntilMs = clock.now() + limits.workerCautionMs;
@@ -104,7 +127,7 @@ export function startLoop<T>(options: LoopOptions<T>): Loop {
       if (isPaused()) await new Promise<void>((resolve) => (wake = resolve));
       await credit.whenFree(stop.signal);
       if (isStopped() || isPaused()) continue;
-      const max = clock.now() < cautiousUntilMs ? 1 : Math.max(1, Math.floor(credit.free / costMax));
+      const max = isCautious() ? 1 : Math.max(1, Math.floor(credit.free / costMax));
       try {
         await take(await puller.pull(max, pulls.signal));
       } catch (error) {

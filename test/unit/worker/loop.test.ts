@@ -4,7 +4,7 @@ import { Events } from '../../../src/observe/events.js';
 import type { Delivery, Puller } from '../../../src/queue/queue.js';
 import type { Shard } from '../../../src/work/shard.js';
 import { Credit } from '../../../src/worker/credit.js';
-import { startLoop } from '../../../src/worker/loop.js';
+import { startLoop, type LoopOptions } from '../../../src/worker/loop.js';
 import { memoryNats, type MemoryNatsOptions } from '../../support/memory-queue.js';
 import { virtualClock } from '../../support/virtual-clock.js';
 import { aShard } from '../../support/work-values.js';
@@ -16,8 +16,13 @@ interface Work {
   handBack(): void;
 }
 
+type Caution = Pick<LoopOptions<Shard>, 'cautionMs' | 'calm'>;
+
 /** A loop on the queue model whose work the test finishes by hand. */
-async function loopOf(options: { slots: number; costMax?: number } & Omit<MemoryNatsOptions, 'clock'>) {
+async function loopOf(
+  options: { slots: number; costMax?: number } & Omit<MemoryNatsOptions, 'clock'>,
+  caution: Caution = {},
+) {
   const clock = virtualClock();
   const nats = memoryNats({ clock, ...options });
   const queue = nats.open('w');
@@ -51,6 +56,7 @@ async function loopOf(options: { slots: number; costMax?: number } & Omit<Memory
     events,
     cost: (shard) => shard.samples.length,
     ...(options.costMax !== undefined && { costMax: options.costMax }),
+    ...caution,
     execute: (delivery, hurry) =>
       new Promise((resolve, reject) => {
         const finish = (): void => {
@@ -183,6 +189,47 @@ test('L4 (P5): a task that came back too often runs alone, and while tasks come 
   await clock.advance(limits.workerCautionMs);
   expect(asked.at(-1)).toBe(16);
   expect(credit.taken).toBe(0);
+});
+
+test('L4: caution ends when nothing that came back is open any more, and not before', async () => {
+  let calm = false;
+  let looks = 0;
+  const look = (): Promise<boolean> => {
+    looks++;
+    return Promise.resolve(calm);
+  };
+  const options = { slots: 32, costMax: 2, ackWaitMs: 1_000 };
+  const { clock, works, put, asked } = await loopOf(options, { cautionMs: limits.workerCautionMs, calm: look });
+  const finishAll = async (): Promise<void> => {
+    await clock.advance(10);
+    for (const work of works.splice(0)) work.finish();
+  };
+  await put(3);
+  await finishAll();
+  expect(asked[0]).toBe(1);
+  await clock.advance(5_500);
+  expect(asked.at(-1)).toBe(1);
+  expect(looks).toBeGreaterThan(1);
+  calm = true;
+  await clock.advance(11_000);
+  expect(asked.at(-1)).toBe(16);
+  const before = looks;
+  await clock.advance(60_000);
+  expect(looks).toBe(before);
+
+  // A task comes back: cautious again, for as long as it is open.
+  calm = false;
+  await put(1);
+  await clock.advance(10);
+  works.shift()!.handBack();
+  await clock.advance(10);
+  await put(1);
+  await clock.advance(10);
+  expect(asked.at(-1)).toBe(1);
+  await finishAll();
+  calm = true;
+  await clock.advance(11_000);
+  expect(asked.at(-1)).toBe(16);
 });
 
 test('L3 (P6): drain stops pulling, lets work finish within the grace, and then hands the rest back at once', async () => {
