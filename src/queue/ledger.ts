@@ -24,11 +24,12 @@ import {
   encodeVerdict,
 } from './codec.js';
 import type { OnQueueEvent } from './events.js';
+import { Followers, type Heard } from './followers.js';
 import type { Link } from './link.js';
 import type { Publisher } from './publisher.js';
 import type { Accepted, Follower, Following, Ledger, Put } from './queue.js';
 import type { Requests } from './requests.js';
-import { filters, subjects } from './subjects.js';
+import { filters, subjects, token } from './subjects.js';
 
 export interface LedgerParts {
   readonly link: Link;
@@ -47,7 +48,13 @@ const blobHeader = 'Grm-Blob';
 const text = { encoder: new TextEncoder(), decoder: new TextDecoder() };
 
 export class JetStreamLedger implements Ledger {
-  constructor(private readonly parts: LedgerParts) {}
+  private readonly followers: Followers;
+
+  constructor(private readonly parts: LedgerParts) {
+    this.followers = new Followers(parts.link, (kind, requestId, msg, followers) => {
+      this.hear(kind, requestId, msg, followers);
+    });
+  }
 
   async accept(record: RequestRecord): Promise<Accepted> {
     const content = encodeContent(record.content);
@@ -140,23 +147,8 @@ export class JetStreamLedger implements Ledger {
    * accepted, read the ledger after this.
    */
   follow(requestId: string, follower: Follower): Promise<Following> {
-    const subscription = this.parts.link.subscribe(subjects.out(requestId), (msg) => {
-      const kind = msg.subject.split('.', 3)[2];
-      if (kind === 'res' && follower.sample) {
-        const sample = this.decode(msg.data, msg.subject, decodeSample);
-        if (sample) follower.sample(sample);
-      } else if (kind === 'mres' && follower.meta) {
-        const result = this.decode(msg.data, msg.subject, decodeMetaResult);
-        if (result) follower.meta(result);
-      } else if (kind === 'fin' && follower.verdict) {
-        void this.hearVerdict(requestId, msg, follower);
-      }
-    });
-    return Promise.resolve({
-      close: () => {
-        subscription.unsubscribe();
-      },
-    });
+    token(requestId, 'request');
+    return Promise.resolve(this.followers.follow(requestId, follower));
   }
 
   repeatSample(requestId: string, sample: Sample): void {
@@ -242,8 +234,10 @@ export class JetStreamLedger implements Ledger {
     const found = new Map<number, T>();
     await Promise.all(
       indexes.map(async (index) => {
-        const bytes = await this.read('GRM_RES', subjectOf(index), 'trust');
-        const value = bytes && this.decode(bytes, subjectOf(index), decode);
+        const subject = subjectOf(index);
+        const { data } = await this.parts.requests.call(`$JS.API.DIRECT.GET.GRM_RES.${subject}`);
+        if (data.length === 0) return;
+        const value = this.decode(data, subject, decode);
         if (value !== undefined) found.set(index, value);
       }),
     );
@@ -263,6 +257,19 @@ export class JetStreamLedger implements Ledger {
 
   private say(subject: string, bytes: Uint8Array): void {
     if (this.parts.link.connected()) this.parts.link.nc.publish(subject, bytes);
+  }
+
+  /** Decoded once, whoever follows. */
+  private hear(kind: Heard, requestId: string, msg: Msg, followers: Iterable<Follower>): void {
+    if (kind === 'fin') {
+      for (const follower of followers) if (follower.verdict) void this.hearVerdict(requestId, msg, follower);
+    } else if (kind === 'res') {
+      const sample = this.decode(msg.data, msg.subject, decodeSample);
+      if (sample) for (const follower of followers) follower.sample?.(sample);
+    } else {
+      const result = this.decode(msg.data, msg.subject, decodeMetaResult);
+      if (result) for (const follower of followers) follower.meta?.(result);
+    }
   }
 
   private async hearVerdict(requestId: string, msg: Msg, follower: Follower): Promise<void> {

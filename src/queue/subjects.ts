@@ -47,10 +47,11 @@ export const subjects = {
     `grm.out.res.${token(requestId, 'request')}.${index(sample, 'sample')}`,
   outMeta: (requestId: string, sample: number) =>
     `grm.out.mres.${token(requestId, 'request')}.${index(sample, 'sample')}`,
-  out: (requestId: string) => `grm.out.*.${token(requestId, 'request')}.*`,
 } as const;
 
 export const filters = {
+  /** All that GRM_RES and GRM_FIN repeat. */
+  out: 'grm.out.*.*.*',
   requests: 'grm.req.>',
   verdicts: 'grm.fin.>',
   blobs: '$O.GRM_BLOBS.M.>',

@@ -10,7 +10,7 @@ test('subjects are spelled as the streams expect them', () => {
   expect(subjects.shard('grm', 'rl', 'r1', 2)).toBe('grm.work.grm.rl.r1.2');
   expect(subjects.metaTask('meta', 'batch', 'r1', 2)).toBe('grm.meta.meta.batch.r1.2');
   expect(subjects.dead('r1', 'meta', 3)).toBe('grm.dead.r1.meta.3');
-  expect(subjects.out('r1')).toBe('grm.out.*.r1.*');
+  expect(filters.out).toBe('grm.out.*.*.*');
   expect(filters.work('sample', 'grm', 'interactive')).toBe('grm.work.grm.interactive.*.*');
   expect(filters.withdraw('meta', 'r1')).toBe('grm.meta.*.*.r1.*');
   expect(consumerName('grm', 'rl')).toBe('grm-rl');
