@@ -1,11 +1,10 @@
 // Codec: domain values <-> the bytes of grm.work.v1. Decoders throw on what they cannot read (RangeError or a protobuf error);
 // the caller says which message it was.
 //
-// A prompt is encoded once per Content object: a message is its own fields followed by the content's field, which protobuf allows
-// in any order.
+// A prompt is encoded once per Content object, a sample once in its life: a message is its own fields followed by theirs, which protobuf
+// allows in any order.
 
 import type { Content } from '../grm/query.js';
-import type { Sample } from '../grm/sample.js';
 import type { Verdict } from '../grm/verdict.js';
 import { limits } from '../limits.js';
 import * as judgement from '../wire/gen/grm/v1/judgement.js';
@@ -15,14 +14,15 @@ import {
   contentFromProto,
   contentToProto,
   sampleFromProto,
-  sampleToProto,
   stopFromProto,
   stopToProto,
   verdictFromProto,
-  verdictToProto,
   voteMethodTable,
 } from '../wire/convert.js';
+import { encodeSample } from '../wire/sample-bytes.js';
 import type { DeadLetter, MetaResult, MetaTask, RequestRecord, Shard, Stage } from '../work/shard.js';
+
+export { decodeSample, encodeSample, encodeVerdict } from '../wire/sample-bytes.js';
 
 const encodedContents = new WeakMap<Content, Uint8Array>();
 
@@ -39,12 +39,12 @@ export function decodeContent(bytes: Uint8Array): Content {
   return contentFromProto(judgement.Content.decode(bytes));
 }
 
-/** Field numbers of `content` in work.proto. */
-const contentField = { record: 5, shard: 11, metaTask: 4 } as const;
+/** Field numbers in work.proto of what is encoded already. */
+const field = { recordContent: 5, shardContent: 11, metaTaskSample: 3, metaTaskContent: 4 } as const;
 
-function withContent(message: Uint8Array, field: number, content: Uint8Array | undefined): Uint8Array {
+function withField(message: Uint8Array, number: number, content: Uint8Array | undefined): Uint8Array {
   if (content === undefined) return message;
-  const head: number[] = [(field << 3) | 2];
+  const head: number[] = [(number << 3) | 2];
   let length = content.length;
   while (length > 0x7f) {
     head.push((length & 0x7f) | 0x80);
@@ -74,7 +74,7 @@ export function encodeRecord(record: RequestRecord, content: { bytes: Uint8Array
     owner: record.owner,
     acceptedAtMs: Math.round(record.acceptedAtMs),
   }).finish();
-  return withContent(message, contentField.record, 'bytes' in content ? content.bytes : undefined);
+  return withField(message, field.recordContent, 'bytes' in content ? content.bytes : undefined);
 }
 
 /** The record, whose content may still stand in a blob. */
@@ -126,7 +126,7 @@ export function encodeShard(shard: Shard): Uint8Array {
     class: classTable.to(shard.class),
     run: shard.run,
   }).finish();
-  return withContent(message, contentField.shard, shard.content && encodeContent(shard.content));
+  return withField(message, field.shardContent, shard.content && encodeContent(shard.content));
 }
 
 export function decodeShard(bytes: Uint8Array): Shard {
@@ -139,7 +139,7 @@ export function encodeMetaTask(task: MetaTask): Uint8Array {
   const message = pb.MetaTask.encode({
     requestId: task.requestId,
     index: task.index,
-    sample: task.sample && sampleToProto(task.sample),
+    sample: undefined,
     content: undefined,
     deadlineAtMs: Math.round(task.deadlineAtMs),
     nonce: task.nonce,
@@ -147,7 +147,8 @@ export function encodeMetaTask(task: MetaTask): Uint8Array {
     class: classTable.to(task.class),
     run: task.run,
   }).finish();
-  return withContent(message, contentField.metaTask, task.content && encodeContent(task.content));
+  const withSample = withField(message, field.metaTaskSample, task.sample && encodeSample(task.sample));
+  return withField(withSample, field.metaTaskContent, task.content && encodeContent(task.content));
 }
 
 export function decodeMetaTask(bytes: Uint8Array): MetaTask {
@@ -159,14 +160,6 @@ export function decodeMetaTask(bytes: Uint8Array): MetaTask {
     ...(sample && { sample: sampleFromProto(sample) }),
     ...(content && { content: contentFromProto(content) }),
   };
-}
-
-export function encodeSample(sample: Sample): Uint8Array {
-  return judgement.Sample.encode(sampleToProto(sample)).finish();
-}
-
-export function decodeSample(bytes: Uint8Array): Sample {
-  return sampleFromProto(judgement.Sample.decode(bytes));
 }
 
 export function encodeMetaResult(result: MetaResult): Uint8Array {
@@ -183,10 +176,6 @@ export function encodeMetaResult(result: MetaResult): Uint8Array {
 export function decodeMetaResult(bytes: Uint8Array): MetaResult {
   const { metaReward, failure, ...rest } = pb.MetaResult.decode(bytes);
   return metaReward === undefined ? { ...rest, kind: 'failed', failure } : { ...rest, kind: 'ranked', metaReward };
-}
-
-export function encodeVerdict(verdict: Verdict): Uint8Array {
-  return judgement.Verdict.encode(verdictToProto(verdict)).finish();
 }
 
 export function decodeVerdict(bytes: Uint8Array): Verdict {

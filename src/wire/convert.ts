@@ -60,7 +60,7 @@ const invalidTable = table<SampleInvalidReason | 'quorum_not_met' | 'no_valid_sa
   'invalid_reason',
 );
 
-const keptTable = table<Kept, pb.KeptReason>(
+export const keptTable = table<Kept, pb.KeptReason>(
   {
     kept: pb.KeptReason.KEPT,
     meta_rank: pb.KeptReason.META_RANK,

@@ -94,6 +94,30 @@ describe('what is written reads back exactly', () => {
     }
   });
 
+  test('a sample that came as bytes goes out as these bytes, in a meta task and in a verdict, with what the vote says of it', () => {
+    const bytes = encodeSample(aSample(2));
+    const sample = decodeSample(Buffer.concat([Buffer.from('before'), bytes]).subarray(6));
+    expect(encodeSample(sample)).toEqual(bytes);
+    const task = aMetaTask('r1', 2, { sample });
+    expect(encodeMetaTask(task)).toEqual(encodeMetaTask(aMetaTask('r1', 2, { sample: aSample(2) })));
+    expect(decodeMetaTask(encodeMetaTask(task))).toEqual(task);
+    for (const judgement of [
+      { kept: 'kept', metaReward: -0.25 },
+      { kept: 'meta_rank', metaReward: 0 },
+      { kept: 'invalid' },
+    ] as const) {
+      const verdict = { ...aVerdict('r'), samples: [{ sample, ...judgement }] };
+      expect(decodeVerdict(encodeVerdict(verdict))).toEqual(verdict);
+      const again = encodeVerdict(decodeVerdict(encodeVerdict(verdict)));
+      expect(again).toEqual(encodeVerdict(verdict));
+    }
+  });
+
+  test('bytes that hold a judgement already are not taken for a bare sample', () => {
+    const judged = Buffer.concat([encodeSample(aSample(2)), Buffer.from([11 << 3, 1])]);
+    expect(encodeSample(decodeSample(judged))).toEqual(encodeSample(aSample(2)));
+  });
+
   test('samples, meta results, verdicts, dead letters', () => {
     for (const sample of [aSample(0), anInvalidSample(127)]) expect(decodeSample(encodeSample(sample))).toEqual(sample);
     for (const reward of [0, -0.5, 1e-300, 12.25]) {
