@@ -32,13 +32,17 @@ export function openCancellations(): CancellationBook {
     },
     running: () => running.keys(),
     has: (requestId, run) => cancelled.has(nameOf(requestId, run)),
-    watch(requestId, run) {
+    watch(requestId, run, hurry) {
       const controller = new AbortController();
+      const leave = (): void => controller.abort('hurry');
+      if (hurry?.aborted) leave();
+      else hurry?.addEventListener('abort', leave);
       const watched = running.get(requestId) ?? new Map<AbortController, string>();
       running.set(requestId, watched.set(controller, run));
       return {
         signal: controller.signal,
         done() {
+          hurry?.removeEventListener('abort', leave);
           watched.delete(controller);
           if (watched.size === 0 && running.get(requestId) === watched) running.delete(requestId);
         },

@@ -28,6 +28,9 @@ export interface Requeue {
 /** Runs of requests that were cancelled: what is queued of them is dropped, what runs is stopped. */
 export interface Cancellations {
   has(requestId: string, run: string): boolean;
-  /** Aborts when the run is cancelled. Call `done` when the work is over. */
-  watch(requestId: string, run: string): { readonly signal: AbortSignal; done(): void };
+  /**
+   * Aborts when the run is cancelled, with the reason 'cancelled', or with `hurry`, whichever comes first: one signal, because
+   * AbortSignal.any costs more than all else that a delivery needs of its own (measured). Call `done` when the work is over.
+   */
+  watch(requestId: string, run: string, hurry?: AbortSignal): { readonly signal: AbortSignal; done(): void };
 }

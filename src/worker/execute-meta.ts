@@ -30,7 +30,7 @@ export async function executeMeta(
       context,
     );
   }
-  const watch = context.cancellations.watch(task.requestId, task.run);
+  const watch = context.cancellations.watch(task.requestId, task.run, hurry);
   try {
     await execute(delivery, task, reserve, template, context, watch.signal, hurry);
   } finally {
@@ -44,7 +44,7 @@ async function execute(
   reserve: ReserveMetaEngine,
   template: MetaTemplate,
   context: WorkerContext,
-  cancel: AbortSignal,
+  stop: AbortSignal,
   hurry: AbortSignal,
 ): Promise<void> {
   const { ledger, library, events, clock, cancellations } = context;
@@ -56,7 +56,9 @@ async function execute(
     delivery.ack();
     events.emit('delivery.dropped', { requestId, stage: 'meta', why });
   };
-  if (cancellations.has(requestId, task.run)) return drop('cancelled');
+  // A hurry that came first hides a cancel behind it.
+  const isCancelled = (): boolean => stop.reason === 'cancelled' || cancellations.has(requestId, task.run);
+  if (isCancelled()) return drop('cancelled');
   if (clock.now() >= task.deadlineAtMs) return drop('expired');
 
   const there = (await ledger.metas(requestId, [index])).get(index);
@@ -90,8 +92,8 @@ async function execute(
   };
   const back = async (reason: string, pauseMs: number): Promise<void> => {
     events.emit('delivery.retried', { requestId, stage: 'meta', deliveries, reason });
-    await sleep(clock, pauseMs, AbortSignal.any([cancel, hurry]));
-    if (cancel.aborted) return drop('cancelled');
+    await sleep(clock, pauseMs, stop);
+    if (isCancelled()) return drop('cancelled');
     await giveBack(delivery, () => context.requeue.meta(task), context);
   };
   const content = task.content ?? (await library.content(requestId, task.nonce));
@@ -106,7 +108,7 @@ async function execute(
   let result: RankResult;
   try {
     const job = { messages, text, deadlineAtMs: task.deadlineAtMs, requestId };
-    result = await engine.rank(job, AbortSignal.any([cancel, hurry]));
+    result = await engine.rank(job, stop);
   } finally {
     release();
   }
@@ -124,7 +126,7 @@ async function execute(
     case 'cancelled':
       break;
   }
-  if (cancel.aborted) return drop('cancelled');
+  if (isCancelled()) return drop('cancelled');
   if (clock.now() >= task.deadlineAtMs) return drop('expired');
   if (result.kind === 'cancelled' && hurry.aborted) return back('handed back by a draining worker', 0);
   // Neither we nor the deadline stopped it: its engine was closed while it ran.

@@ -32,7 +32,7 @@ export async function executeShard(
   const { task: shard } = delivery;
   if (!shard) return quarantineUnreadable(delivery, context);
   // From here on: a notice that comes while the shard is looked up must not be missed.
-  const watch = context.cancellations.watch(shard.requestId, shard.run);
+  const watch = context.cancellations.watch(shard.requestId, shard.run, hurry);
   try {
     await execute(delivery, shard, reserve, context, watch.signal, hurry);
   } finally {
@@ -45,7 +45,7 @@ async function execute(
   shard: Shard,
   reserve: ReserveEngine,
   context: WorkerContext,
-  cancel: AbortSignal,
+  stop: AbortSignal,
   hurry: AbortSignal,
 ): Promise<void> {
   const { ledger, library, events, clock, cancellations } = context;
@@ -58,7 +58,9 @@ async function execute(
     delivery.ack();
     events.emit('delivery.dropped', { requestId, stage: 'sample', why });
   };
-  if (cancellations.has(requestId, shard.run)) return drop('cancelled');
+  // A hurry that came first hides a cancel behind it.
+  const isCancelled = (): boolean => stop.reason === 'cancelled' || cancellations.has(requestId, shard.run);
+  if (isCancelled()) return drop('cancelled');
   if (clock.now() >= shard.deadlineAtMs) return drop('expired');
 
   const todo = await notThere(shard, context);
@@ -72,8 +74,8 @@ async function execute(
   };
   const back = async (reason: string, pauseMs: number): Promise<void> => {
     events.emit('delivery.retried', { requestId, stage: 'sample', deliveries, reason });
-    await sleep(clock, pauseMs, AbortSignal.any([cancel, hurry]));
-    if (cancel.aborted) return drop('cancelled');
+    await sleep(clock, pauseMs, stop);
+    if (isCancelled()) return drop('cancelled');
     await giveBack(delivery, () => context.requeue.shard(shard), context);
   };
   const content = shard.content ?? (await library.content(requestId, shard.nonce));
@@ -123,7 +125,7 @@ async function execute(
     scoreCount: shard.permutation.length,
   };
   try {
-    await engine.draw(job, onResult, AbortSignal.any([cancel, hurry]));
+    await engine.draw(job, onResult, stop);
   } finally {
     release();
   }
@@ -131,7 +133,7 @@ async function execute(
 
   // X2: settle by the worst that happened.
   if (failed.length === 0 && cancelled === 0) return delivery.ack();
-  if (cancel.aborted) return drop('cancelled');
+  if (isCancelled()) return drop('cancelled');
   if (clock.now() >= shard.deadlineAtMs) return drop('expired');
   const worst = failed.find((each) => !each.untaken);
   const [untaken] = failed;

@@ -26,6 +26,21 @@ test('without a run all that runs is aborted, nothing else, and nothing is remem
   expect(book.has('r', 'c-1')).toBe(false);
 });
 
+test('the signal follows `hurry` too, and says which it was', () => {
+  const book = openCancellations();
+  const hurry = new AbortController();
+  const [one, two, done] = [1, 2, 3].map(() => book.watch('r', 'c-1', hurry.signal));
+  done!.done();
+  book.cancel('r', 'c-1');
+  expect(one!.signal.reason).toBe('cancelled');
+  const late = book.watch('r', 'c-2', hurry.signal);
+  hurry.abort();
+  expect(late.signal.reason).toBe('hurry');
+  expect(two!.signal.reason).toBe('cancelled');
+  expect(done!.signal.aborted).toBe(false);
+  expect(book.watch('r', 'c-3', hurry.signal).signal.reason).toBe('hurry');
+});
+
 test('what is done is forgotten', () => {
   const book = openCancellations();
   const [one, two] = [book.watch('r', 'c-1'), book.watch('r', 'c-1')];
