@@ -95,6 +95,7 @@ export function openMetrics(options: MetricsOptions): Metrics {
 }
 
 type Meter = Counter | Gauge | Histogram;
+type Labels = Readonly<Record<string, string>>;
 
 /** The metrics of one role by name. Invariants M1 and M2 of metric-table.ts are kept here. */
 class Meters {
@@ -102,6 +103,8 @@ class Meters {
   readonly #meters = new Map<MetricName, Meter>();
   /** Values seen so far of each limited label. */
   readonly #seen = new Map<string, Set<string>>();
+  /** Labels of each metric that need no look any more, by their values: a busy worker counts ten thousands of them a second. */
+  readonly #known = new Map<MetricName, { readonly names: readonly string[]; readonly labels: Map<string, Labels> }>();
 
   constructor(role: ProcessRole) {
     for (const [name, row] of Object.entries(metricTable) as [MetricName, MetricRow][]) {
@@ -114,6 +117,7 @@ class Meters {
             ? new Gauge(common)
             : new Histogram({ ...common, buckets: [...(row.buckets ?? [])] });
       this.#meters.set(name, meter);
+      this.#known.set(name, { names: Object.keys(row.labels), labels: new Map() });
       this.#seed(name, {});
     }
   }
@@ -141,8 +145,20 @@ class Meters {
     this.#seed(name, {});
   }
 
-  #bounded(name: MetricName, given: object): Record<string, string> {
-    const labels = given as Readonly<Record<string, string>>;
+  #bounded(name: MetricName, given: object): Labels {
+    const labels = given as Labels;
+    const known = this.#known.get(name);
+    let key = '';
+    for (const label of known?.names ?? []) key += `${labels[label] ?? ''}\0`;
+    const found = known?.labels.get(key);
+    if (found) return found;
+    const bounded = this.#look(name, labels);
+    // What counts as "other" is without end: it is looked at every time.
+    if (known?.names.every((label) => bounded[label] === labels[label])) known.labels.set(key, bounded);
+    return bounded;
+  }
+
+  #look(name: MetricName, labels: Labels): Labels {
     const row: MetricRow = metricTable[name];
     const open: Record<string, string> = {};
     const bounded: Record<string, string> = {};
