@@ -70,7 +70,7 @@ format: setup ## fix what the linter and the formatter can fix
 	npx eslint --fix . || true
 	npx prettier --write --log-level warn .
 
-bench: build ## quick measurements of the request path, each beside its ceiling
+bench: build ## measurements, each beside its ceiling, within ten minutes (ARGS="--only throughput"): bench/results/latest.md
 	node dist/bench/main.js $(ARGS)
 
 TRAINER := services/trainer/.venv/bin/python

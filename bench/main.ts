@@ -1,163 +1,72 @@
-// make bench: the request path through real processes on this machine, each figure beside a ceiling measured in the same run.
+// make bench: measures the project on this machine, each figure beside its ceiling from the same run.
 //
-// Ceiling: the same samples drawn from the same fake engine by one client, without a cluster in between.
-// Not measured: real engines, networks between machines, more than one coordinator, disks that are slower than this one.
+//   node dist/bench/main.js [--only NAME]... [--seconds N] [--out FOLDER] [--profile FOLDER]
+//
+// Writes latest.json and latest.md, of the measurements that ran, and a line per figure. Exit code 1 when one of them failed; a bar that is
+// not met is no failure. --profile: processes of the cluster leave CPU profiles (V8's format) there when they end.
 
-import { fork } from 'node:child_process';
-import { mkdtemp, rm } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
+import { mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
-import { startEmbedded } from '../src/cli/embedded.js';
-import { openOpenAiEngine } from '../src/engine/openai.js';
-import { resolveConfig } from '../src/process/config.js';
-import { environment } from '../src/process/environment.js';
 import { packageRoot } from '../src/process/version.js';
-import { GrmClient, type ScoreRequest } from '../src/rpc/client.js';
+import type { Figure, Measurement, Setting } from './figure.js';
+import { adaptive } from './figures/adaptive.js';
+import { latency } from './figures/latency.js';
+import { nano } from './figures/nano.js';
+import { prefix } from './figures/prefix.js';
+import { saturation } from './figures/saturation.js';
+import { scale } from './figures/scale.js';
+import { throughput } from './figures/throughput.js';
+import { machineWords, pageOf, type Result } from './page.js';
+
+const all: readonly Measurement[] = [throughput, latency, saturation, nano, adaptive, prefix, scale];
+const names = all.map(({ name }) => name).join(', ');
 
 const { values } = parseArgs({
-  options: { seconds: { type: 'string', default: '8' }, json: { type: 'boolean', default: false } },
+  options: {
+    only: { type: 'string', multiple: true },
+    seconds: { type: 'string', default: '8' },
+    out: { type: 'string', default: join(packageRoot, 'bench', 'results') },
+    profile: { type: 'string' },
+  },
 });
 const seconds = Number(values.seconds);
-
-interface Figure {
-  readonly name: string;
-  readonly value: number;
-  readonly unit: string;
-  readonly ceiling: number | null;
-  readonly ratio: number | null;
+if (!(seconds > 0 && seconds <= 600))
+  throw new RangeError(`--seconds ${values.seconds}: expected above 0, at most 600`);
+for (const name of values.only ?? []) {
+  if (!all.some((each) => each.name === name)) throw new RangeError(`--only ${name}: expected one of ${names}`);
 }
+const wanted = all.filter(({ name }) => values.only?.includes(name) ?? true);
 
-const figures: Figure[] = [];
-function figure(name: string, value: number, unit: string, ceiling?: number): void {
-  figures.push({ name, value, unit, ceiling: ceiling ?? null, ratio: ceiling === undefined ? null : value / ceiling });
-}
+const say = (line: string): void => void process.stdout.write(`${line}\n`);
 
-let serial = 0;
-function request(options: Omit<Partial<ScoreRequest>, 'query'>): ScoreRequest & { readonly query: string } {
-  const number = serial++;
-  return {
-    query: `bench ${number}: ${'word '.repeat(120)}`,
-    responses: [`one quality=4 ${number}`, `two quality=7 ${number}`],
-    detail: 'rewards',
-    ...options,
-  };
-}
-
-async function throughput(client: GrmClient, options: Omit<Partial<ScoreRequest>, 'query'>): Promise<number> {
-  const endAtMs = Date.now() + seconds * 1_000;
-  const source = function* (): Generator<ScoreRequest> {
-    while (Date.now() < endAtMs) yield request(options);
-  };
-  const startedAtMs = Date.now();
-  let samples = 0;
-  for await (const result of client.scoreMany(source(), { concurrency: 128 })) {
-    if (result.kind === 'fault') throw new Error(result.fault.message);
-    samples += result.verdict.kValid;
+async function run(measurement: Measurement, setting: Setting): Promise<Result> {
+  say(measurement.title);
+  try {
+    const figures = await measurement.measure(setting);
+    figures.forEach(tellFigure);
+    return { measurement, figures };
+  } catch (error) {
+    const failure = error instanceof Error ? error.message : String(error);
+    say(`  failed: ${failure}`);
+    return { measurement, figures: [], failure };
   }
-  return samples / ((Date.now() - startedAtMs) / 1_000);
 }
 
-async function direct(url: string): Promise<number> {
-  const engine = await openOpenAiEngine({
-    name: 'direct',
-    baseUrl: url,
-    mode: 'chat',
-    slots: 64,
-    requestTimeoutMs: 60_000,
-  });
-  const endAtMs = Date.now() + seconds * 1_000;
-  const startedAtMs = Date.now();
-  let samples = 0;
-  const client = async (): Promise<void> => {
-    while (Date.now() < endAtMs) {
-      const { query, responses } = request({});
-      const content = `${query}\n${responses.map((text, at) => `<<<response ${at + 1} bench>>>\n${text}\n<<<end of response ${at + 1} bench>>>`).join('\n')}`;
-      const job = {
-        messages: [{ role: 'user' as const, content }],
-        temperature: 0.5,
-        topP: 1,
-        maxTokens: 1_024,
-        deadlineAtMs: Date.now() + 60_000,
-        priority: 0,
-        requestId: 'bench',
-      };
-      await engine.draw(
-        { ...job, samples: Array.from({ length: 8 }, (_, index) => ({ index, seed: index })) },
-        () => samples++,
-        new AbortController().signal,
-      );
-    }
-  };
-  await Promise.all(Array.from({ length: 16 }, client));
-  await engine.close();
-  return samples / ((Date.now() - startedAtMs) / 1_000);
+function tellFigure({ name, value, unit, ratio, bar, met }: Figure): void {
+  const beside = ratio === null ? '' : `, ${ratio.toFixed(2)} of its ceiling`;
+  const judged = bar === null ? '' : ` (${bar}: ${met === true ? 'met' : 'not met'})`;
+  say(`  ${name}: ${value.toPrecision(4)} ${unit}${beside}${judged}`);
 }
 
-async function latencies(times: number, call: () => Promise<unknown>): Promise<readonly number[]> {
-  const taken: number[] = [];
-  for (let i = 0; i < times; i++) {
-    const startedAt = performance.now();
-    await call();
-    taken.push(performance.now() - startedAt);
-  }
-  return taken.sort((a, b) => a - b);
-}
-const at = (sorted: readonly number[], share: number): number => sorted[Math.floor(sorted.length * share)] ?? NaN;
-
-const folder = await mkdtemp(join(tmpdir(), 'grm-bench-'));
-const fake = fork(join(packageRoot, 'dist', 'services', 'fake-engine', 'main.js'), ['--port', '0', '--instant'], {
-  silent: true,
-});
-const url = await new Promise<string>((resolve) =>
-  fake.once('message', (message) => resolve((message as { url: string }).url)),
-);
-const set = [
-  `up.data_dir=${folder}`,
-  'grpc.listen=127.0.0.1:0',
-  'http.listen=127.0.0.1:0',
-  'log.level=warn',
-  `worker.engines=${JSON.stringify([{ kind: 'openai', base_url: url, slots: 64 }])}`,
-  `meta.engines=${JSON.stringify([{ kind: 'vllm_classify', base_url: url, slots: 64 }])}`,
-];
-const resolved = resolveConfig({ env: environment(), flags: { set } });
-if (resolved.kind !== 'ok') throw new Error(resolved.problems.map((each) => `${each.key} ${each.message}`).join('\n'));
-const cluster = await startEmbedded({
-  config: resolved.config,
-  configArgs: set.flatMap((each) => ['--set', each]),
-  env: environment(),
-  workers: 1,
-  metaWorkers: 1,
-  fake: false,
-  stopping: new AbortController().signal,
-  tell: () => undefined,
-});
-const client = GrmClient.connect({ address: cluster.grpcAddress });
-try {
-  for (let i = 0; i < 20; i++) await client.score(request({ k: 1 }));
-  const ceiling = await direct(url);
-  figure('engine driven directly', ceiling, 'samples/s');
-  figure('through the cluster, k=8, vote sum', await throughput(client, { k: 8, vote: 'sum' }), 'samples/s', ceiling);
-  figure(
-    'through the cluster, k=8, vote meta_topk',
-    await throughput(client, { k: 8, vote: 'meta_topk' }),
-    'samples/s',
-    ceiling,
-  );
-  const echo = await latencies(200, () => client.verdict('r'.padEnd(33, '0')));
-  const one = await latencies(200, () => client.score(request({ k: 1, vote: 'sum' })));
-  figure('one k=1 request, p50 (ceiling: gRPC call with one ledger read)', at(one, 0.5), 'ms', at(echo, 0.5));
-  figure('one k=1 request, p99', at(one, 0.99), 'ms', at(echo, 0.99));
-} finally {
-  client.close();
-  await cluster.close();
-  fake.kill('SIGTERM');
-  await rm(folder, { recursive: true, force: true });
-}
-
-if (values.json) process.stdout.write(`${JSON.stringify(figures, null, 2)}\n`);
-else
-  for (const { name, value, unit, ratio } of figures)
-    process.stdout.write(
-      `${value.toFixed(1).padStart(9)} ${unit.padEnd(10)} ${ratio === null ? '       ' : `x${ratio.toFixed(2).padEnd(6)}`} ${name}\n`,
-    );
+const machine = machineWords();
+const setting: Setting = { seconds, profileDir: values.profile, tell: (words) => say(`  ${words}`) };
+const results: Result[] = [];
+for (const measurement of wanted) results.push(await run(measurement, setting));
+await mkdir(values.out, { recursive: true });
+const figures = results.flatMap((result) => result.figures);
+await writeFile(join(values.out, 'latest.json'), `${JSON.stringify(figures, undefined, 2)}\n`);
+await writeFile(join(values.out, 'latest.md'), pageOf(results, machine, seconds));
+say(`written: ${join(values.out, 'latest.md')}`);
+// Connections of held requests would keep the process.
+process.exit(results.some(({ failure }) => failure !== undefined) ? 1 : 0);

@@ -1,0 +1,37 @@
+// Adaptive k: samples saved and accuracy lost at k = 32, from adaptive-k.ts.
+
+import { execFile } from 'node:child_process';
+import { join } from 'node:path';
+import { promisify } from 'node:util';
+import { stopErrorDefault } from '../../src/grm/stop.js';
+import { packageRoot } from '../../src/process/version.js';
+import { figure, type Measurement } from '../figure.js';
+
+const items = 1_000;
+
+interface Row {
+  readonly judge: string;
+  readonly error: number | null;
+  readonly savedShare: number;
+  readonly lostPoints: number;
+}
+
+export const adaptive: Measurement = {
+  name: 'adaptive',
+  title: 'Adaptive k',
+  words:
+    `The rule "confident" at its default error level on ${items} simulated items a judge, k = 32, vote sum. Lost: share of items that are right at k and ` +
+    'wrong where drawing stopped, less the reverse, in points. docs/adaptive-k.md has more, a trained judge too.',
+  notMeasured: ['the latency that waves cost'],
+  measure: async () => {
+    const script = join(packageRoot, 'dist', 'bench', 'adaptive-k.js');
+    const args = [script, '--items', String(items), '--votes', 'sum', '--json'];
+    const { stdout } = await promisify(execFile)(process.execPath, args, { maxBuffer: 16 * 1_024 * 1_024 });
+    return (JSON.parse(stdout) as Row[])
+      .filter(({ error }) => error === stopErrorDefault)
+      .flatMap(({ judge, savedShare, lostPoints }) => [
+        figure(`samples saved, ${judge}`, savedShare, 'share', { bar: { of: 'value', is: 'at least', limit: 0.5 } }),
+        figure(`accuracy lost, ${judge}`, lostPoints, 'points', { bar: { of: 'value', is: 'at most', limit: 0.3 } }),
+      ]);
+  },
+};

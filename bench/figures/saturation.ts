@@ -1,0 +1,111 @@
+// Saturation: does the cluster keep a batching engine as full as a client that drives it directly?
+
+import { openOpenAiEngine } from '../../src/engine/openai.js';
+import { startCluster } from '../cluster.js';
+import { startFake, type FakeProcess } from '../fake-engine.js';
+import { figure, type Figure, type Measurement } from '../figure.js';
+import { flow } from '../flow.js';
+import { requestOf } from '../payload.js';
+
+/** Sequences that the engine batches: the workers share them out. */
+const slots = 64;
+const workerCounts = [1, 4, 16] as const;
+const ks = [8, 32] as const;
+/** A step of the simulated machine is slow enough that this machine's cores are not what is measured. */
+const machine = [
+  '--max-num-seqs',
+  String(slots),
+  '--step-base-ms',
+  '10',
+  '--step-per-sequence-ms',
+  '0.1',
+  '--stream-interval',
+  '64',
+];
+/** Until the batch is full. */
+const warmSeconds = 4;
+
+export const saturation: Measurement = {
+  name: 'saturation',
+  title: 'Engine saturation',
+  words:
+    `Tokens per second of one fake engine in continuous batching (${slots} sequences, 10 ms a step and 0.1 ms per sequence) behind ${workerCounts.join(', ')} ` +
+    'workers that share its slots. Ceiling: the same engine driven directly, at the better of one and two samples per slot.',
+  notMeasured: ['saturation of real engines, whose speed depends on prompts and batch in other ways'],
+  measure: async ({ seconds, tell }) => {
+    await using engine = await startFake(machine);
+    const direct = Math.max(await driven(engine, slots, seconds), await driven(engine, slots * 2, seconds));
+    const figures: Figure[] = [];
+    for (const workers of workerCounts) {
+      tell(`${workers} workers`);
+      await using cluster = await startCluster({
+        workers,
+        engines: () => [{ kind: 'openai', base_url: engine.url, slots: slots / workers }],
+      });
+      for (const k of ks) {
+        const stop = new AbortController();
+        // Twice what the slots hold, so that something always waits.
+        const running = flow(
+          cluster.client,
+          Math.max(2, (2 * slots) / k + workers),
+          Infinity,
+          { k, vote: 'sum' },
+          { stop: stop.signal },
+        );
+        running.catch(() => undefined);
+        const rate = await tokensPerSecond(engine, seconds);
+        stop.abort();
+        await running;
+        figures.push(
+          figure(`tokens through ${workers} worker${workers > 1 ? 's' : ''}, k=${k}`, rate, '1/s', {
+            ceiling: direct,
+            bar: { of: 'ratio', is: 'at least', limit: 0.97 },
+          }),
+        );
+      }
+    }
+    return figures;
+  },
+};
+
+/** The engine's own count over a window in which the load is steady. */
+async function tokensPerSecond(engine: FakeProcess, seconds: number): Promise<number> {
+  await new Promise((resolve) => setTimeout(resolve, warmSeconds * 1_000));
+  const [before, startedAt] = [await engine.generated(), performance.now()];
+  await new Promise((resolve) => setTimeout(resolve, seconds * 1_000));
+  return ((await engine.generated()) - before) / ((performance.now() - startedAt) / 1_000);
+}
+
+async function driven(fake: FakeProcess, concurrency: number, seconds: number): Promise<number> {
+  const engine = await openOpenAiEngine({
+    name: 'direct',
+    baseUrl: fake.url,
+    mode: 'chat',
+    slots: concurrency,
+    requestTimeoutMs: 60_000,
+  });
+  const stop = new AbortController();
+  let serial = 0;
+  const one = async (): Promise<void> => {
+    while (!stop.signal.aborted) {
+      const { query, responses } = requestOf({});
+      const job = {
+        messages: [{ role: 'user' as const, content: `${String(query)}\n${responses.join('\n')}` }],
+        samples: [{ index: 0, seed: serial++ }],
+        temperature: 0.5,
+        topP: 1,
+        maxTokens: 1_024,
+        deadlineAtMs: Date.now() + 60_000,
+        priority: 0,
+        requestId: 'bench',
+      };
+      await engine.draw(job, () => undefined, stop.signal);
+    }
+  };
+  const running = Promise.all(Array.from({ length: concurrency }, one));
+  const rate = await tokensPerSecond(fake, seconds);
+  stop.abort();
+  await running;
+  await engine.close();
+  return rate;
+}

@@ -1,0 +1,64 @@
+// Scale: what one sample costs, and what one request holds, when many are in flight.
+
+import { startCluster, type BenchCluster } from '../cluster.js';
+import { figure, type Measurement } from '../figure.js';
+import { flow } from '../flow.js';
+import { payloadBytes } from '../payload.js';
+import { cpuPerThousand, residentBytes } from '../proc.js';
+
+const k = 8;
+const fewSamples = 100;
+const manySamples = 10_000;
+const heldRequests = 2_048;
+/** Of a held request, beyond three times its payload. */
+const heldBytesMax = 64 * 1_024;
+const settleMs = 5_000;
+/** Bounds that are not what is measured. */
+const set = ['coordinator.samples_in_flight_max=100000', 'coordinator.requests_in_flight_max=20000'];
+
+export const scale: Measurement = {
+  name: 'scale',
+  title: 'Many requests in flight',
+  words:
+    `CPU of all processes per sample with ${manySamples} samples in flight, engines that take no time. Ceiling: the same with ${fewSamples}. And how much the ` +
+    `coordinator grows (resident memory, garbage included) per request while ${heldRequests} requests wait for a worker that never comes.`,
+  notMeasured: ['memory over hours'],
+  measure: async ({ seconds, profileDir }) => {
+    await using busy = await startCluster({ workers: 1, set, profileDir: profileDir && `${profileDir}/scale` });
+    await flow(busy.client, 256, seconds / 2, { k, vote: 'sum' });
+    const few = await cost(busy, fewSamples, seconds);
+    const many = await cost(busy, manySamples, seconds);
+
+    await using held = await startCluster({ workers: 0, set: [...set, 'coordinator.drain_grace_ms=0'] });
+    const over = new AbortController();
+    const { coordinator } = held.pids;
+    await grown(held, 64, over.signal);
+    const before = residentBytes(coordinator);
+    await grown(held, heldRequests, over.signal);
+    const perRequest = (residentBytes(coordinator) - before) / heldRequests;
+    over.abort();
+    return [
+      figure(`CPU per 1,000 samples, ${manySamples} in flight`, many, 'ms', {
+        ceiling: few,
+        bar: { of: 'ratio', is: 'at most', limit: 1.2 },
+      }),
+      figure('coordinator memory per request in flight', perRequest, 'bytes', {
+        bar: { of: 'value', is: 'at most', limit: 3 * payloadBytes + heldBytesMax },
+      }),
+    ];
+  },
+};
+
+async function cost(cluster: BenchCluster, samples: number, seconds: number): Promise<number> {
+  const { coordinator, workers, nats } = cluster.pids;
+  const { all } = await cpuPerThousand({ all: [process.pid, coordinator, ...workers, nats] }, () =>
+    flow(cluster.client, Math.ceil(samples / k), seconds, { k, vote: 'sum' }),
+  );
+  return all ?? NaN;
+}
+
+/** So many more requests wait at the coordinator, until `over`. */
+async function grown({ client }: BenchCluster, requests: number, over: AbortSignal): Promise<void> {
+  flow(client, requests, Infinity, { k, vote: 'sum' }, { cancel: over }).catch(() => undefined);
+  await new Promise((resolve) => setTimeout(resolve, settleMs));
+}

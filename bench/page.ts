@@ -1,0 +1,63 @@
+// The page that a run leaves beside its numbers.
+
+import { execFileSync } from 'node:child_process';
+import { cpus, loadavg } from 'node:os';
+import { findNatsServer } from '../src/cli/nats-server.js';
+import { environment } from '../src/process/environment.js';
+import type { Figure, Measurement } from './figure.js';
+
+export interface Result {
+  readonly measurement: Measurement;
+  readonly figures: readonly Figure[];
+  /** Why there are none. */
+  readonly failure?: string;
+}
+
+/** Read before anything is measured. */
+export function machineWords(): string {
+  const [cpu] = cpus();
+  const nats = execFileSync(findNatsServer('nats-server', environment().PATH ?? '') ?? 'nats-server', ['--version'], {
+    encoding: 'utf8',
+  }).trim();
+  return `${cpus().length} cores (${cpu?.model.trim() ?? 'unknown'}), Node ${process.version}, ${nats}, load average ${loadavg()[0]!.toFixed(1)} before the run`;
+}
+
+export function pageOf(results: readonly Result[], machine: string, seconds: number): string {
+  const sections = results.map(({ measurement, figures, failure }) =>
+    [
+      `## ${measurement.title}`,
+      measurement.words,
+      failure === undefined ? table(figures) : `Not measured: ${failure}`,
+    ].join('\n\n'),
+  );
+  const gaps = results.flatMap(({ measurement }) => measurement.notMeasured.map((gap) => `- ${gap}`));
+  return `${[
+    '# Bench',
+    `Made by \`make bench\`: ${machine}; measured stretches of ${seconds} s. Every ceiling comes from the same run. A machine that does other work ` +
+      'makes rates and latencies worse, and not all alike: then read the CPU figures.',
+    ...sections,
+    '## What is not measured',
+    gaps.join('\n'),
+  ].join('\n\n')}\n`;
+}
+
+function table(figures: readonly Figure[]): string {
+  const rows = figures.map(({ name, value, unit, ceiling, ratio, bar, met }) => [
+    name,
+    `${short(value)} ${unit}`,
+    ceiling === null ? '' : `${short(ceiling)} ${unit}`,
+    ratio === null ? '' : ratio.toFixed(2),
+    bar ?? '',
+    met === null ? '' : met ? 'yes' : 'no',
+  ]);
+  const head = ['', 'value', 'ceiling', 'ratio', 'bar', 'met'];
+  const widths = head.map((cell, at) => Math.max(3, cell.length, ...rows.map((row) => row[at]!.length)));
+  const line = (cells: readonly string[]): string =>
+    `| ${cells.map((cell, at) => cell.padEnd(widths[at]!)).join(' | ')} |`;
+  return [line(head), line(widths.map((width) => '-'.repeat(width))), ...rows.map(line)].join('\n');
+}
+
+function short(value: number): string {
+  if (!Number.isFinite(value)) return '-';
+  return Math.abs(value) >= 1_000 ? String(Math.round(value)) : value.toPrecision(3);
+}
