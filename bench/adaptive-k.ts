@@ -4,16 +4,16 @@
 //
 // Every item is drawn to the end with the fake engine's own judge (services/fake-engine), or was by the trainer's evaluation of a real one
 // (--recorded: {"id", "labels", "scores": 32 lists or null, "rewards": 32 numbers or null} a line; items of one response are left out). Then
-// the rules read the record wave by wave, as a coordinator does. Lost: share of items that are right at k and wrong where drawing stopped, less the reverse, in points. Changed: share of
+// the rules read the record look by look, as a coordinator does. Lost: share of items that are right at k and wrong where drawing stopped, less the reverse, in points. Changed: share of
 // items whose best response at k is another one; the error level bounds this one.
-// Not measured: latency (waves wait for each other), engines.
+// Not measured: latency (small waves wait for each other), engines.
 
 import { readFileSync } from 'node:fs';
 import { parseArgs } from 'node:util';
 import { scoreAll } from '../services/fake-engine/judge.js';
 import { logistic, logit, seededRandom, type Random } from '../services/fake-engine/random.js';
 import { voteMethods, type VoteMethod } from '../src/grm/query.js';
-import { leaderChange, outcomeFixed, stopErrorDefault, waveEnd, type StopCase } from '../src/grm/stop.js';
+import { leaderChange, outcomeFixed, stopErrorDefault, nextLook, type StopCase } from '../src/grm/stop.js';
 import { needsMeta, standing, type Scores } from '../src/grm/vote.js';
 
 const { values } = parseArgs({
@@ -124,7 +124,7 @@ function read(item: Item, vote: VoteMethod): Stops {
   const best = (drawn: number): number => standing(requestId, plan, responses, upTo(drawn), rewards(drawn)).ranking[0]!;
   const confidentAt = errors.map(() => k);
   const confident: StopCase = { requestId, n: responses, plan, stop: { rule: 'confident', error: 0.5 } };
-  for (let drawn = waveEnd(confident.stop, k, 0); drawn < k; drawn = waveEnd(confident.stop, k, drawn)) {
+  for (let drawn = nextLook(confident.stop, k, 0); drawn < k; drawn = nextLook(confident.stop, k, drawn)) {
     const seen = upTo(drawn);
     if (seen.length === 0) continue;
     const isFixed = outcomeFixed(confident, seen, rewards(drawn), drawn);
@@ -134,9 +134,9 @@ function read(item: Item, vote: VoteMethod): Stops {
     });
   }
   const fixed: StopCase = { ...confident, stop: { rule: 'outcome_fixed' } };
-  let fixedAt = waveEnd(fixed.stop, k, 0);
+  let fixedAt = nextLook(fixed.stop, k, 0);
   while (fixedAt < k && !outcomeFixed(fixed, upTo(fixedAt), rewards(fixedAt), fixedAt)) {
-    fixedAt = waveEnd(fixed.stop, k, fixedAt);
+    fixedAt = nextLook(fixed.stop, k, fixedAt);
   }
   return {
     bestAtK: best(k),

@@ -5,7 +5,7 @@ import { Events } from '../src/observe/events.js';
 import { serveObservability, type Readiness } from '../src/observe/http.js';
 import { logEvents, openLog, type Log } from '../src/observe/log.js';
 import { openMetrics, type GaugeSources } from '../src/observe/metrics.js';
-import type { ProcessRole } from '../src/observe/metric-table.js';
+import type { ProcessRole } from '../src/observe/metric-row.js';
 import { systemClock, type Clock } from '../src/process/clock.js';
 import { queueOptionsOf } from '../src/process/queue-options.js';
 import type { Config } from '../src/process/schema.js';

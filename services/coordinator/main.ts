@@ -191,7 +191,7 @@ function membersOf(registry: Registry, node: Node, host: Host): Members {
         slots += each.slots;
         running += each.running;
       }
-      return { engines, busyRatio: slots === 0 ? 1 : running / slots };
+      return { engines, slots, busyRatio: slots === 0 ? 1 : running / slots };
     },
     want: (requestId) => broadcastWanted(queue.control, requestId),
     cancel: (requestId, run) => broadcastCancel(queue.control, requestId, run),

@@ -2,19 +2,22 @@
 //
 //   C1. Notices may be lost or come twice: silence, a reconnect and the end of the time budget each read the ledger itself.
 //   C2. When `collect` resolves, nothing of this request is subscribed, queued at the dispatcher or timed any more.
-//   C3. With adaptive k a wave is asked for when the one before is complete and the rule goes on: what is left is never put in the queue.
+//   C3. With adaptive k samples are asked for up to the rule's next look, and past it as far as slots are free (waves.ts). When the rule goes on,
+//       more of them are; when it ends drawing, what is left is never put in the queue. Callers see what the rule has looked at, so that they
+//       see no sample which is not in the verdict.
 //   C4. What was asked for and is neither in the queues nor in the ledger is asked for again: another coordinator, which took this one for
 //       dead, may have withdrawn it, and died or failed before it was done (promise P1).
 
 import { FaultError, fault, type Fault } from '../fault.js';
 import type { Sample } from '../grm/sample.js';
-import { stopCase } from '../grm/stop.js';
+import { reachOf, stopCase } from '../grm/stop.js';
 import type { Verdict } from '../grm/verdict.js';
 import { limits } from '../limits.js';
 import { gather, missing, startGather, unranked, type Gather, type GatherEvent } from '../work/gather.js';
 import { isOfPlan, planShards, shardSamples } from '../work/plan.js';
 import type { MetaTask, RequestRecord } from '../work/shard.js';
 import type { CoordinatorContext } from './context.js';
+import { roomAhead } from './waves.js';
 
 export type Collected =
   | { readonly kind: 'gathered'; readonly gather: Gather }
@@ -61,9 +64,10 @@ export async function collect(
   const inline = contentChars(record) <= limits.inlineContentCharsMax;
 
   let state = startGather(plan.k, plan.meta, stopCase(requestId, plan, record.content.responses.length));
-  /** Shards and samples that this run has asked for, and whether it is at it. */
+  /** Shards and samples that this run has asked for, at which look it did last, and whether it is at it. */
   let shardsOut = 0;
   let askedTo = 0;
+  let askedAt = 0;
   let asking = true;
   /** Indexes of samples that are sent and have not come back, and tasks that are on their way into the queues. */
   const sent = new Set<number>();
@@ -99,11 +103,21 @@ export async function collect(
     quietMs = settings.silenceMs;
     if (event.kind === 'sample') {
       if (sent.delete(event.sample.index)) account.settle(1);
-      run.onSample(event.sample);
+      untold.push(event.sample);
       if (event.sample.kind === 'scored' && plan.meta) rank(event.sample);
     }
+    tell();
     if (state.kind !== 'gathering') finish({ kind: 'gathered', gather: state });
-    else if (state.upTo > askedTo && !asking) draw().catch(fail);
+    else if (state.upTo > askedAt && !asking) draw().catch(fail);
+  };
+
+  /** C3. When time runs out, all that came is in the verdict. */
+  let untold: Sample[] = [];
+  const tell = (): void => {
+    const isDue = ({ index }: Sample): boolean => index < state.upTo || state.kind === 'expired';
+    const due = untold.filter(isDue);
+    untold = untold.filter((sample) => !isDue(sample));
+    for (const sample of due) run.onSample(sample);
   };
 
   /** Valid samples go to the meta RM as they come; those of one turn of the event loop travel together. */
@@ -130,19 +144,28 @@ export async function collect(
     });
   };
 
-  /** Asks for what is missing of the present wave. A run that goes on from the ledger reads first what is there of it. */
+  const widen = (): void => {
+    if (!state.adaptive) return;
+    const reach = reachOf(state.adaptive.stop, plan.k, state.reach, roomAhead(context));
+    state = gather(state, { kind: 'asked', reach });
+  };
+
+  /** Asks for what is missing and was not asked for. A run that goes on from the ledger reads first what is there of it. */
   const draw = async (): Promise<void> => {
     asking = true;
-    for (let seen = 0; !fresh && state.kind === 'gathering' && seen < state.upTo;) {
-      seen = state.upTo;
+    widen();
+    for (let seen = 0; !fresh && state.kind === 'gathering' && seen < state.reach;) {
+      seen = state.reach;
       await replay();
+      if (state.reach > seen) widen();
     }
     if (state.kind !== 'gathering') return;
     const { engines, busyRatio } = members.fleet();
-    const wave = state.adaptive ? missing(state).length : plan.k;
+    const wanted = missing(state).filter((index) => index >= askedTo);
+    const wave = state.adaptive ? wanted.length : plan.k;
     const samplesMax = shardSamples(wave, engines, busyRatio, settings.shardSamplesMax);
     const nowMs = clock.now();
-    const shards = planShards(record, missing(state), {
+    const shards = planShards(record, wanted, {
       deadlineAtMs,
       nowMs,
       samplesMax,
@@ -151,7 +174,8 @@ export async function collect(
       firstShard: shardsOut,
     });
     shardsOut += shards.length;
-    askedTo = state.upTo;
+    askedTo = state.reach;
+    askedAt = state.upTo;
     asking = false;
     for (const shard of shards) {
       onTheWay++;
@@ -199,6 +223,7 @@ export async function collect(
     round++;
     account.settle(sent.size);
     sent.clear();
+    askedTo = 0;
     if (state.meta === 'wanted') for (const index of unranked(state)) rank(state.samples.get(index)!);
     await draw().catch(fail);
   };

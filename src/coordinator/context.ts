@@ -7,6 +7,7 @@ import type { Ledger, WorkQueue } from '../queue/queue.js';
 import type { PlanDefaults } from '../work/plan.js';
 import type { Admission } from './admission.js';
 import type { Dispatcher } from './dispatch.js';
+import type { WaveSizes } from './waves.js';
 
 /** What the coordinator wants to know of the cluster's members. */
 export interface Members {
@@ -21,8 +22,8 @@ export interface Members {
    * restart must not change the vote of the requests that come meanwhile without a word.
    */
   metaExpected(): boolean;
-  /** Engines that draw samples now, and the share of their slots in use (0..1). */
-  fleet(): { readonly engines: number; readonly busyRatio: number };
+  /** Engines that draw samples now, the samples that they take at once, and the share of these slots in use (0..1, or more). */
+  fleet(): { readonly engines: number; readonly slots: number; readonly busyRatio: number };
   /** Tells the coordinator that runs this request that somebody waits for it here. */
   want(requestId: string): void;
   /** Tells every worker to drop what it does for one run of this request. */
@@ -36,6 +37,8 @@ export interface CoordinatorSettings {
   readonly defaults: PlanDefaults;
   readonly defaultClass: Class;
   readonly shardSamplesMax: number;
+  /** How far ahead of its rule a request with adaptive k asks for samples. */
+  readonly waves: WaveSizes;
   /** A request whose last caller left runs on for so long, so that a caller's retry can join it. */
   readonly lingerMs: number;
   /** How long the meta RM may be away before a request that waits for it alone is voted on without. */

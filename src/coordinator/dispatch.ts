@@ -48,6 +48,11 @@ export class Dispatcher {
     return this.#queue.size;
   }
 
+  /** Samples sent and not yet answered (D1). */
+  get out(): number {
+    return this.#out;
+  }
+
   open(tenant: string, klass: Class): Account {
     const flow = `${klass}/${tenant}`;
     const weight = this.weights.class[klass] * (this.weights.tenant[tenant] ?? 1);

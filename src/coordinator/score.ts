@@ -62,7 +62,7 @@ export async function scoreRequest(job: Job, run: Run, context: CoordinatorConte
 
     // 4. Vote, store, answer.
     const outcome = await conclude(mine, collected, name, startedAtMs, context);
-    report(mine.record, outcome, startedAtMs, context);
+    report(mine.record, outcome, startedAtMs, context, collected.kind === 'gathered' ? ahead(collected.gather) : 0);
     return outcome;
   } catch (error) {
     const failed =
@@ -214,12 +214,18 @@ function stoppingOf({ plan: { stop } }: RequestRecord, state: Gather): Stopping 
   if (stop === undefined) return undefined;
   const stopped = state.kind === 'decided' && state.why !== 'complete' ? state.why : undefined;
   const samplesSaved = stopped === undefined ? 0 : state.k - state.upTo;
-  return { stop, kDrawn: state.upTo, ...(stopped !== undefined && { stopped }), samplesSaved };
+  const kDrawn = state.kind === 'decided' ? state.upTo : state.reach;
+  return { stop, kDrawn, ...(stopped !== undefined && { stopped }), samplesSaved };
+}
+
+/** Samples that were asked for past the one at which drawing ended. */
+function ahead(gather: Gather): number {
+  return gather.kind === 'decided' ? gather.reach - gather.upTo : 0;
 }
 
 /** Whether queues or engines may still hold something of the request. */
 function isOutstanding(gather: Gather): boolean {
-  return missing(gather).length > 0 || (gather.meta !== 'not_wanted' && unranked(gather).length > 0);
+  return ahead(gather) > 0 || missing(gather).length > 0 || (gather.meta !== 'not_wanted' && unranked(gather).length > 0);
 }
 
 /** The verdict as stored: another coordinator's, when that one came first. */
@@ -272,7 +278,13 @@ async function attempt(
   }
 }
 
-function report(record: RequestRecord, outcome: ScoreOutcome, startedAtMs: number, context: CoordinatorContext): void {
+function report(
+  record: RequestRecord,
+  outcome: ScoreOutcome,
+  startedAtMs: number,
+  context: CoordinatorContext,
+  samplesAhead = 0,
+): void {
   const base = {
     requestId: record.requestId,
     tenant: record.tenant,
@@ -293,7 +305,7 @@ function report(record: RequestRecord, outcome: ScoreOutcome, startedAtMs: numbe
       k: verdict.k,
       kValid: verdict.kValid,
       degraded: verdict.degraded,
-      ...(stopping && { samplesSaved: stopping.samplesSaved }),
+      ...(stopping && { samplesSaved: stopping.samplesSaved, samplesAhead }),
       ...(stopping?.stopped && { stopped: stopping.stopped }),
       tie: verdict.kind === 'valid' && verdict.tie,
       ...(verdict.kind === 'valid' && verdict.margin !== undefined && { margin: verdict.margin }),

@@ -4,8 +4,9 @@
 //       the meta RM says of them, and also when they are invalid.
 //   A2. `confident` stops when the predictive probability that k samples have another best response is at most `error`. It stops too
 //       where A1 holds, and says that then.
-//   A3. Samples are read in waves, in index order: the rule sees samples 0..m-1, all of them, at sizes m that k and the rule alone decide
-//       (promise P3). Only +, -, *, / and the square root decide, besides the vote itself: they are exact on every machine.
+//   A3. Samples are read in index order: the rule sees samples 0..m-1, all of them, at sizes m that k and the rule alone decide, and the first
+//       of these looks at which it says so ends drawing (promise P3). How many samples are asked for ahead of a look is a matter of load
+//       (reachOf), and changes nothing of what a look sees. Only +, -, *, / and the square root decide, besides the vote itself: they are exact on every machine.
 //   A4. One response has no ranking: its number is wanted, and all k samples are drawn.
 //
 // A1 in one vote per neighbours of the ranking. A ranking changes only if two neighbours change places. What is worst for `ahead` and best for
@@ -33,10 +34,10 @@ import { needsMeta, standing, topShare, type Scores, type Standing } from './vot
 /** `error` of `confident` where nobody says. */
 export const stopErrorDefault = 0.02;
 
-/** The wave sizes of one request: about so many looks at the samples. */
+/** How often the rule looks at the samples of one request, about. */
 const looks = 8;
 /** Two see a pair in both orders (permute.ts). */
-const waveMin = 2;
+const stepMin = 2;
 
 /** The prior of a paired difference: its mean is worth so many samples that saw none, and its variance so many samples... */
 const priorMeanSamples = 2;
@@ -63,13 +64,28 @@ export function stopCase(requestId: string, plan: Plan, n: number): StopCase | u
 }
 
 /**
- * How many samples are asked for before the rule looks again, drawn..k (A3). `outcome_fixed` first looks past the half of k: before, nothing is
- * fixed. Then, and for `confident` from the start, waves are an eighth of k, and even: pairs are seen in both orders alike.
+ * How many samples the rule's next look is at, drawn..k (A3). `outcome_fixed` first looks past the half of k: before, nothing is
+ * fixed. Then, and for `confident` from the start, looks are an eighth of k apart, and even: pairs are seen in both orders alike.
  */
-export function waveEnd(stop: Stop, k: number, drawn: number): number {
-  const eighth = Math.max(waveMin, Math.ceil(k / looks));
+export function nextLook(stop: Stop, k: number, drawn: number): number {
+  const eighth = Math.max(stepMin, Math.ceil(k / looks));
   const size = drawn === 0 && stop.rule === 'outcome_fixed' ? Math.floor(k / 2) + 1 : eighth + (eighth % 2);
   return Math.min(k, drawn + size);
+}
+
+/**
+ * How many samples are asked for from now on: those up to `reach`, and of the looks after it as many as `room` lets in whole. What is asked for
+ * past the look that ends drawing is dropped.
+ * @param reach samples asked for so far, as many as the rule sees at one of its looks
+ * @param room samples that would find a free slot besides; 0: no look is asked for before the one ahead of it is over
+ */
+export function reachOf(stop: Stop, k: number, reach: number, room: number): number {
+  let upTo = reach;
+  for (;;) {
+    const next = nextLook(stop, k, upTo);
+    if (next === upTo || next > reach + room) return upTo;
+    upTo = next;
+  }
 }
 
 /**

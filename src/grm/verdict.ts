@@ -28,11 +28,11 @@ export type VerdictInvalidReason = 'quorum_not_met' | 'no_valid_sample';
 /** What adaptive k did. kDrawn + samplesSaved = k where `stopped` says why; else samplesSaved = 0. */
 export interface Stopping {
   readonly stop: Stop;
-  /** Samples that were asked of engines. */
+  /** Samples that the rule saw when it ended drawing; else those asked of engines. */
   readonly kDrawn: number;
   /** Absent: drawing went on to k, or until the time budget ended. */
   readonly stopped?: StoppedBy;
-  /** Samples that were never drawn because drawing stopped. */
+  /** Samples that the verdict does without. Engines may have begun with some of them, asked for ahead of the rule. */
   readonly samplesSaved: number;
 }
 

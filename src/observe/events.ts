@@ -33,8 +33,10 @@ export interface EventMap {
       readonly k: number;
       readonly kValid: number;
       readonly degraded: readonly Degraded[];
-      /** Samples that adaptive k did not draw; absent where the request had no rule to stop by. */
+      /** Samples that the verdict does without; absent where the request had no rule to stop by. */
       readonly samplesSaved?: number;
+      /** Those of them that were asked for ahead of the rule all the same. */
+      readonly samplesAhead?: number;
       /** Why drawing stopped before k. */
       readonly stopped?: StoppedBy;
       readonly tie: boolean;

@@ -11,23 +11,7 @@ import { sampleInvalidReasons, type SampleInvalidReason } from '../grm/sample.js
 import { degradedReasons } from '../grm/verdict.js';
 import { limits } from '../limits.js';
 import type { Stage } from '../work/shard.js';
-
-/** Which process a metric belongs to: the role in build_info. */
-export const processRoles = ['coordinator', 'grm-worker', 'meta-worker'] as const;
-export type ProcessRole = (typeof processRoles)[number];
-
-/** All values a label may take, or how many distinct ones before "other". */
-export type LabelValues = readonly string[] | { readonly limited: number };
-
-export interface MetricRow {
-  readonly type: 'counter' | 'gauge' | 'histogram';
-  readonly unit: 'count' | 'seconds' | 'bytes' | 'ratio' | 'tokens' | 'score points' | 'flag';
-  readonly help: string;
-  readonly labels: Readonly<Record<string, LabelValues>>;
-  readonly roles: readonly ProcessRole[];
-  /** Upper bounds, in `unit`; histograms alone. */
-  readonly buckets?: readonly number[];
-}
+import { passSeconds, processRoles, queueSeconds, wholeSeconds, type MetricRow } from './metric-row.js';
 
 /** What counts as unparsable output, apart from samples that brought no output at all. */
 export const parseFailureReasons = [
@@ -50,16 +34,6 @@ const coordinator = ['coordinator'] as const;
 const grmWorker = ['grm-worker'] as const;
 const metaWorker = ['meta-worker'] as const;
 const workers = ['grm-worker', 'meta-worker'] as const;
-
-/** End-to-end and generation times: vLLM's own buckets for a request, so that the two can be laid side by side. */
-const wholeSeconds = [
-  0.3, 0.5, 0.8, 1, 1.5, 2, 2.5, 5, 10, 15, 20, 30, 40, 50, 60, 120, 240, 480, 960, 1920, 7680,
-] as const;
-const queueSeconds = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600] as const;
-/** One forward pass: vLLM's buckets for the time to the first token. */
-const passSeconds = [
-  0.001, 0.005, 0.01, 0.02, 0.04, 0.06, 0.08, 0.1, 0.25, 0.5, 0.75, 1, 2.5, 5, 7.5, 10, 20, 40, 80, 160, 640, 2560,
-] as const;
 
 export const metricTable = {
   grm_build_info: {
@@ -168,8 +142,15 @@ export const metricTable = {
   grm_samples_saved_total: {
     type: 'counter',
     unit: 'count',
-    help: 'Samples that adaptive k did not draw, by why drawing stopped.',
+    help: 'Samples that adaptive k did without, by why drawing stopped.',
     labels: { why: ['outcome_fixed', 'confident'] },
+    roles: coordinator,
+  },
+  grm_samples_ahead_total: {
+    type: 'counter',
+    unit: 'count',
+    help: 'Samples among those that adaptive k did without which were asked for ahead of its rule: engines may have drawn some.',
+    labels: {},
     roles: coordinator,
   },
   grm_verdict_degraded_total: {

@@ -5,16 +5,8 @@
 import { Counter, Gauge, Histogram, Registry, collectDefaultMetrics } from 'prom-client';
 import { limits } from '../limits.js';
 import type { Events } from './events.js';
-import {
-  metricTable,
-  parseFailureReasons,
-  type LabelsOf,
-  type MetricName,
-  type MetricNameOf,
-  type MetricRow,
-  type ParseFailureReason,
-  type ProcessRole,
-} from './metric-table.js';
+import type { MetricRow, ProcessRole } from './metric-row.js';
+import { metricTable, parseFailureReasons, type LabelsOf, type MetricName, type MetricNameOf, type ParseFailureReason } from './metric-table.js';
 
 /** State that is read when a scrape comes, instead of being counted. Absent ones leave their gauges at 0 or empty. */
 export interface GaugeSources {
@@ -210,8 +202,9 @@ function listen(events: Events, m: Meters): () => void {
       m.observe('grm_request_duration_seconds', { class: e.class }, seconds(e.durationMs));
       if (!e.verdict) return;
       m.count('grm_votes_total', { method: e.verdict.vote });
-      const { stopped, samplesSaved } = e.verdict;
+      const { stopped, samplesSaved, samplesAhead } = e.verdict;
       if (stopped) m.count('grm_samples_saved_total', { why: stopped }, samplesSaved);
+      if (samplesAhead !== undefined) m.count('grm_samples_ahead_total', {}, samplesAhead);
       if (e.verdict.tie) m.count('grm_vote_ties_total', {});
       for (const reason of e.verdict.degraded) m.count('grm_verdict_degraded_total', { reason });
       if (e.verdict.margin !== undefined) m.observe('grm_vote_margin', {}, e.verdict.margin);

@@ -4,6 +4,7 @@
 
 import { z } from 'zod';
 import { classes, stopRules, voteMethods } from '../grm/query.js';
+import { waveSizes } from '../coordinator/waves.js';
 import { stopErrorDefault } from '../grm/stop.js';
 import { limits } from '../limits.js';
 import { logLevels } from '../observe/log.js';
@@ -166,6 +167,11 @@ const coordinator = z.strictObject({
     limits.shardSamplesMax,
     limits.shardSamplesMax,
     'Samples in one shard: more share more of a prompt, fewer spread over more engines.',
+  ),
+  waves: choice(
+    waveSizes,
+    'by_load',
+    'Adaptive k asks for samples as far ahead as slots are free (by_load), or never ahead (small): the verdict is the same.',
   ),
   weights: z
     .strictObject({

@@ -5,20 +5,23 @@
 //   G1. A sample counts once, and so does its meta reward. Delivery is at-least-once, so a second one is normal and changes nothing:
 //       the very same state object comes back (promise P2).
 //   G2. `decided` and `expired` are final.
-//   G3. samples.size + missing(state).length = upTo <= k, in every state.
+//   G3. samples.size + missing(state).length = reach in every state but `decided`; there it is upTo, and nothing is missing. upTo <= reach <= k.
 //   G4. Nothing is decided while a valid sample may still get the meta reward that the plan wants.
-//   G5. With adaptive k (grm/stop.ts) the rule looks once per wave, when all of samples 0..upTo-1 are there and ranked: what it sees, and so
-//       where it stops, does not depend on the order of arrival (promise P3). Samples past the wave change nothing.
+//   G5. With adaptive k (grm/stop.ts) the rule looks at samples 0..upTo-1 when all of them are there and ranked, one look after the other: what
+//       it sees, and so where it stops, depends neither on the order of arrival nor on how many samples were asked for ahead of it (promise P3).
+//       What came ahead of the look that ends drawing is dropped. Samples past `reach` change nothing.
 
 import type { StoppedBy } from '../grm/query.js';
 import type { Sample } from '../grm/sample.js';
-import { stopReason, waveEnd, type StopCase } from '../grm/stop.js';
+import { stopReason, nextLook, type StopCase } from '../grm/stop.js';
 import type { MetaResult } from './shard.js';
 
 interface Collected {
   readonly k: number;
-  /** Samples asked for so far: the end of the present wave, k where there are no waves. */
+  /** How many samples the rule looks at next, or looked at when it ended drawing; k where there is no rule. */
   readonly upTo: number;
+  /** Samples asked for so far; k where there is no rule. */
+  readonly reach: number;
   /** Absent: all k are drawn at once. */
   readonly adaptive?: StopCase;
   /** wanted: wait for a meta result per valid sample; gone: no meta RM serves any more, wait no longer. */
@@ -36,13 +39,17 @@ export type GatherEvent =
   | { readonly kind: 'sample'; readonly sample: Sample }
   | { readonly kind: 'meta'; readonly result: MetaResult }
   | { readonly kind: 'meta_gone' }
+  /** Samples 0..reach-1 are asked for from now on; less than before changes nothing. */
+  | { readonly kind: 'asked'; readonly reach: number }
   | { readonly kind: 'expired' };
 
 export function startGather(k: number, meta: boolean, adaptive?: StopCase): Gather {
+  const upTo = adaptive ? nextLook(adaptive.stop, k, 0) : k;
   return {
     kind: 'gathering',
     k,
-    upTo: adaptive ? waveEnd(adaptive.stop, k, 0) : k,
+    upTo,
+    reach: upTo,
     ...(adaptive && { adaptive }),
     meta: meta ? 'wanted' : 'not_wanted',
     samples: new Map(),
@@ -56,34 +63,48 @@ export function gather(state: Gather, event: GatherEvent): Gather {
   switch (event.kind) {
     case 'sample': {
       const { sample } = event;
-      if (sample.index < 0 || sample.index >= state.upTo || state.samples.has(sample.index)) return state;
+      if (sample.index < 0 || sample.index >= state.reach || state.samples.has(sample.index)) return state;
       return settle({ ...state, samples: new Map(state.samples).set(sample.index, sample) });
     }
     case 'meta': {
       const { result } = event;
-      if (result.index < 0 || result.index >= state.upTo || state.metas.has(result.index)) return state;
+      if (result.index < 0 || result.index >= state.reach || state.metas.has(result.index)) return state;
       return settle({ ...state, metas: new Map(state.metas).set(result.index, result) });
     }
     case 'meta_gone':
       return state.meta === 'wanted' ? settle({ ...state, meta: 'gone' }) : state;
+    case 'asked': {
+      const reach = Math.min(state.k, event.reach);
+      return reach > state.reach ? { ...state, reach } : state;
+    }
     case 'expired':
       return { ...state, kind: 'expired' };
   }
 }
 
 function settle(state: Extract<Gather, { kind: 'gathering' }>): Gather {
-  const { k, upTo, adaptive } = state;
-  const complete = state.samples.size === upTo && (state.meta !== 'wanted' || unranked(state).length === 0);
-  if (!complete) return state;
+  const { k, upTo, adaptive, samples, metas } = state;
+  for (let index = 0; index < upTo; index++) {
+    const sample = samples.get(index);
+    if (!sample || (state.meta === 'wanted' && sample.kind === 'scored' && !metas.has(index))) return state;
+  }
   if (upTo === k || adaptive === undefined) return { ...state, kind: 'decided', why: 'complete' };
-  const why = stopReason(adaptive, [...state.samples.values()], metaRewards(state));
-  return why === undefined ? { ...state, upTo: waveEnd(adaptive.stop, k, upTo) } : { ...state, kind: 'decided', why };
+  const seen = { samples: before(samples, upTo), metas: before(metas, upTo) };
+  const why = stopReason(adaptive, [...seen.samples.values()], metaRewards(seen.metas));
+  if (why !== undefined) return { ...state, ...seen, kind: 'decided', why };
+  const next = nextLook(adaptive.stop, k, upTo);
+  // The samples of the next look may be there already.
+  return settle({ ...state, upTo: next, reach: Math.max(next, state.reach) });
+}
+
+function before<T>(results: ReadonlyMap<number, T>, upTo: number): ReadonlyMap<number, T> {
+  return new Map([...results].filter(([index]) => index < upTo));
 }
 
 /** Sample index -> logit, of the samples that were ranked. */
-function metaRewards(state: Gather): ReadonlyMap<number, number> {
+function metaRewards(metas: ReadonlyMap<number, MetaResult>): ReadonlyMap<number, number> {
   const rewards = new Map<number, number>();
-  for (const result of state.metas.values()) if (result.kind === 'ranked') rewards.set(result.index, result.metaReward);
+  for (const result of metas.values()) if (result.kind === 'ranked') rewards.set(result.index, result.metaReward);
   return rewards;
 }
 
@@ -99,6 +120,7 @@ export function unranked(state: Gather): readonly number[] {
 /** Samples asked for and not there yet, by index. */
 export function missing(state: Gather): readonly number[] {
   const indexes: number[] = [];
-  for (let index = 0; index < state.upTo; index++) if (!state.samples.has(index)) indexes.push(index);
+  if (state.kind === 'decided') return indexes;
+  for (let index = 0; index < state.reach; index++) if (!state.samples.has(index)) indexes.push(index);
   return indexes;
 }

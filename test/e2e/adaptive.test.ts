@@ -22,7 +22,8 @@ function request(name: string, more: Partial<ScoreRequest> = {}): ScoreRequest {
 test.concurrent(
   'judges that agree are asked a few times; gRPC, the command line and the stored verdict say what was saved',
   async () => {
-    await using cluster = await startCluster();
+    // Engines are asked for what the rule sees alone: that can be counted.
+    await using cluster = await startCluster({}, { GRM_COORDINATOR__WAVES: 'small' });
     const coordinator = await cluster.start('coordinator');
     await cluster.start('grm-worker');
     using client = clientOf(coordinator);
@@ -76,7 +77,7 @@ test.concurrent(
 test.concurrent(
   'P1 P2 P3: a coordinator killed between waves: the other stops at the same sample, and none is drawn twice',
   async () => {
-    await using cluster = await startCluster({}, { GRM_COORDINATOR__TAKEOVER_EVERY_MS: '500' });
+    await using cluster = await startCluster({}, { GRM_COORDINATOR__TAKEOVER_EVERY_MS: '500', GRM_COORDINATOR__WAVES: 'small' });
     const [first, second] = await Promise.all([cluster.start('coordinator'), cluster.start('coordinator')]);
     const gate = closedGate(6);
     await using engine = await startEngineProxy(cluster.engine.url, gate.look);

@@ -1,7 +1,8 @@
 // What an operator looks at: metrics, health, readiness and state of every process, under load and while NATS is away.
 
 import { expect, test } from 'vitest';
-import { metricTable, type MetricName, type MetricRow } from '../../src/observe/metric-table.js';
+import type { MetricRow } from '../../src/observe/metric-row.js';
+import { metricTable, type MetricName } from '../../src/observe/metric-table.js';
 import type { ScoreRequest } from '../../src/rpc/client.js';
 import { clientOf, metric, once, page, quiet, settled, startCluster, type ServiceProcess } from '../support/cluster.js';
 import { until } from '../support/processes.js';

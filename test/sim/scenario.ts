@@ -1,6 +1,7 @@
 // Scenario: what one seed stands for. Requests and their callers, the fleet, how bad the network is, and which node fails when. Every kind of
 // fault is off in half of the seeds (Groce et al., "Swarm testing", 2012): a fault that is always there hides what happens without it.
 
+import type { WaveSizes } from '../../src/coordinator/waves.js';
 import { classes, type Class, type StopRule } from '../../src/grm/query.js';
 import { chanceOf, type Chance } from './chance.js';
 
@@ -84,6 +85,8 @@ export interface Scenario {
   readonly workers: number;
   readonly metaWorkers: number;
   readonly slots: number;
+  /** Adaptive k: undisturbed they are small, and a verdict must be the same with any. */
+  readonly waves: WaveSizes;
   readonly skewMsMax: number;
   readonly network: NetworkPlan;
   readonly engine: EnginePlan;
@@ -118,6 +121,7 @@ export function scenarioOf(seed: number): Scenario {
     workers,
     metaWorkers,
     slots: chance.whole(1, 8),
+    waves: chanceOf(seed, 'waves').is(0.75) ? 'by_load' : 'small',
     skewMsMax: chance.is(0.5) ? 5_000 : 0,
     network: networkOf(chance),
     engine,
@@ -150,6 +154,7 @@ export function undisturbed(scenario: Scenario): Scenario {
     workers: 1,
     metaWorkers: Math.min(1, scenario.metaWorkers),
     slots: 64,
+    waves: 'small',
     skewMsMax: 0,
     network: calmNetwork,
     engine: calmEngine,

@@ -94,6 +94,7 @@ class World {
       settings: {
         takeoverEveryMs: sabotage.noTakeover ? Infinity : 5_000,
         silenceMs: sabotage.noReplay ? Infinity : 2_000,
+        waves: scenario.waves,
       },
       skewMs: (id) => {
         const known = skews.get(id) ?? skewing.whole(-scenario.skewMsMax, scenario.skewMsMax);

@@ -121,6 +121,7 @@ const settingsDefault: Omit<CoordinatorSettings, 'nodeId'> = {
   },
   defaultClass: 'rl',
   shardSamplesMax: limits.shardSamplesMax,
+  waves: 'by_load',
   lingerMs: 2_000,
   metaPatienceMs: 5_000,
   silenceMs: 2_000,

@@ -76,7 +76,7 @@ export class VirtualMembers {
         const rooms = serving('grm').flatMap((id) => this.#members.get(id)?.room ?? []);
         const slots = rooms.reduce((sum, room) => sum + room.slots, 0);
         const taken = rooms.reduce((sum, room) => sum + room.credit.taken, 0);
-        return { engines: rooms.length, busyRatio: slots === 0 ? 1 : taken / slots };
+        return { engines: rooms.length, slots, busyRatio: slots === 0 ? 1 : taken / slots };
       },
       want: (requestId) => broadcastWanted(queue.control, requestId),
       cancel: (requestId, run) => broadcastCancel(queue.control, requestId, run),

@@ -26,6 +26,9 @@ function judge(
   });
 }
 
+/** A cluster whose requests never ask ahead of the rule: what is drawn is what the rule saw. */
+const smallWaves = () => virtualCluster({ settings: { waves: 'small' } });
+
 const confident: ScoreOptions = { k: 32, vote: 'sum', stop: 'confident', stopError: 0.01 };
 const fixed: ScoreOptions = { k: 32, vote: 'sum', stop: 'outcome_fixed' };
 
@@ -50,7 +53,7 @@ const quiet = (cluster: VirtualCluster): void => {
 };
 
 test('confident: judges that agree are asked a few times; what is left is never put in the queue', async () => {
-  const cluster = await virtualCluster();
+  const cluster = await smallWaves();
   const a = cluster.coordinator('a');
   const engine = judge(cluster);
   await cluster.worker('w', { engine });
@@ -71,7 +74,7 @@ test('confident: judges that agree are asked a few times; what is left is never 
 });
 
 test('outcome_fixed: the first look is past the half, and the stop is exact', async () => {
-  const cluster = await virtualCluster();
+  const cluster = await smallWaves();
   const a = cluster.coordinator('a');
   const engine = judge(cluster, { scores: () => [10, 1] });
   await cluster.worker('w', { engine });
@@ -148,7 +151,7 @@ test('a server-wide default: config says confident, a request may say none', asy
 });
 
 test('meta votes: a wave is ranked before the rule looks', async () => {
-  const cluster = await virtualCluster();
+  const cluster = await smallWaves();
   const a = cluster.coordinator('a');
   const engine = judge(cluster);
   await cluster.worker('w', { engine });
@@ -174,7 +177,7 @@ function wavering(index: number): readonly number[] {
 }
 
 async function undisturbed(input: ScoreInput, meta: boolean): Promise<unknown> {
-  const cluster = await virtualCluster();
+  const cluster = await smallWaves();
   const a = cluster.coordinator('a');
   await cluster.worker('w', { engine: judge(cluster, { scores: wavering }) });
   if (meta) await cluster.metaWorker('m');
@@ -211,7 +214,7 @@ test.each([false, true])(
     const expected = await undisturbed(input, meta);
     // Waves take some 120 ms here: before, within and between them.
     for (const killedAtMs of [1, 60, 130, 200, 280, 390]) {
-      const cluster = await virtualCluster({ detectMs: 2_000 });
+      const cluster = await virtualCluster({ detectMs: 2_000, settings: { waves: 'small' } });
       const a = cluster.coordinator('a');
       const b = cluster.coordinator('b');
       const engine = judge(cluster, { scores: wavering, afterMs: (index) => 50 + 20 * (index % 4) });
@@ -229,7 +232,7 @@ test.each([false, true])(
 );
 
 test('a cancelled request that comes again goes on from its samples, wave by wave', async () => {
-  const cluster = await virtualCluster({ settings: { lingerMs: 100 } });
+  const cluster = await virtualCluster({ settings: { lingerMs: 100, waves: 'small' } });
   const a = cluster.coordinator('a');
   const engine = judge(cluster, { scores: wavering, afterMs: () => 200 });
   await cluster.worker('w', { engine });
@@ -247,7 +250,7 @@ test('a cancelled request that comes again goes on from its samples, wave by wav
 });
 
 test('the time budget ends within a wave: the quorum of k decides, and nothing counts as saved', async () => {
-  const cluster = await virtualCluster();
+  const cluster = await smallWaves();
   const a = cluster.coordinator('a');
   await cluster.worker('w', { engine: judge(cluster, { afterMs: (index) => (index < 6 ? 20 : 60_000) }) });
   const options: ScoreOptions = { k: 32, vote: 'sum', stop: 'confident', stopError: 1e-9, timeBudgetMs: 1_000 };
@@ -256,4 +259,60 @@ test('the time budget ends within a wave: the quorum of k decides, and nothing c
   expect(verdict.stopping).toEqual({ stop: { rule: 'confident', error: 1e-9 }, kDrawn: 8, samplesSaved: 0 });
   expect(await cluster.verdict(a.score(ask(options)))).toMatchObject({ kind: 'invalid', reason: 'quorum_not_met' });
   expect(cluster.nats.tasks()).toBe(0);
+});
+
+test('P3: with free slots all is asked for at once; the rule ends it as soon as its look is there, and the verdict is that of small waves', async () => {
+  const input = ask(confident);
+  const small = await smallWaves();
+  await small.worker('w', { engine: judge(small) });
+  const expected = await small.verdict(small.coordinator('a').score(input));
+
+  const cluster = await virtualCluster();
+  const a = cluster.coordinator('a');
+  // What the rule does not need takes a minute.
+  const engine = judge(cluster, { afterMs: (index) => (index < 12 ? 20 : 60_000) });
+  await cluster.worker('w', { engine, slots: 64 });
+  const seen: number[] = [];
+  const asked = a.score(input, { onSample: ({ sample }) => void seen.push(sample.index) });
+  const startedAtMs = cluster.clock.now();
+  const verdict = await cluster.verdict(asked);
+  expect(essence(verdict)).toEqual(essence(expected));
+  expect(cluster.clock.now() - startedAtMs).toBeLessThan(1_000);
+  expect(engine.drawn).toHaveLength(32);
+  // Callers see what is in the verdict, and no sample that was dropped.
+  expect(seen.sort((x, y) => x - y)).toEqual(verdict.samples.map(({ sample }) => sample.index));
+  const { kDrawn } = verdict.stopping!;
+  expect(cluster.told('request.finished')).toMatchObject([
+    { verdict: { samplesSaved: 32 - kDrawn, samplesAhead: 32 - kDrawn } },
+  ]);
+  await cluster.clock.advance(1_000);
+  expect(a.service.load()).toEqual({ requestsInFlight: 0, samplesInFlight: 0, bytesInFlight: 0, waiting: 0 });
+  quiet(cluster);
+});
+
+test('under load no request asks ahead: a fleet without a free slot draws what the rules look at', async () => {
+  const cluster = await virtualCluster();
+  const a = cluster.coordinator('a');
+  const engine = judge(cluster, { afterMs: () => 200 });
+  await cluster.worker('w', { engine, slots: 8 });
+  const verdicts = await Promise.all(Array.from({ length: 12 }, () => cluster.verdict(a.score(ask(confident)))));
+  const seen = verdicts.reduce((sum, { stopping }) => sum + stopping!.kDrawn, 0);
+  const first = 32;
+  // The first comes to an idle fleet.
+  expect(engine.drawn.length).toBeLessThanOrEqual(seen + first);
+  expect(engine.drawn.length).toBeLessThan((12 * 32) / 2);
+  quiet(cluster);
+});
+
+test('the time budget ends while samples are drawn ahead: all that came are voted on, and callers see them', async () => {
+  const cluster = await virtualCluster();
+  const a = cluster.coordinator('a');
+  const engine = judge(cluster, { afterMs: (index) => (index === 2 ? 60_000 : 20) });
+  await cluster.worker('w', { engine, slots: 64 });
+  const seen: number[] = [];
+  const options: ScoreOptions = { k: 8, vote: 'sum', stop: 'confident', stopError: 1e-9, timeBudgetMs: 1_000 };
+  const onSample = ({ sample }: { sample: { index: number } }) => void seen.push(sample.index);
+  const verdict = await cluster.verdict(a.score(ask(options), { onSample }));
+  expect(verdict).toMatchObject({ kind: 'valid', kValid: 7, degraded: ['time_budget'], stopping: { kDrawn: 8 } });
+  expect(seen.sort((x, y) => x - y)).toEqual([0, 1, 3, 4, 5, 6, 7]);
 });

@@ -3,7 +3,7 @@ import { describe, expect, test } from 'vitest';
 import { voteMethods, type Plan, type Stop, type VoteMethod } from '../../../src/grm/query.js';
 import type { Sample } from '../../../src/grm/sample.js';
 import { uint32Stream } from '../../../src/grm/seed.js';
-import { leaderChange, outcomeFixed, stopCase, stopReason, upperTail, waveEnd } from '../../../src/grm/stop.js';
+import { leaderChange, outcomeFixed, stopCase, stopReason, upperTail, nextLook } from '../../../src/grm/stop.js';
 import { vote } from '../../../src/grm/vote.js';
 import { failed, plan, scored, voteInput } from '../../support/judgement.js';
 
@@ -173,7 +173,7 @@ describe('which requests have a rule', () => {
 describe('A3: waves', () => {
   const ends = (stop: Stop, k: number): number[] => {
     const list: number[] = [];
-    for (let drawn = 0; drawn < k;) list.push((drawn = waveEnd(stop, k, drawn)));
+    for (let drawn = 0; drawn < k;) list.push((drawn = nextLook(stop, k, drawn)));
     return list;
   };
   test.each([
@@ -314,9 +314,9 @@ describe('A2: confident', () => {
             samples: samples.slice(0, drawn),
             rewards: new Map(),
           })[0]!;
-        let drawn = waveEnd(of.stop, k, 0);
+        let drawn = nextLook(of.stop, k, 0);
         while (drawn < k && stopReason(of, samples.slice(0, drawn), new Map()) === undefined)
-          drawn = waveEnd(of.stop, k, drawn);
+          drawn = nextLook(of.stop, k, drawn);
         saved += k - drawn;
         if (best(drawn) !== best(k)) changed++;
       }

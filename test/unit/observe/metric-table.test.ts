@@ -1,7 +1,8 @@
 import { execFileSync } from 'node:child_process';
 import { describe, expect, it } from 'vitest';
 import { Events } from '../../../src/observe/events.js';
-import { metricTable, processRoles, type MetricRow } from '../../../src/observe/metric-table.js';
+import { processRoles, type MetricRow } from '../../../src/observe/metric-row.js';
+import { metricTable } from '../../../src/observe/metric-table.js';
 import { openMetrics } from '../../../src/observe/metrics.js';
 
 /** Prometheus naming rules (what `promtool check metrics` says, and our own on top). */

@@ -1,7 +1,8 @@
 import { afterEach, describe, expect, it } from 'vitest';
 import { limits } from '../../../src/limits.js';
 import { Events, type EventMap } from '../../../src/observe/events.js';
-import { metricTable, type MetricRow, type ProcessRole } from '../../../src/observe/metric-table.js';
+import type { MetricRow, ProcessRole } from '../../../src/observe/metric-row.js';
+import { metricTable } from '../../../src/observe/metric-table.js';
 import { openMetrics, type GaugeSources, type Metrics } from '../../../src/observe/metrics.js';
 
 const opened: Metrics[] = [];
@@ -74,6 +75,7 @@ describe('metrics', () => {
         degraded: ['meta_unavailable'],
         stopped: 'confident',
         samplesSaved: 24,
+        samplesAhead: 5,
         tie: true,
         margin: 1.25,
         agreement: 0.75,
@@ -115,6 +117,7 @@ describe('metrics', () => {
       'grm_admission_rejected_total{reason="bytes"}': 1,
       'grm_votes_total{method="sum"}': 1,
       'grm_samples_saved_total{why="confident"}': 24,
+      grm_samples_ahead_total: 5,
       grm_vote_ties_total: 1,
       grm_vote_margin_sum: 1.25,
       grm_vote_margin_count: 1,

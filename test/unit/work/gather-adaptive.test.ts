@@ -5,7 +5,7 @@ import { expect, test } from 'vitest';
 import type { Plan } from '../../../src/grm/query.js';
 import type { Sample } from '../../../src/grm/sample.js';
 import { seededShuffle } from '../../../src/grm/seed.js';
-import { stopCase, stopReason, waveEnd } from '../../../src/grm/stop.js';
+import { reachOf, stopCase, stopReason, nextLook } from '../../../src/grm/stop.js';
 import { gather, missing, startGather, unranked, type Gather, type GatherEvent } from '../../../src/work/gather.js';
 import type { MetaResult } from '../../../src/work/shard.js';
 import { failed, plan, scored } from '../../support/judgement.js';
@@ -46,8 +46,8 @@ function start({ plan: of }: Story): Gather {
   return startGather(of.k, of.meta, stopCase('r', of, 2));
 }
 
-/** Each round tells of everything twice in an order of its own, asked for or not. */
-function play(story: Story, seed: number): Gather {
+/** Each round tells of everything twice in an order of its own, asked for or not, and asks ahead as far as `room` says, another in each round. */
+function play(story: Story, seed: number, room = (_round: number): number => 0): Gather {
   const told: GatherEvent[] = [
     ...story.samples.map((sample): GatherEvent => ({ kind: 'sample', sample })),
     ...story.metas.map((result): GatherEvent => ({ kind: 'meta', result })),
@@ -55,7 +55,9 @@ function play(story: Story, seed: number): Gather {
   let state = start(story);
   for (let round = 0; state.kind === 'gathering'; round++) {
     if (round > 20) throw new Error('it does not end');
-    state = seededShuffle([...told, ...told], seed + round).reduce(gather, state);
+    const reach = state.adaptive ? reachOf(state.adaptive.stop, state.k, state.reach, room(round)) : state.k;
+    const asked: GatherEvent = { kind: 'asked', reach };
+    state = [asked, ...seededShuffle([...told, ...told], seed + round)].reduce(gather, state);
   }
   return state;
 }
@@ -66,7 +68,7 @@ function read({ plan: of, samples, metas }: Story): { upTo: number; why: string 
   const rewards = new Map(
     metas.flatMap((each) => (each.kind === 'ranked' ? [[each.index, each.metaReward] as const] : [])),
   );
-  for (let upTo = waveEnd(rule.stop, of.k, 0); upTo < of.k; upTo = waveEnd(rule.stop, of.k, upTo)) {
+  for (let upTo = nextLook(rule.stop, of.k, 0); upTo < of.k; upTo = nextLook(rule.stop, of.k, upTo)) {
     const seen = new Map([...rewards].filter(([index]) => index < upTo));
     const why = stopReason(rule, samples.slice(0, upTo), seen);
     if (why !== undefined) return { upTo, why };
@@ -89,13 +91,35 @@ test('G5 (P3): any order of arrival stops at the same sample for the same reason
   expect([...reasons].sort()).toEqual(['complete', 'confident', 'outcome_fixed']);
 });
 
-test('G3: samples and missing ones add up to the wave; what is past it changes nothing', () => {
+test('G5 (P3): however far ahead samples are asked for, the state that is decided is the same', () => {
+  let dropped = 0;
   fc.assert(
-    fc.property(stories, (story) => {
+    fc.property(stories, fc.nat(), fc.array(fc.nat(32), { minLength: 1 }), (story, seed, rooms) => {
+      const { reach: _small, ...small } = play(story, seed);
+      const { reach, ...ahead } = play(story, seed + 1, (round) => rooms[round % rooms.length]!);
+      const order = <T>(results: ReadonlyMap<number, T>) => [...results].sort(([a], [b]) => a - b);
+      const told = (state: typeof small) => ({ ...state, samples: order(state.samples), metas: order(state.metas) });
+      expect(told(ahead)).toEqual(told(small));
+      if (reach > ahead.upTo) dropped++;
+    }),
+  );
+  expect(dropped).toBeGreaterThan(0);
+});
+
+test('G3: samples and missing ones add up to what is asked for; what is past it changes nothing', () => {
+  fc.assert(
+    fc.property(stories, fc.nat(32), (story, room) => {
       let state = start(story);
+      if (state.adaptive) {
+        const reach = reachOf(state.adaptive.stop, state.k, state.reach, room);
+        state = gather(state, { kind: 'asked', reach });
+        expect(gather(state, { kind: 'asked', reach: reach - 1 })).toBe(state);
+      }
       for (const sample of story.samples) {
-        expect(state.samples.size + missing(state).length).toBe(state.upTo);
-        if (state.kind === 'gathering' && sample.index >= state.upTo)
+        const end = state.kind === 'decided' ? state.upTo : state.reach;
+        expect(state.samples.size + missing(state).length).toBe(end);
+        expect(state.upTo <= state.reach && state.reach <= state.k).toBe(true);
+        if (state.kind === 'gathering' && sample.index >= state.reach)
           expect(gather(state, { kind: 'sample', sample })).toBe(state);
         state = gather(state, { kind: 'sample', sample });
       }

@@ -43,7 +43,7 @@ export namespace VoteMethod {
   export type MAJORITY = typeof VoteMethod.MAJORITY;
 }
 
-/** When drawing may end before k samples (adaptive k). The samples are drawn in waves, and the rule reads all of a wave. */
+/** When drawing may end before k samples (adaptive k). The rule looks at samples 0..m-1, all of them, for some m set by k and the rule. */
 export const StopRule = {
   /** UNSPECIFIED - The server's default, NONE unless it is configured otherwise; in a verdict: drawing was not stopped. */
   UNSPECIFIED: 0,
@@ -347,9 +347,9 @@ export interface Stopping {
     | undefined;
   /** Why drawing stopped: OUTCOME_FIXED or CONFIDENT. UNSPECIFIED: it went on to k, or until the time budget ended. */
   stopped: StopRule;
-  /** Samples that were asked of engines. */
+  /** Samples that the rule saw when it ended drawing; where it did not, those asked of engines. */
   kDrawn: number;
-  /** Samples that were never drawn because drawing stopped. */
+  /** Samples that the verdict does without. Engines may have begun with some of them, asked for ahead of the rule. */
   samplesSaved: number;
 }
 
