@@ -32,6 +32,10 @@ export const limits = {
   maxTokensMax: 32_768,
   timeBudgetMsMin: 100,
   timeBudgetMsMax: 3_600_000,
+  /** Kept of a caller's deadline for the last look, the vote and the way back: a tenth, at most so much. */
+  answerReserveMsMax: 250,
+  /** When the time is over the ledger is read once more, for notices that were lost: so long at most, or a ledger that does not answer would cost the answer too. */
+  lastLookMsMax: 100,
   /** One sample's text as kept in the ledger; longer output is cut and the sample is judged on what is left. */
   sampleTextBytesMax: 256 * KiB,
   /** Content (or a sample's text) that travels inside a task, in UTF-16 units; above it the task refers to the ledger. Saves a round trip for the common small prompt. */
@@ -275,6 +279,7 @@ holds(
     limits.blobOrphanMs,
   'a blob is not taken for left over while its message is on its way',
 );
+holds(limits.lastLookMsMax < limits.answerReserveMsMax, 'after the last look there is time for the answer');
 holds(limits.timeBudgetMsMax < limits.workKeepMs, 'a task outlives the time budget of its request');
 holds(
   limits.pullHeldMs + 2 * limits.workingEveryMs <= limits.ackWaitMs,

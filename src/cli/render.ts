@@ -2,7 +2,7 @@
 
 import Table from 'cli-table3';
 import type { Content } from '../grm/query.js';
-import type { JudgedSample, Stopping, ValidVerdict, Verdict } from '../grm/verdict.js';
+import type { JudgedSample, Missing, Stopping, ValidVerdict, Verdict } from '../grm/verdict.js';
 import { paint as pc } from './paint.js';
 import { indented, oneLine, printable } from './printable.js';
 
@@ -70,6 +70,7 @@ export const resultColumns: ReadonlySet<string> = new Set([
   'stopped',
   'k_drawn',
   'samples_saved',
+  'missing',
   'prompt_tokens',
   'completion_tokens',
   'duration_ms',
@@ -98,6 +99,7 @@ export function verdictRow(verdict: Verdict, samples: boolean): Record<string, u
     vote: verdict.vote,
     degraded: verdict.degraded,
     ...stoppingColumns(verdict.stopping),
+    ...(verdict.missing && { missing: missingColumn(verdict.missing) }),
     prompt_tokens: verdict.usage.promptTokens,
     completion_tokens: verdict.usage.completionTokens,
     duration_ms: verdict.durationMs,
@@ -110,6 +112,11 @@ function stoppingColumns(stopping: Stopping | undefined): Record<string, unknown
   if (stopping === undefined) return {};
   const { stopped, kDrawn, samplesSaved } = stopping;
   return { stopped: stopped ?? null, k_drawn: kDrawn, samples_saved: samplesSaved };
+}
+
+/** Only of rows whose time ran out. */
+function missingColumn({ notAsked, waiting, unfinished }: Missing): Record<string, unknown> {
+  return { not_asked: notAsked, waiting, unfinished };
 }
 
 function sampleRow({ sample, metaReward, kept }: JudgedSample): Record<string, unknown> {
@@ -139,6 +146,7 @@ export function verdictSummary(title: string, verdict: Verdict, content: Content
   if (verdict.kind === 'invalid') {
     lines.push(`  ${pc.red('INVALID')} ${verdict.reason}: ${verdict.kValid} of ${verdict.k} samples are valid`);
     if (verdict.degraded.length > 0) lines.push(`  ${pc.yellow(`degraded: ${verdict.degraded.join(', ')}`)}`);
+    if (verdict.missing) lines.push(`  ${pc.yellow(missingWords(verdict.missing))}`);
   } else {
     for (const index of verdict.ranking) {
       const reward = verdict.rewards[index]!;
@@ -158,7 +166,18 @@ function facts(verdict: ValidVerdict): string {
   if (verdict.margin !== undefined) parts.push(`margin ${verdict.margin.toFixed(2)}`);
   if (verdict.agreement !== undefined) parts.push(`agreement ${(verdict.agreement * 100).toFixed(0)}%`);
   if (verdict.degraded.length > 0) parts.push(pc.yellow(`degraded: ${verdict.degraded.join(', ')}`));
+  if (verdict.missing) parts.push(pc.yellow(missingWords(verdict.missing)));
   return pc.dim(parts.join('  '));
+}
+
+function missingWords({ notAsked, waiting, unfinished }: Missing): string {
+  const words = [
+    [unfinished, 'in the queue or at an engine'],
+    [waiting, 'waiting at the coordinator'],
+    [notAsked, 'not asked for'],
+  ] as const;
+  const told = words.flatMap(([count, where]) => (count > 0 ? [`${count} ${where}`] : []));
+  return `time ran out with ${told.join(', ')}`;
 }
 
 function stoppingWords({ stop, stopped, kDrawn, samplesSaved }: Stopping): string {

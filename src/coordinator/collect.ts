@@ -11,7 +11,7 @@
 import { FaultError, fault, type Fault } from '../fault.js';
 import type { Sample } from '../grm/sample.js';
 import { reachOf, stopCase } from '../grm/stop.js';
-import type { Verdict } from '../grm/verdict.js';
+import type { Missing, Verdict } from '../grm/verdict.js';
 import { limits } from '../limits.js';
 import { gather, missing, startGather, unranked, type Gather, type GatherEvent } from '../work/gather.js';
 import { isOfPlan, planShards, shardSamples } from '../work/plan.js';
@@ -20,7 +20,7 @@ import type { CoordinatorContext } from './context.js';
 import { roomAhead } from './waves.js';
 
 export type Collected =
-  | { readonly kind: 'gathered'; readonly gather: Gather }
+  | { readonly kind: 'gathered'; readonly gather: Gather; readonly missing?: Missing }
   /** `cancelled`: nobody wants it any more; `abandoned`: this process goes away, another coordinator goes on. */
   | { readonly kind: 'stopped'; readonly why: StopReason; readonly gather: Gather }
   | { readonly kind: 'failed'; readonly fault: Fault; readonly gather: Gather }
@@ -107,8 +107,15 @@ export async function collect(
       if (event.sample.kind === 'scored' && plan.meta) rank(event.sample);
     }
     tell();
-    if (state.kind !== 'gathering') finish({ kind: 'gathered', gather: state });
+    if (state.kind === 'decided') finish({ kind: 'gathered', gather: state });
+    else if (state.kind === 'expired') finish({ kind: 'gathered', gather: state, missing: whatIsMissing() });
     else if (state.upTo > askedAt && !asking) draw().catch(fail);
+  };
+
+  const whatIsMissing = (): Missing => {
+    const unfinished = missing(state).filter((index) => sent.has(index)).length;
+    const waiting = missing(state).filter((index) => index < askedTo && !sent.has(index)).length;
+    return { notAsked: plan.k - state.samples.size - unfinished - waiting, waiting, unfinished };
   };
 
   /** C3. When time runs out, all that came is in the verdict. */
@@ -246,10 +253,10 @@ export async function collect(
 
   const onStop = (): void => finish({ kind: 'stopped', why: run.signal.reason as StopReason, gather: state });
   const onBudgetEnd = (): void => {
-    replay().then(
-      () => apply({ kind: 'expired' }),
-      () => apply({ kind: 'expired' }),
-    );
+    const expire = (): void => apply({ kind: 'expired' });
+    // Also where the ledger does not answer: what is there is answered with, in time.
+    cancelTimer = clock.after(limits.lastLookMsMax, expire);
+    replay().then(expire, expire);
   };
 
   if (run.signal.aborted) return { kind: 'stopped', why: run.signal.reason as StopReason, gather: state };

@@ -12,9 +12,6 @@ import type { Clock } from '../process/clock.js';
 import type { Run, StopReason } from './collect.js';
 import type { Caller, ScoreOutcome } from './coordinator.js';
 
-/** Kept of a caller's deadline for the vote and the way back: a tenth, at most so much. */
-const answerReserveMsMax = 250;
-
 type Tick = (why: 'tick' | 'reconnected') => void;
 
 interface Running {
@@ -119,7 +116,7 @@ export class Inflight {
     running.callers++;
     running.endLinger();
     const leftMs = caller.deadlineAtMs - this.clock.now();
-    const endsAtMs = Math.floor(caller.deadlineAtMs - Math.min(answerReserveMsMax, Math.max(0, leftMs) / 10));
+    const endsAtMs = Math.floor(caller.deadlineAtMs - Math.min(limits.answerReserveMsMax, Math.max(0, leftMs) / 10));
     running.endsAtMs = Math.max(running.endsAtMs ?? -Infinity, endsAtMs);
     const watch = caller.onSample && watcher(caller.onSample);
     if (watch) {

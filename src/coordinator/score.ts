@@ -201,6 +201,7 @@ async function conclude(
     finishedAtMs,
     nonce: record.nonce,
     ...(stopping && { stopping }),
+    ...(cut && collected.missing && { missing: collected.missing }),
   });
   if (isOutstanding(collected.gather)) await withdraw(record.requestId, run, context);
   if (cut && verdict.kind === 'invalid') {
@@ -306,6 +307,7 @@ function report(
       kValid: verdict.kValid,
       degraded: verdict.degraded,
       ...(stopping && { samplesSaved: stopping.samplesSaved, samplesAhead }),
+      ...(verdict.missing && { missing: verdict.missing }),
       ...(stopping?.stopped && { stopped: stopping.stopped }),
       tie: verdict.kind === 'valid' && verdict.tie,
       ...(verdict.kind === 'valid' && verdict.margin !== undefined && { margin: verdict.margin }),

@@ -36,6 +36,16 @@ export interface Stopping {
   readonly samplesSaved: number;
 }
 
+/** Samples that were not there when time ran out, by how far they had come. */
+export interface Missing {
+  /** They had not been asked for: adaptive k waited for a look of its rule, or the request had only begun. */
+  readonly notAsked: number;
+  /** They waited at the coordinator: other requests had the room in the queue. */
+  readonly waiting: number;
+  /** They were in the queue or at an engine. */
+  readonly unfinished: number;
+}
+
 interface VerdictBase {
   readonly requestId: string;
   readonly responses: number;
@@ -58,6 +68,8 @@ interface VerdictBase {
   readonly nonce: string;
   /** Present where the request had a rule to stop by. */
   readonly stopping?: Stopping;
+  /** Present where time ran out with samples missing; their number is k less those in `samples`. */
+  readonly missing?: Missing;
 }
 
 export interface ValidVerdict extends VerdictBase {

@@ -15,6 +15,7 @@ import type {
   Degraded,
   JudgedSample,
   Kept,
+  Missing,
   Reward,
   Stopping,
   ValidVerdict,
@@ -42,6 +43,8 @@ export interface VoteInput {
   readonly nonce: string;
   /** What adaptive k did; absent where the plan has no rule for it. */
   readonly stopping?: Stopping;
+  /** What had become of the samples that are not there, when time ran out. */
+  readonly missing?: Missing;
 }
 
 /** Votes closer than this are tied: sums of thirds (majority) and of decimals carry rounding noise. */
@@ -87,6 +90,7 @@ export function vote(input: VoteInput): Verdict {
     finishedAtMs: input.finishedAtMs,
     nonce: input.nonce,
     ...(input.stopping !== undefined && { stopping: input.stopping }),
+    ...(input.missing !== undefined && { missing: input.missing }),
   };
   const invalid = invalidReason(input, valid.length);
   if (invalid !== undefined) return { kind: 'invalid', reason: invalid, ...base };

@@ -3,7 +3,7 @@
 
 import type { Class, StoppedBy, VoteMethod } from '../grm/query.js';
 import type { SampleInvalidReason, Usage } from '../grm/sample.js';
-import type { Degraded } from '../grm/verdict.js';
+import type { Degraded, Missing } from '../grm/verdict.js';
 import type { FaultKind } from '../fault.js';
 import type { Stage } from '../work/shard.js';
 
@@ -37,6 +37,8 @@ export interface EventMap {
       readonly samplesSaved?: number;
       /** Those of them that were asked for ahead of the rule all the same. */
       readonly samplesAhead?: number;
+      /** Samples that were not there when time ran out. */
+      readonly missing?: Missing;
       /** Why drawing stopped before k. */
       readonly stopped?: StoppedBy;
       readonly tie: boolean;

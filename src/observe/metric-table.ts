@@ -153,6 +153,13 @@ export const metricTable = {
     labels: {},
     roles: coordinator,
   },
+  grm_samples_missing_total: {
+    type: 'counter',
+    unit: 'count',
+    help: 'Samples that were not there when the time budget ended, by how far they had come: not asked for, waiting at the coordinator, in the queue or at an engine.',
+    labels: { why: ['not_asked', 'waiting', 'unfinished'] },
+    roles: coordinator,
+  },
   grm_verdict_degraded_total: {
     type: 'counter',
     unit: 'count',

@@ -205,6 +205,12 @@ function listen(events: Events, m: Meters): () => void {
       const { stopped, samplesSaved, samplesAhead } = e.verdict;
       if (stopped) m.count('grm_samples_saved_total', { why: stopped }, samplesSaved);
       if (samplesAhead !== undefined) m.count('grm_samples_ahead_total', {}, samplesAhead);
+      const { missing } = e.verdict;
+      if (missing) {
+        m.count('grm_samples_missing_total', { why: 'not_asked' }, missing.notAsked);
+        m.count('grm_samples_missing_total', { why: 'waiting' }, missing.waiting);
+        m.count('grm_samples_missing_total', { why: 'unfinished' }, missing.unfinished);
+      }
       if (e.verdict.tie) m.count('grm_vote_ties_total', {});
       for (const reason of e.verdict.degraded) m.count('grm_verdict_degraded_total', { reason });
       if (e.verdict.margin !== undefined) m.observe('grm_vote_margin', {}, e.verdict.margin);

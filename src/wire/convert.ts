@@ -206,6 +206,7 @@ export function verdictToProto(verdict: Verdict): pb.Verdict {
     finishedAtMs: verdict.finishedAtMs,
     nonce: verdict.nonce,
     stopping: verdict.stopping && stoppingToProto(verdict.stopping),
+    missing: verdict.missing && { ...verdict.missing },
   };
 }
 
@@ -231,6 +232,7 @@ export function verdictFromProto(verdict: pb.Verdict): Verdict {
     finishedAtMs: verdict.finishedAtMs,
     nonce: verdict.nonce,
     ...(verdict.stopping && { stopping: stoppingFromProto(verdict.stopping) }),
+    ...(verdict.missing && { missing: { ...verdict.missing } }),
   };
   if (verdict.invalidReason !== pb.InvalidReason.UNSPECIFIED) {
     const reason = invalidTable.from(verdict.invalidReason);

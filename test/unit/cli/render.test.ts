@@ -119,6 +119,15 @@ describe('a verdict for programs', () => {
     expect(verdictSummary('x', drew, undefined)).toContain('stop confident: drew on to the end');
   });
 
+  it('says where the samples are that time left behind', () => {
+    const missing = { notAsked: 0, waiting: 1, unfinished: 3 };
+    const cut = { ...valid, k: 8, degraded: ['time_budget'], missing } as const;
+    expect(verdictRow(cut, false)).toMatchObject({ missing: { not_asked: 0, waiting: 1, unfinished: 3 } });
+    const words = 'time ran out with 3 in the queue or at an engine, 1 waiting at the coordinator';
+    expect(verdictSummary('x', cut, undefined)).toContain(words);
+    expect(verdictRow(valid, false)).not.toHaveProperty('missing');
+  });
+
   it('holds samples only when asked', () => {
     expect(verdictRow(valid, false)).not.toHaveProperty('samples');
     expect(verdictRow(valid, true).samples).toHaveLength(4);

@@ -157,6 +157,7 @@ test('the time budget ends with the quorum met: a verdict of what is there, degr
   const input = ask({ k: 8, quorum: 4, timeBudgetMs: 3_000 });
   const verdict = valid(await cluster.verdict(a.score(input)));
   expect(verdict).toMatchObject({ k: 8, kValid: 5, degraded: ['time_budget'], durationMs: 3_000 });
+  expect(verdict.missing).toEqual({ notAsked: 0, waiting: 0, unfinished: 3 });
   const again = await cluster.verdict(a.score(input));
   expect(encodeVerdict(again)).toEqual(encodeVerdict(verdict));
   await cluster.clock.advance(1_000);
@@ -172,6 +173,7 @@ test('S3: quorum not met is answered and not stored; a retry resumes with the sa
   const input = ask({ k: 8, quorum: 4, timeBudgetMs: 3_000 });
   const first = await cluster.verdict(a.score(input));
   expect(first).toMatchObject({ kind: 'invalid', reason: 'quorum_not_met', kValid: 2 });
+  expect(first.missing).toEqual({ notAsked: 0, waiting: 0, unfinished: 6 });
   expect(await cluster.clock.until(a.service.stored(first.requestId, 'default'), 10)).toBeUndefined();
   await cluster.clock.advance(1_500);
   expectQuiet(cluster, a);
@@ -181,6 +183,31 @@ test('S3: quorum not met is answered and not stored; a retry resumes with the sa
   const second = valid(await cluster.verdict(a.score(input)));
   expect(second).toMatchObject({ kValid: 8, degraded: [] });
   expect(engine.drawn.map(({ index }) => index).toSorted()).toEqual([2, 3, 4, 5, 6, 7]);
+});
+
+test('a verdict that time cut tells the samples that never got into the queue from those that did', async () => {
+  const cluster = await virtualCluster({ windowSamples: 4 });
+  const a = cluster.coordinator('a', { shardSamplesMax: 1 });
+  await cluster.worker('w', { engine: hanging(cluster, (index) => index >= 2) });
+  const verdict = await cluster.verdict(a.score(ask({ k: 8, quorum: 2, timeBudgetMs: 1_000 })));
+  expect(verdict).toMatchObject({ kind: 'valid', kValid: 2, missing: { notAsked: 0, waiting: 2, unfinished: 4 } });
+});
+
+test('a ledger that is slow to read when time is over costs no answer: it comes before the caller’s deadline', async () => {
+  let slow = false;
+  const call = () => ({ kind: 'ok', toMs: slow ? 4_000 : 0 }) as const;
+  const cluster = await virtualCluster({ weather: { call: (client) => (client === 'a' ? call() : { kind: 'ok' }) } });
+  const a = cluster.coordinator('a');
+  await cluster.worker('w', { engine: hanging(cluster, (index) => index >= 5) });
+  const deadlineAtMs = cluster.clock.now() + 3_000;
+  const outcome = a.score(ask({ k: 8, quorum: 6 }), { deadlineAtMs });
+  await cluster.clock.advance(2_000);
+  slow = true;
+  cluster.clock.after(800, () => (slow = false));
+  // The reserve begins at 2,750 ms; the last look that was sent then is still under way.
+  const verdict = await cluster.verdict(outcome);
+  expect(verdict).toMatchObject({ kind: 'invalid', reason: 'quorum_not_met', kValid: 5, missing: { unfinished: 3 } });
+  expect(cluster.clock.now()).toBeLessThan(deadlineAtMs);
 });
 
 test('the last caller leaves: after the linger the request is cancelled in queue, engine and ledger (S2)', async () => {

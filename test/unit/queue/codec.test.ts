@@ -118,6 +118,11 @@ describe('what is written reads back exactly', () => {
     expect(encodeSample(decodeSample(judged))).toEqual(encodeSample(aSample(2)));
   });
 
+  test('samples that were missing when time ran out', () => {
+    const verdict = { ...aVerdict('r'), missing: { notAsked: 0, waiting: 7, unfinished: 128 } };
+    expect(decodeVerdict(encodeVerdict(verdict))).toEqual(verdict);
+  });
+
   test('samples, meta results, verdicts, dead letters', () => {
     for (const sample of [aSample(0), anInvalidSample(127)]) expect(decodeSample(encodeSample(sample))).toEqual(sample);
     for (const reward of [0, -0.5, 1e-300, 12.25]) {

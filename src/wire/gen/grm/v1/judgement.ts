@@ -353,6 +353,16 @@ export interface Stopping {
   samplesSaved: number;
 }
 
+/** Samples that were not there when the time budget ended, by how far they had come. Their sum is k less the samples that arrived. */
+export interface Missing {
+  /** They had not been asked for: adaptive k waited for a look of its rule, or the request had only begun. */
+  notAsked: number;
+  /** They waited at the coordinator: other requests had the room in the queue. */
+  waiting: number;
+  /** They were in the queue or at an engine. */
+  unfinished: number;
+}
+
 /** The whole answer to a request. */
 export interface Verdict {
   /** The request's id: give it to `grm inspect`. */
@@ -406,7 +416,11 @@ export interface Verdict {
   /** What marked the responses in this request's prompts. With the template, the content and a sample's permutation it gives the sample's prompt again. */
   nonce: string;
   /** What adaptive k did; absent where the request had no rule to stop by. */
-  stopping: Stopping | undefined;
+  stopping:
+    | Stopping
+    | undefined;
+  /** What had become of the samples that are not there; absent unless time ran out with samples missing. */
+  missing: Missing | undefined;
 }
 
 function createBaseMessage(): Message {
@@ -1395,6 +1409,74 @@ export const Stopping: MessageFns<Stopping> = {
   },
 };
 
+function createBaseMissing(): Missing {
+  return { notAsked: 0, waiting: 0, unfinished: 0 };
+}
+
+export const Missing: MessageFns<Missing> = {
+  encode(message: Missing, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.notAsked !== 0) {
+      writer.uint32(8).uint32(message.notAsked);
+    }
+    if (message.waiting !== 0) {
+      writer.uint32(16).uint32(message.waiting);
+    }
+    if (message.unfinished !== 0) {
+      writer.uint32(24).uint32(message.unfinished);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): Missing {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseMissing();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.notAsked = reader.uint32();
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.waiting = reader.uint32();
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.unfinished = reader.uint32();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+};
+
 function createBaseVerdict(): Verdict {
   return {
     requestId: "",
@@ -1419,6 +1501,7 @@ function createBaseVerdict(): Verdict {
     finishedAtMs: 0,
     nonce: "",
     stopping: undefined,
+    missing: undefined,
   };
 }
 
@@ -1497,6 +1580,9 @@ export const Verdict: MessageFns<Verdict> = {
     }
     if (message.stopping !== undefined) {
       Stopping.encode(message.stopping, writer.uint32(178).fork()).join();
+    }
+    if (message.missing !== undefined) {
+      Missing.encode(message.missing, writer.uint32(186).fork()).join();
     }
     return writer;
   },
@@ -1708,6 +1794,14 @@ export const Verdict: MessageFns<Verdict> = {
             }
 
             message.stopping = Stopping.decode(reader, reader.uint32());
+            continue;
+          }
+          case 23: {
+            if (tag !== 186) {
+              break;
+            }
+
+            message.missing = Missing.decode(reader, reader.uint32());
             continue;
           }
         }
