@@ -19,7 +19,7 @@ export function roomAhead({
 }: Pick<CoordinatorContext, 'settings' | 'members' | 'dispatcher' | 'admission'>): number {
   if (settings.waves === 'small' || dispatcher.waiting > 0) return 0;
   const { slots, busyRatio } = members.fleet();
-  const free = slots - Math.max(Math.ceil(slots * busyRatio), dispatcher.out);
+  const free = slots - Math.max(Math.round(slots * busyRatio), dispatcher.out);
   const sharers = Math.max(1, admission.load.requests) * Math.max(1, members.coordinators().length);
   return Math.max(0, Math.floor(free / sharers));
 }
