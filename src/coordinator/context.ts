@@ -1,13 +1,13 @@
 // What the coordinator works with: interfaces and values, wired together in services/coordinator.
 
 import type { Class } from '../grm/query.js';
+import type { WaveSizes } from '../grm/stop.js';
 import type { Events } from '../observe/events.js';
 import type { Clock } from '../process/clock.js';
 import type { Ledger, WorkQueue } from '../queue/queue.js';
 import type { PlanDefaults } from '../work/plan.js';
 import type { Admission } from './admission.js';
 import type { Dispatcher } from './dispatch.js';
-import type { WaveSizes } from './waves.js';
 
 /** What the coordinator wants to know of the cluster's members. */
 export interface Members {

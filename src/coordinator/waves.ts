@@ -3,10 +3,6 @@
 
 import type { CoordinatorContext } from './context.js';
 
-/** by_load: as far ahead as slots are free. small: never ahead, for engines whose samples cost even when nobody else wants them. */
-export const waveSizes = ['by_load', 'small'] as const;
-export type WaveSizes = (typeof waveSizes)[number];
-
 /**
  * Samples that one request may ask for ahead: its share of the slots that are free, among the requests that run. 0 while anything waits.
  * What was sent a moment ago is in no lease yet, so this coordinator's own account of it counts where it is more.

@@ -39,6 +39,13 @@ const looks = 8;
 /** Two see a pair in both orders (permute.ts). */
 const stepMin = 2;
 
+/**
+ * How far ahead of its rule a request asks for samples. by_load: as far as slots are free. small: never, for engines whose samples cost even when
+ * nobody else wants them.
+ */
+export const waveSizes = ['by_load', 'small'] as const;
+export type WaveSizes = (typeof waveSizes)[number];
+
 /** The prior of a paired difference: its mean is worth so many samples that saw none, and its variance so many samples... */
 const priorMeanSamples = 2;
 const priorSpreadSamples = 4;

@@ -6,7 +6,14 @@ import { Counter, Gauge, Histogram, Registry, collectDefaultMetrics } from 'prom
 import { limits } from '../limits.js';
 import type { Events } from './events.js';
 import type { MetricRow, ProcessRole } from './metric-row.js';
-import { metricTable, parseFailureReasons, type LabelsOf, type MetricName, type MetricNameOf, type ParseFailureReason } from './metric-table.js';
+import {
+  metricTable,
+  parseFailureReasons,
+  type LabelsOf,
+  type MetricName,
+  type MetricNameOf,
+  type ParseFailureReason,
+} from './metric-table.js';
 
 /** State that is read when a scrape comes, instead of being counted. Absent ones leave their gauges at 0 or empty. */
 export interface GaugeSources {

@@ -4,8 +4,7 @@
 
 import { z } from 'zod';
 import { classes, stopRules, voteMethods } from '../grm/query.js';
-import { waveSizes } from '../coordinator/waves.js';
-import { stopErrorDefault } from '../grm/stop.js';
+import { stopErrorDefault, waveSizes } from '../grm/stop.js';
 import { limits } from '../limits.js';
 import { logLevels } from '../observe/log.js';
 import { engineSchema, metaEngineSchema } from './engines.js';

@@ -1,8 +1,8 @@
 // Scenario: what one seed stands for. Requests and their callers, the fleet, how bad the network is, and which node fails when. Every kind of
 // fault is off in half of the seeds (Groce et al., "Swarm testing", 2012): a fault that is always there hides what happens without it.
 
-import type { WaveSizes } from '../../src/coordinator/waves.js';
 import { classes, type Class, type StopRule } from '../../src/grm/query.js';
+import type { WaveSizes } from '../../src/grm/stop.js';
 import { chanceOf, type Chance } from './chance.js';
 
 /** What a caller does about an answer that does not come. */
