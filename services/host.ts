@@ -7,7 +7,7 @@ import { logEvents, openLog, type Log } from '../src/observe/log.js';
 import { openMetrics, type GaugeSources } from '../src/observe/metrics.js';
 import type { ProcessRole } from '../src/observe/metric-row.js';
 import { systemClock, type Clock } from '../src/process/clock.js';
-import { queueOptionsOf } from '../src/process/queue-options.js';
+import { queueOptionsOf, workerQueueOptionsOf } from '../src/process/queue-options.js';
 import type { Config } from '../src/process/schema.js';
 import { version } from '../src/process/version.js';
 import type { QueueEvent } from '../src/queue/events.js';
@@ -36,8 +36,8 @@ export interface Exposed {
   readonly debugState: () => unknown;
 }
 
-/** @param ownsStreams makes and changes streams and consumers (coordinators), or waits for them */
-export async function openHost(role: ProcessRole, config: Config, ownsStreams: boolean): Promise<Host> {
+/** Coordinators make and change streams and consumers; workers wait for those of their pool. */
+export async function openHost(role: 'coordinator' | 'grm-worker' | 'meta-worker', config: Config): Promise<Host> {
   const clock = systemClock;
   const events = new Events();
   const log = openLog({
@@ -79,9 +79,8 @@ export async function openHost(role: ProcessRole, config: Config, ownsStreams: b
 
   try {
     const queue = await openQueue({
-      ...queueOptionsOf(config),
+      ...(role === 'coordinator' ? { ...queueOptionsOf(config), own: true } : workerQueueOptionsOf(config, role)),
       name: role,
-      own: ownsStreams,
       onEvent: (event) => hear(event, events, log),
     });
     queue.onConnection((state, reason) => events.emit('queue.connection', { state, reason }));
@@ -122,6 +121,9 @@ function hear(event: QueueEvent, events: Events, log: Log): void {
       return;
     case 'waiting':
       log.info(event.words);
+      return;
+    case 'denied':
+      log.error('NATS does not let this user do that', { operation: event.operation, subject: event.subject });
       return;
     case 'publish_retry':
       log.warn('publish repeated', { subject: event.subject, reason: event.reason, tries: event.tries });

@@ -86,8 +86,10 @@ export const limits = {
   /** One read or JetStream API call, and how often it is repeated while NATS is away. */
   queueCallMs: 3_000,
   queueCallTriesMax: 5,
-  /** Storing or reading one blob of contentBytesMax, then it is tried again. */
-  blobMs: 10_000,
+  /** One blob: a content, or a verdict with the texts of kMax samples. Read from its entry before the bytes are. */
+  blobBytesMax: 256 * MiB,
+  /** Storing the chunks of one blob, besides the last ones' own tries. */
+  blobMs: 120_000,
   /** A blob that nothing refers to is left over: storing the message that refers to it takes no longer, with all its tries and waits. */
   blobOrphanMs: 10 * 60_000,
   /** Answer to "is anything there now": then NATS is taken to be away. */
@@ -153,6 +155,8 @@ export const limits = {
   streamOpenBytesMax: 64 * MiB,
   /** Calls at once on one gRPC connection; further ones wait at the client. Bounds what is decoded before admission sees it. */
   callsPerConnectionMax: 1_024,
+  /** A unary request's message, from the beginning of its call: grpcMessageBytesMax over a line of 2 Mbit/s. */
+  requestArrivalMs: 60_000,
   /** Violations told at once: the answer to a request that is wrong all over must not weigh as much as the request. */
   violationsMax: 50,
   /** Details of a status in trailers: gRPC's C core (Python trainers) refuses header blocks near 8 KiB, and base64 adds a third. */
@@ -275,11 +279,14 @@ holds(
   'a repeated publish is known for what it is',
 );
 holds(
-  (limits.blobMs + limits.queueCallMs) * limits.queueCallTriesMax + 3 * limits.pubAckMs * limits.publishTriesMax <
-    limits.blobOrphanMs,
+  limits.blobMs + 6 * limits.pubAckMs * limits.publishTriesMax < limits.blobOrphanMs,
   'a blob is not taken for left over while its message is on its way',
 );
 holds(limits.lastLookMsMax < limits.answerReserveMsMax, 'after the last look there is time for the answer');
+holds(
+  limits.blobBytesMax >= limits.contentBytesMax + 3 * limits.kMax * limits.sampleTextBytesMax,
+  'the biggest verdict fits a blob',
+);
 holds(limits.timeBudgetMsMax < limits.workKeepMs, 'a task outlives the time budget of its request');
 holds(
   limits.pullHeldMs + 2 * limits.workingEveryMs <= limits.ackWaitMs,

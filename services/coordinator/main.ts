@@ -5,7 +5,7 @@ import type { CoordinatorContext, Members } from '../../src/coordinator/context.
 import { Dispatcher } from '../../src/coordinator/dispatch.js';
 import { openCoordinator, type RunningCoordinator } from '../../src/coordinator/service.js';
 import { chosen } from '../../src/coordinator/takeover.js';
-import { askEach, broadcastCancel, broadcastWanted, listenWanted } from '../../src/actor/handle.js';
+import { askEach, broadcastCancel, broadcastWanted, listenForeign, listenWanted } from '../../src/actor/handle.js';
 import { openNode, type Node } from '../../src/actor/node.js';
 import { openRegistry, type Registry } from '../../src/actor/registry.js';
 import { limits } from '../../src/limits.js';
@@ -20,7 +20,7 @@ await runService('coordinator', openCoordinatorProcess);
 
 async function openCoordinatorProcess(config: Config) {
   const templates = await loadGrmTemplates(config);
-  const host = await openHost('coordinator', config, true);
+  const host = await openHost('coordinator', config);
   const { queue, events, clock } = host;
   const settings = config.coordinator;
   for (const { hash, text } of templates) await queue.ledger.putTemplate(hash, text);
@@ -79,6 +79,7 @@ async function openCoordinatorProcess(config: Config) {
   };
   const running = (coordinator = openCoordinator(context, queue.dead));
   const unlisten = await listenWanted(queue.control, (requestId) => running.wanted(requestId));
+  const unlistenForeign = await listenForeign(queue.control, (requestId) => void running.foreign(requestId));
   const endWatch = watchCoordinators(host, registry, running);
   queue.onConnection((state) => {
     if (state === 'connected') running.reconnected();
@@ -146,6 +147,7 @@ async function openCoordinatorProcess(config: Config) {
       endSweeps();
       endWatch();
       unlisten();
+      unlistenForeign();
       await node.close();
       await registry.close();
       await host.close();

@@ -9,7 +9,7 @@ import { openWorker } from '../worker.js';
 import { grmEngines } from './engines.js';
 
 await runService('grm-worker', async (config: Config) => {
-  const host = await openHost('grm-worker', config, false);
+  const host = await openHost('grm-worker', config);
   const { worker } = config;
   const { specs, gpus } = await grmEngines(config, host.events, host.log);
   return openWorker(host, {

@@ -10,7 +10,7 @@ import { metaEngines } from './engines.js';
 
 await runService('meta-worker', async (config: Config) => {
   const template = await loadMetaTemplate(config);
-  const host = await openHost('meta-worker', config, false);
+  const host = await openHost('meta-worker', config);
   const { meta } = config;
   return openWorker(host, {
     role: 'meta-worker',

@@ -187,7 +187,9 @@ class LeaseRegistry implements Registry {
     const unreadable = new Set<string>();
     for (const { name, body, ageMs } of leases) {
       const info = decodeLease(body, ageMs);
-      if (info?.node.id === name && nodes.size < limits.nodesMax) nodes.set(name, info);
+      // The role as well: a worker may write leases of workers only, and must not pass for a coordinator in one.
+      const own = info?.node.id === name && name.startsWith(`${info.node.role}-`);
+      if (own && nodes.size < limits.nodesMax) nodes.set(name, info);
       else if (unreadable.size < limits.nodesMax) unreadable.add(name);
     }
     this.#nodes = new Map([...nodes].sort(([a], [b]) => (a < b ? -1 : 1)));

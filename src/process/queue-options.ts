@@ -6,6 +6,13 @@ import type { Config } from './schema.js';
 /** Where a coordinator or a worker looks for NATS when nats.servers is empty. */
 export const natsServersDefault: readonly string[] = ['nats://127.0.0.1:4222'];
 
+/** What a worker looks at and pulls from: its own pool. */
+export function workerQueueOptionsOf(config: Config, role: 'grm-worker' | 'meta-worker') {
+  const { worker, meta } = config;
+  const pools = role === 'grm-worker' ? { grm: [worker.pool], meta: [] } : { grm: [], meta: [meta.pool] };
+  return { ...queueOptionsOf(config), pools, own: false, looksAt: 'consumers' } as const;
+}
+
 /** @param servers addresses to use when they are not those of the configuration */
 export function queueOptionsOf({ nats, coordinator }: Config, servers?: readonly string[]) {
   return {

@@ -1,16 +1,19 @@
-// Blobs: what is too big for one NATS message, in the object store.
+// Blobs: what is too big for one NATS message, in chunks.
+//
+// A stream of the name and subjects of a NATS object store, with one subject per chunk: a reader asks for each by its name and needs no
+// consumer, whose filter could be of anybody's blobs. A name holds a random part, so that only whoever read it in the message that it
+// belongs to can ask for it.
 //
 //   B1. A blob belongs to one message of one request, and no two writers share one. So whoever knows that the message is gone, or that it
 //       was never stored, may free its blob, whatever else is accepted meanwhile.
+//   B2. A blob is whole or not there: its entry is stored after its chunks and removed before them.
 
-import { JetStreamApiError, type JetStreamClient } from '@nats-io/jetstream';
-import { Objm, type ObjectStore } from '@nats-io/obj';
 import { randomUUID } from 'node:crypto';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { fault, FaultError } from '../fault.js';
 import { limits } from '../limits.js';
 import { purge, subjectsOf } from './api.js';
-import type { Link } from './link.js';
-import { saysFull } from './publisher.js';
+import type { Publisher } from './publisher.js';
 import type { Requests } from './requests.js';
 import { filters, subjects, token } from './subjects.js';
 
@@ -31,45 +34,83 @@ export interface BlobInfo {
   readonly storedAtMs: number;
 }
 
+interface Entry {
+  readonly bytes: number;
+  readonly chunks: number;
+}
+
 const stream = 'OBJ_GRM_BLOBS';
 const namePattern = /^(content|verdict)\.([A-Za-z0-9_-]+)\.[0-9a-f-]+$/;
+const chunkBytes = 128 * 1_024;
+/** Chunks of one blob under way at once. */
+const aheadMax = 8;
+/** A replica that lags behind has what was stored soon: pauses before it is asked for again. */
+export const lagPausesMs = [50, 200, 800] as const;
+const encoder = new TextEncoder();
 
 export class Blobs {
-  private constructor(
-    private readonly link: Link,
+  constructor(
     private readonly requests: Requests,
-    private readonly store: ObjectStore,
+    private readonly publisher: Publisher,
   ) {}
 
-  static async open(link: Link, requests: Requests, js: JetStreamClient): Promise<Blobs> {
-    return new Blobs(link, requests, await new Objm(js).open('GRM_BLOBS', { check: false }));
-  }
-
-  /** Resolves to the blob's name once it is stored: a new one at each call (B1). */
+  /** Resolves to the blob's name once it is stored: a new one at each call (B1). Throws FaultError(queue_unavailable) when NATS is away. */
   async put(holds: BlobKind, requestId: string, bytes: Uint8Array): Promise<BlobPut> {
     const name = `${holds}.${token(requestId, 'request')}.${randomUUID()}`;
-    return this.patiently<BlobPut>(name, async () => {
-      try {
-        await this.store.putBlob({ name }, bytes);
-        return { kind: 'stored', name };
-      } catch (error) {
-        if (error instanceof JetStreamApiError && saysFull(error.code)) return { kind: 'full' };
-        throw error;
+    const entry: Entry = { bytes: bytes.length, chunks: Math.ceil(bytes.length / chunkBytes) };
+    const giveUpAt = Date.now() + limits.blobMs;
+    let whole = false;
+    try {
+      for (let first = 0; first < entry.chunks; first += aheadMax) {
+        if (Date.now() > giveUpAt) {
+          throw new FaultError(fault('queue_unavailable', `GRM_BLOBS ${name}: not stored within ${limits.blobMs} ms`));
+        }
+        const many = Math.min(aheadMax, entry.chunks - first);
+        const puts = await Promise.all(
+          Array.from({ length: many }, (_, i) => {
+            const at = first + i;
+            const chunk = bytes.subarray(at * chunkBytes, (at + 1) * chunkBytes);
+            return this.publisher.publish(subjects.blobChunk(name, at), chunk);
+          }),
+        );
+        if (puts.some(({ kind }) => kind === 'full')) return { kind: 'full' };
       }
-    });
+      const put = await this.publisher.publish(subjects.blobEntry(name), encoder.encode(JSON.stringify(entry)));
+      if (put.kind === 'full') return { kind: 'full' };
+      whole = true;
+      return { kind: 'stored', name };
+    } finally {
+      // What cannot be removed now goes with the stream's max_age.
+      if (!whole) await this.free(name).catch(() => undefined);
+    }
   }
 
-  /** undefined when it is no longer kept. */
+  /** undefined when it is no longer kept; throws FaultError(internal) for a blob that was not stored by us. */
   async get(name: string): Promise<Uint8Array | undefined> {
-    return (await this.patiently(name, () => this.store.getBlob(name))) ?? undefined;
+    const entry = await this.entry(name);
+    if (!entry) return undefined;
+    const bytes = new Uint8Array(entry.bytes);
+    for (let first = 0; first < entry.chunks; first += aheadMax) {
+      const many = Math.min(aheadMax, entry.chunks - first);
+      const chunks = await Promise.all(Array.from({ length: many }, (_, i) => this.chunk(name, first + i)));
+      for (const [i, chunk] of chunks.entries()) {
+        if (!chunk) return undefined;
+        const at = (first + i) * chunkBytes;
+        const length = Math.min(chunkBytes, entry.bytes - at);
+        if (chunk.length !== length) {
+          const words = `GRM_BLOBS ${name}: chunk ${first + i} has ${chunk.length} bytes, not ${length}`;
+          throw new FaultError(fault('internal', words));
+        }
+        bytes.set(chunk, at);
+      }
+    }
+    return bytes;
   }
 
-  /** Not by the library's delete: that stores a message, and a full store takes none. */
+  /** Not by storing a marker: a full store takes none. */
   async free(name: string): Promise<void> {
-    const found = await this.entry(name);
-    if (!found) return;
     await purge(this.requests, stream, { filter: subjects.blobEntry(name) });
-    await purge(this.requests, stream, { filter: subjects.blobChunks(found.nuid) });
+    await purge(this.requests, stream, { filter: filters.blobChunks(name) });
   }
 
   /** Every blob whose name tells whose it is. */
@@ -87,37 +128,27 @@ export class Blobs {
     return this.entry(name);
   }
 
-  private async entry(name: string): Promise<(BlobInfo & { readonly nuid: string }) | undefined> {
+  private async entry(name: string): Promise<(BlobInfo & Entry) | undefined> {
     const msg = await this.requests.call(`$JS.API.DIRECT.GET.${stream}.${subjects.blobEntry(name)}`);
     if (msg.data.length === 0) return undefined;
-    const { nuid, size } = msg.json<{ readonly nuid: string; readonly size: number }>();
-    return { nuid, bytes: size, storedAtMs: Date.parse(msg.headers?.get('Nats-Time-Stamp') ?? '') };
+    const { bytes, chunks } = msg.json<Entry>();
+    if (!isWhole(bytes, limits.blobBytesMax) || chunks !== Math.ceil(bytes / chunkBytes)) {
+      throw new FaultError(fault('internal', `GRM_BLOBS ${name}: an entry of ${bytes} bytes in ${chunks} chunks`));
+    }
+    return { bytes, chunks, storedAtMs: Date.parse(msg.headers?.get('Nats-Time-Stamp') ?? '') };
   }
 
-  private async patiently<T>(name: string, act: () => Promise<T>): Promise<T> {
-    for (let tries = 1; ; tries += 1) {
-      try {
-        return await within(limits.blobMs, act());
-      } catch (error) {
-        const words = error instanceof Error ? error.message : String(error);
-        if (tries >= limits.queueCallTriesMax) {
-          throw new FaultError(fault('queue_unavailable', `GRM_BLOBS ${name}: ${words}`));
-        }
-        await this.link.whenConnected(limits.queueCallMs);
-      }
+  /** undefined when it is gone: its blob was freed meanwhile. */
+  private async chunk(name: string, at: number): Promise<Uint8Array | undefined> {
+    for (const pauseMs of [0, ...lagPausesMs]) {
+      if (pauseMs > 0) await sleep(pauseMs);
+      const { data } = await this.requests.call(`$JS.API.DIRECT.GET.${stream}.${subjects.blobChunk(name, at)}`);
+      if (data.length > 0) return data;
     }
+    return undefined;
   }
 }
 
-/** The library's reads have no time limit of their own. */
-async function within<T>(ms: number, act: Promise<T>): Promise<T> {
-  let timer: NodeJS.Timeout | undefined;
-  const late = new Promise<never>((_, reject) => {
-    timer = setTimeout(() => {
-      reject(new Error(`no answer within ${ms} ms`));
-    }, ms);
-  });
-  return Promise.race([act, late]).finally(() => {
-    clearTimeout(timer);
-  });
+function isWhole(value: unknown, max: number): value is number {
+  return typeof value === 'number' && Number.isInteger(value) && value >= 0 && value <= max;
 }

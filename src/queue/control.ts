@@ -9,11 +9,11 @@ import { limits } from '../limits.js';
 import { subjectsOf } from './api.js';
 import type { Clock } from './clock.js';
 import type { OnQueueEvent } from './events.js';
-import type { Link } from './link.js';
+import { deniedFault, type Link } from './link.js';
 import type { Publisher } from './publisher.js';
 import type { ControlPlane } from './queue.js';
 import type { Requests } from './requests.js';
-import { filters, subjects } from './subjects.js';
+import { filters, parseLeaseSubject, subjects } from './subjects.js';
 
 const bucket = 'KV_GRM_CLUSTER';
 const operation = 'KV-Operation';
@@ -48,13 +48,15 @@ export class JetStreamControlPlane implements ControlPlane {
     const skewMs = await this.parts.clock.skewMs();
     const held = await subjectsOf(this.parts.requests, bucket, filters.leases);
     const read = held.map(async ({ subject }) => {
+      const name = parseLeaseSubject(subject);
+      if (name === undefined) return [];
       const msg = await this.parts.requests.call(`$JS.API.DIRECT.GET.${bucket}.${subject}`);
       const writtenAt = msg.headers?.get('Nats-Time-Stamp') ?? '';
       if (writtenAt === '' || msg.headers?.get(operation) !== '') return [];
       const ageMs = Math.max(0, Date.now() + skewMs - Date.parse(writtenAt));
       // The server removes it at about this age, in its own time.
       if (ageMs > this.parts.leaseMs) return [];
-      return [{ name: subject.slice(filters.leases.length - 1), body: Uint8Array.from(msg.data), ageMs }];
+      return [{ name, body: Uint8Array.from(msg.data), ageMs }];
     });
     return (await Promise.all(read)).flat();
   }
@@ -79,6 +81,7 @@ export class JetStreamControlPlane implements ControlPlane {
   async ask(name: string, body: Uint8Array): Promise<Uint8Array | undefined> {
     assertSmall(name, body);
     const reply = await this.parts.requests.ask(subjects.node(name), body, limits.askMs);
+    if (reply.kind === 'denied') throw deniedFault(reply.denied);
     if (reply.kind === 'none') return undefined;
     if (reply.msg.data.length === 0 && reply.msg.headers?.has(failed) === true) return undefined;
     return reply.msg.data;

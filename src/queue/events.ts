@@ -8,6 +8,8 @@ export type QueueEvent =
   | { readonly kind: 'topology'; readonly what: string; readonly action: 'created' | 'updated' | 'recreated' }
   | { readonly kind: 'drift'; readonly words: string }
   | { readonly kind: 'waiting'; readonly words: string }
+  /** The server refuses this user a subject. */
+  | { readonly kind: 'denied'; readonly operation: 'publish' | 'subscription'; readonly subject: string }
   /** A publish that has to be repeated. */
   | { readonly kind: 'publish_retry'; readonly subject: string; readonly reason: string; readonly tries: number }
   /** Bytes that do not decode: an older or broken writer. */

@@ -1,6 +1,6 @@
 // The queue on NATS JetStream: opens the connection, makes or checks streams and consumers, and puts the parts together.
 
-import { jetstream, jetstreamManager } from '@nats-io/jetstream';
+import { jetstreamManager } from '@nats-io/jetstream';
 import { fault, FaultError } from '../fault.js';
 import { limits } from '../limits.js';
 import { Blobs } from './blobs.js';
@@ -31,6 +31,11 @@ export interface QueueOptions extends LinkOptions {
   readonly retention?: Partial<Retention>;
   /** Makes and changes streams and consumers, or only waits for them and reports how they differ. */
   readonly own: boolean;
+  /**
+   * What a process that does not own them looks at: `all`, or the consumers of its pools alone, which are made last. A worker needs no more,
+   * and may not know more: what a stream tells of itself holds the ids of all requests. Default `all`.
+   */
+  readonly looksAt?: 'all' | 'consumers';
   /** Default limits.ackWaitMs: a delivery not renewed for this long goes to somebody else. */
   readonly ackWaitMs?: number;
   /** Default: the bounds of limits.ts. */
@@ -48,7 +53,7 @@ export interface QueueOptions extends LinkOptions {
 
 const versionFloor = { major: 2, minor: 9 } as const;
 
-/** Throws FaultError: queue_unavailable when no server answers, permission_denied, or failed_precondition with what to change. */
+/** Throws FaultError: queue_unavailable when no server answers, permission_denied when it refuses this user or what it asks for, or failed_precondition with what to change. */
 export async function openQueue(options: QueueOptions): Promise<QueueSystem> {
   const onEvent: OnQueueEvent = options.onEvent ?? (() => undefined);
   const link = await openLink(options, onEvent);
@@ -75,9 +80,10 @@ async function assemble(link: Link, options: QueueOptions, onEvent: OnQueueEvent
   const ackWaitMs = options.ackWaitMs ?? limits.ackWaitMs;
   const { storage, replicas } = options;
   const consumers = wantedConsumers(options.pools, ackWaitMs);
-  const js = jetstream(nc, { timeout: limits.queueCallMs });
   const jsm = await jetstreamManager(nc, { timeout: limits.queueCallMs, checkAPI: false });
-  const drift = await ensureTopology(jsm, wantedStreams({ storage, replicas, storageBytesMax, retention }), consumers, {
+  const worker = !options.own && options.looksAt === 'consumers';
+  const streams = worker ? [] : wantedStreams({ storage, replicas, storageBytesMax, retention });
+  const drift = await ensureTopology(jsm, streams, consumers, {
     own: options.own,
     storageBytesMax,
     waitMs: options.topologyWaitMs ?? limits.topologyWaitMs,
@@ -87,7 +93,7 @@ async function assemble(link: Link, options: QueueOptions, onEvent: OnQueueEvent
   const requests = Requests.open(link);
   const publisher = new Publisher(link, requests, onEvent);
   const clock = new Clock(link, requests, publisher);
-  const blobs = await Blobs.open(link, requests, js);
+  const blobs = new Blobs(requests, publisher);
   const work = new JetStreamWork({
     link,
     requests,
@@ -115,7 +121,7 @@ async function assemble(link: Link, options: QueueOptions, onEvent: OnQueueEvent
   });
 
   return {
-    ledger: new JetStreamLedger({ link, requests, publisher, blobs, replicas, onEvent }),
+    ledger: new JetStreamLedger({ link, requests, publisher, blobs, replicas, asksLeader: !worker, onEvent }),
     work,
     dead: new JetStreamDeadLetters(requests, publisher, onEvent),
     control: new JetStreamControlPlane({ link, requests, publisher, clock, leaseMs: retention.leaseMs, onEvent }),

@@ -4,13 +4,14 @@
 // restart and costs the server no table of ids.
 
 import { headers as newHeaders, type Msg, type MsgHdrs } from '@nats-io/transport-node';
+import { setTimeout as sleep } from 'node:timers/promises';
 import type { Sample } from '../grm/sample.js';
 import type { Verdict } from '../grm/verdict.js';
 import { fault, FaultError } from '../fault.js';
 import { limits } from '../limits.js';
 import type { MetaResult, RequestRecord } from '../work/shard.js';
 import { lastMessage, purge, subjectsOf } from './api.js';
-import type { Blobs } from './blobs.js';
+import { lagPausesMs, type Blobs } from './blobs.js';
 import {
   decodeContent,
   decodeMetaResult,
@@ -38,6 +39,8 @@ export interface LedgerParts {
   readonly blobs: Blobs;
   /** With more than one replica a direct read may come from one that lags behind. */
   readonly replicas: number;
+  /** Asks the stream's leader what a replica does not have. A worker may not: that request reads any message of the stream. */
+  readonly asksLeader: boolean;
   readonly onEvent: OnQueueEvent;
 }
 
@@ -213,13 +216,17 @@ export class JetStreamLedger implements Ledger {
   }
 
   /**
-   * `miss`: what "not there" from a replica is worth. `confirm` asks the stream's leader when there are replicas; `trust` is enough
-   * where a wrong "no" costs a second look or a second draw.
+   * `miss`: what "not there" from a replica is worth. `confirm` asks the stream's leader when there are replicas, or gives them the time
+   * to catch up; `trust` is enough where a wrong "no" costs a second look or a second draw.
    */
   private async get(stream: LedgerStream, subject: string, miss: 'confirm' | 'trust') {
-    const msg: Msg = await this.parts.requests.call(`$JS.API.DIRECT.GET.${stream}.${subject}`);
-    if (msg.data.length > 0) return { data: msg.data, blob: msg.headers?.get(blobHeader) ?? '' };
-    if (miss === 'trust' || this.parts.replicas === 1) return undefined;
+    const sure = miss === 'trust' || this.parts.replicas === 1;
+    for (const pauseMs of sure || this.parts.asksLeader ? [0] : [0, ...lagPausesMs]) {
+      if (pauseMs > 0) await sleep(pauseMs);
+      const msg: Msg = await this.parts.requests.call(`$JS.API.DIRECT.GET.${stream}.${subject}`);
+      if (msg.data.length > 0) return { data: msg.data, blob: msg.headers?.get(blobHeader) ?? '' };
+    }
+    if (sure || !this.parts.asksLeader) return undefined;
     const last = await lastMessage(this.parts.requests, stream, subject);
     if (!last) return undefined;
     const found = new RegExp(`^${blobHeader}: *(.*?)\\r?$`, 'm').exec(last.headers);

@@ -36,6 +36,11 @@ export interface LinkOptions {
 
 type Hear = (state: 'connected' | 'disconnected', reason: string) => void;
 
+export interface Denied {
+  readonly operation: 'publish' | 'subscription';
+  readonly subject: string;
+}
+
 export interface Link {
   readonly nc: NatsConnection;
   /** Unique to this connection, without a dot at its end. */
@@ -47,6 +52,8 @@ export interface Link {
   onChange(hear: Hear): () => void;
   /** Times that the connection was lost: a changed number means that a server may have been restarted. */
   losses(): number;
+  /** Called when the server refuses this user a subject. The returned function ends it. */
+  onDenied(hear: (denied: Denied) => void): () => void;
   /** True once connected; false when `ms` passed, `signal` aborted or the link was closed first. */
   whenConnected(ms: number, signal?: AbortSignal): Promise<boolean>;
   /** What `hear` throws is told and goes no further: the client library would stop reading the connection. */
@@ -61,6 +68,7 @@ export async function openLink(options: LinkOptions, onEvent: OnQueueEvent): Pro
   let connected = true;
   let losses = 0;
   const hearers = new Set<Hear>();
+  const denialHearers = new Set<(denied: Denied) => void>();
 
   const change = (state: 'connected' | 'disconnected', reason: string): void => {
     if (connected === (state === 'connected')) return;
@@ -70,13 +78,23 @@ export async function openLink(options: LinkOptions, onEvent: OnQueueEvent): Pro
     for (const hear of [...hearers]) hear(state, reason);
   };
 
+  const hearError = (error: Error): void => {
+    if (!(error instanceof errors.PermissionViolationError)) {
+      onEvent({ kind: 'waiting', words: `nats: ${error.message}` });
+      return;
+    }
+    const { operation, subject } = error;
+    onEvent({ kind: 'denied', operation, subject });
+    for (const hear of [...denialHearers]) hear({ operation, subject });
+  };
+
   const watch = async (): Promise<void> => {
     for await (const status of nc.status()) {
       if (status.type === 'disconnect') change('disconnected', `the connection to ${status.server} is lost`);
       else if (status.type === 'staleConnection') change('disconnected', 'the server does not answer pings');
       else if (status.type === 'reconnect') change('connected', `connected again to ${status.server}`);
       else if (status.type === 'ldm') onEvent({ kind: 'waiting', words: `${status.server} is shutting down` });
-      else if (status.type === 'error') onEvent({ kind: 'waiting', words: `nats: ${status.error.message}` });
+      else if (status.type === 'error') hearError(status.error);
     }
     change('disconnected', 'the connection is closed');
   };
@@ -92,6 +110,10 @@ export async function openLink(options: LinkOptions, onEvent: OnQueueEvent): Pro
       return () => void hearers.delete(hear);
     },
     losses: () => losses,
+    onDenied(hear) {
+      denialHearers.add(hear);
+      return () => void denialHearers.delete(hear);
+    },
     whenConnected(ms, signal) {
       if (connected) return Promise.resolve(true);
       if (nc.isClosed() || signal?.aborted) return Promise.resolve(false);
@@ -176,4 +198,19 @@ async function firstConnection(options: LinkOptions): Promise<NatsConnection> {
       await sleep(Math.min(250, Math.max(1, giveUpAt - Date.now())));
     }
   }
+}
+
+/** What to say of a refused subject: the one thing that helps is another user, or more permissions for this one. */
+export function deniedFault({ operation, subject }: Denied): FaultError {
+  const verb = operation === 'publish' ? 'publish' : 'subscribe';
+  const words = `NATS does not let this user ${verb} to ${subject}: is it the user of this role? (deploy/nats/nats-server.conf)`;
+  return new FaultError(fault('permission_denied', words));
+}
+
+/** The refusal in what the client library threw, wherever it put it. */
+export function denialIn(error: unknown): Denied | undefined {
+  for (let at = error, depth = 0; at instanceof Error && depth < 4; at = at.cause, depth += 1) {
+    if (at instanceof errors.PermissionViolationError) return { operation: at.operation, subject: at.subject };
+  }
+  return undefined;
 }

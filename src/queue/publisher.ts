@@ -10,7 +10,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { fault, FaultError } from '../fault.js';
 import { limits } from '../limits.js';
 import type { OnQueueEvent } from './events.js';
-import type { Link } from './link.js';
+import { deniedFault, type Link } from './link.js';
 import type { Requests } from './requests.js';
 
 export type PublishResult =
@@ -49,7 +49,7 @@ export class Publisher {
     private readonly bounds: PublisherBounds = publisherBounds,
   ) {}
 
-  /** Throws FaultError(queue_unavailable) when NATS stays away, FaultError(internal) when it refuses for good. */
+  /** Throws FaultError(queue_unavailable) when NATS stays away, FaultError(internal) or permission_denied when it refuses for good. */
   async publish(subject: string, data: Uint8Array, headers?: MsgHdrs): Promise<PublishResult> {
     if (this.full()) await this.room(subject);
     this.pending += 1;
@@ -103,6 +103,8 @@ export class Publisher {
         const outcome = readPubAck(reply.msg, tries > 1);
         if (outcome.kind !== 'later') return outcome;
         why = outcome.reason;
+      } else if (reply.kind === 'denied') {
+        throw deniedFault(reply.denied);
       } else {
         why = reply.why;
       }
@@ -129,11 +131,6 @@ const codeOf = { brace: 0x7d, letterS: 0x73, zero: 0x30, nine: 0x39 } as const;
 const subjectTaken = 10_071;
 const storeFailed = 10_077;
 const storageUsedUp = new Set([10_023, 10_028, 10_047]);
-
-/** The code says that a stream without write-once subjects takes no more. */
-export function saysFull(errCode: number): boolean {
-  return errCode === storeFailed || storageUsedUp.has(errCode);
-}
 
 function readPubAck(msg: Msg, retried: boolean): PublishResult | { kind: 'later'; reason: string } {
   const { data } = msg;

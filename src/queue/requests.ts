@@ -3,18 +3,21 @@
 //
 //   R1. `done` is called exactly once per request: with the reply, or with why there is none.
 //   R2. A request ends within its time; a lost connection ends all at once.
+//   R3. What the server refuses this user ends at once and is not tried again.
 
 import { headers as newHeaders, type Msg, type MsgHdrs } from '@nats-io/transport-node';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fault, FaultError } from '../fault.js';
 import { limits } from '../limits.js';
-import type { Link } from './link.js';
+import { deniedFault, type Denied, type Link } from './link.js';
 
 export type Reply =
   | { readonly kind: 'message'; readonly msg: Msg }
-  | { readonly kind: 'none'; readonly why: 'no_responders' | 'timeout' | 'disconnected' };
+  | { readonly kind: 'none'; readonly why: 'no_responders' | 'timeout' | 'disconnected' }
+  | { readonly kind: 'denied'; readonly denied: Denied };
 
 interface Waiting {
+  readonly subject: string;
   readonly expiresAtMs: number;
   readonly done: (reply: Reply) => void;
 }
@@ -32,6 +35,8 @@ export class Requests {
   private readonly prefix: string;
   private next = 0;
   private timer: NodeJS.Timeout | undefined;
+  /** Our own inbox is refused: no answer can come. */
+  private deaf: Denied | undefined;
 
   private constructor(private readonly link: Link) {
     this.prefix = `${link.inbox}.r.`;
@@ -43,7 +48,11 @@ export class Requests {
       requests.answer(msg);
     });
     link.onChange((state) => {
+      requests.deaf = undefined;
       if (state === 'disconnected') requests.endAll(disconnected);
+    });
+    link.onDenied((denied) => {
+      requests.hearDenied(denied);
     });
     return requests;
   }
@@ -52,9 +61,10 @@ export class Requests {
   ask(subject: string, data: Uint8Array, timeoutMs: number, headers?: MsgHdrs): Promise<Reply> {
     this.assertFits(subject, data);
     if (!this.link.connected()) return Promise.resolve(disconnected);
+    if (this.deaf) return Promise.resolve({ kind: 'denied', denied: this.deaf });
     return new Promise((done) => {
       const id = (this.next++).toString(36);
-      this.waiting.set(id, { expiresAtMs: Date.now() + timeoutMs, done });
+      this.waiting.set(id, { subject, expiresAtMs: Date.now() + timeoutMs, done });
       this.timer ??= setInterval(() => {
         this.expire();
       }, tickMs);
@@ -70,11 +80,12 @@ export class Requests {
     });
   }
 
-  /** Repeats `ask` while NATS is away, up to limits.queueCallTriesMax; throws FaultError(queue_unavailable) at the end (Q4). */
+  /** Repeats `ask` while NATS is away, up to limits.queueCallTriesMax; throws FaultError at the end (Q4): queue_unavailable, or permission_denied. */
   async call(subject: string, data: Uint8Array = empty): Promise<Msg> {
     for (let tries = 1; ; tries += 1) {
       const reply = await this.ask(subject, data, limits.queueCallMs);
       if (reply.kind === 'message') return reply.msg;
+      if (reply.kind === 'denied') throw deniedFault(reply.denied);
       if (tries >= limits.queueCallTriesMax) {
         throw new FaultError(fault('queue_unavailable', `NATS did not answer ${subject}: ${reply.why}`));
       }
@@ -109,6 +120,17 @@ export class Requests {
     if (!waiting) return; // its time was over
     this.waiting.delete(id);
     waiting.done(reply);
+  }
+
+  private hearDenied(denied: Denied): void {
+    const { operation, subject } = denied;
+    if (operation === 'subscription') {
+      if (subject !== `${this.prefix}*`) return;
+      this.deaf = denied;
+      this.endAll({ kind: 'denied', denied });
+      return;
+    }
+    for (const [id, waiting] of this.waiting) if (waiting.subject === subject) this.end(id, { kind: 'denied', denied });
   }
 
   private expire(): void {

@@ -1,6 +1,9 @@
 // Subjects: the one place that spells NATS subjects, stream names and consumer names.
 //
 // Ids, pools and node names are single tokens of [A-Za-z0-9_-], so that no caller can widen a subject or a purge filter.
+//
+// Permissions are given by subject (deploy/nats/nats-server.conf), and NATS has wildcards for whole tokens only. So what a role may touch
+// must be told by tokens: the subjects of a node hold its role, and everything that a worker reads is asked for by its own subject.
 
 import type { Class } from '../grm/query.js';
 import type { Stage } from '../work/shard.js';
@@ -34,13 +37,13 @@ export const subjects = {
     `grm.meta.${token(pool, 'pool')}.${cls}.${token(requestId, 'request')}.${index(sample, 'sample')}`,
   dead: (requestId: string, stage: Stage, unit: number) =>
     `grm.dead.${token(requestId, 'request')}.${stage}.${index(unit, 'unit')}`,
-  /** The object store's own layout: an entry by the name's base64url with padding, and the chunks by an id that the entry holds. */
+  /** One subject per chunk, unlike NATS object stores: so that each is read by its name, by whoever may know the name and nobody else. */
   blobEntry: (name: string) => `$O.GRM_BLOBS.M.${base64Url(name)}`,
-  blobChunks: (nuid: string) => `$O.GRM_BLOBS.C.${token(nuid, 'chunks')}`,
+  blobChunk: (name: string, at: number) => `$O.GRM_BLOBS.C.${base64Url(name)}.${index(at, 'chunk')}`,
   template: (hash: string) => `$KV.GRM_TEMPLATES.${token(hash, 'template')}`,
-  lease: (name: string) => `$KV.GRM_CLUSTER.lease.${token(name, 'node')}`,
+  lease: (name: string) => `$KV.GRM_CLUSTER.lease.${roleOf(name)}.${token(name, 'node')}`,
   clock: (name: string) => `$KV.GRM_CLUSTER.clock.${token(name, 'connection')}`,
-  node: (name: string) => `grm.ctl.node.${token(name, 'node')}`,
+  node: (name: string) => `grm.ctl.node.${roleOf(name)}.${token(name, 'node')}`,
   topic: (topic: string) => `grm.ctl.topic.${token(topic, 'topic')}`,
   /** Where GRM_RES and GRM_FIN repeat what they have stored: `grm.out.<res|mres|fin>.<request>.<sample|verdict>`. */
   outSample: (requestId: string, sample: number) =>
@@ -56,7 +59,8 @@ export const filters = {
   verdicts: 'grm.fin.>',
   blobs: '$O.GRM_BLOBS.M.>',
   samples: (requestId: string) => `grm.res.${token(requestId, 'request')}.*`,
-  leases: '$KV.GRM_CLUSTER.lease.>',
+  leases: '$KV.GRM_CLUSTER.lease.*.*',
+  blobChunks: (name: string) => `$O.GRM_BLOBS.C.${base64Url(name)}.*`,
   /** All tasks of one consumer. */
   work: (stage: Stage, pool: string, cls: Class) =>
     `${stage === 'sample' ? 'grm.work' : 'grm.meta'}.${token(pool, 'pool')}.${cls}.*.*`,
@@ -70,6 +74,18 @@ export const workStream = { sample: 'GRM_WORK', meta: 'GRM_META' } as const sati
 /** The durable consumer of one pool and class, e.g. "grm-rl". */
 export function consumerName(pool: string, cls: Class): string {
   return `${token(pool, 'pool')}-${cls}`;
+}
+
+/** The role of a node by its name, "<role>-<characters>": "grm-worker" of "grm-worker-0a1b2c3d4e". */
+export function roleOf(name: string): string {
+  const dash = name.lastIndexOf('-');
+  return token(dash > 0 ? name.slice(0, dash) : name, 'role');
+}
+
+/** The node whose lease stands there; undefined when a node wrote under another role than its name's. */
+export function parseLeaseSubject(subject: string): string | undefined {
+  const [, , , role, name = ''] = subject.split('.');
+  return tokenPattern.test(name) && roleOf(name) === role ? name : undefined;
 }
 
 /** `grm.work.<pool>.<class>.<request>.<unit>`, the same for grm.meta; undefined when somebody else's message got in. */

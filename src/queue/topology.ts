@@ -6,6 +6,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { fault, FaultError } from '../fault.js';
 import { limits } from '../limits.js';
 import type { OnQueueEvent } from './events.js';
+import { denialIn, deniedFault } from './link.js';
 import type { ConsumerWanted, StreamWanted } from './streams.js';
 
 /** nats-server's err_codes. */
@@ -18,7 +19,7 @@ export interface TopologyOptions {
   readonly onEvent: OnQueueEvent;
 }
 
-/** Resolves to the drift; throws FaultError when a stream or consumer cannot be made or, for one that does not own them, never appears. */
+/** Resolves to the drift; throws FaultError when NATS refuses this user, when a stream or consumer cannot be made or, for one that does not own them, never appears. */
 export async function ensureTopology(
   jsm: JetStreamManager,
   streams: readonly StreamWanted[],
@@ -130,6 +131,8 @@ async function patiently<T>(act: () => Promise<T>, what: string, giveUpAt: numbe
       const answer = error instanceof JetStreamApiError && error.status !== 503;
       const storage = codes.storage.some((code) => isApiError(error, code));
       if (answer || storage) throw error;
+      const denied = denialIn(error);
+      if (denied) throw deniedFault(denied);
       if (Date.now() >= giveUpAt) {
         throw new FaultError(
           fault(

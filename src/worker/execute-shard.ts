@@ -3,7 +3,8 @@
 //   X1. The ledger is looked at before an engine is called: what is stored is never paid for again (promise P2), whatever a restarted server redelivers.
 //   X2. The delivery is acked only after the last result is stored.
 //   X3. A shard that failed on its last delivery, or whose worker died on it so often, is quarantined and answered with invalid samples (promise P5).
-//   X4. What another content left in the ledger under this id (a cancelled request's key, used again) is discarded and never told.
+//   X4. What another content left in the ledger under this id (a cancelled request's key, used again) is never told. The coordinator that runs
+//       the request is asked to remove it (coordinator/foreign.ts); the shard waits for that for a moment, then is handed back.
 //   X5. A try that no engine took (it is away or full) and a hand-back by a draining worker do not count against the shard.
 
 import type { DrawJob, DrawResult, Engine } from '../engine/engine.js';
@@ -17,6 +18,10 @@ import type { SampleSpec, Shard } from '../work/shard.js';
 import type { WorkerContext } from './context.js';
 import { deadSample, sampleOf } from './sample.js';
 import { backoffMs, giveBack, isLastTry, quarantine, untakenMs } from './settle.js';
+
+/** X4: six looks, the last one three seconds after the first. */
+const foreignTriesMax = 6;
+const foreignPauseMs = 50;
 
 /** The engine with the most free room, reserved for so many samples; undefined when none serves. */
 export type ReserveEngine = (samples: number) => { readonly engine: Engine; readonly release: () => void } | undefined;
@@ -63,7 +68,18 @@ async function execute(
   if (isCancelled()) return drop('cancelled');
   if (clock.now() >= shard.deadlineAtMs) return drop('expired');
 
-  const todo = await notThere(shard, context);
+  let found = await lookUp(shard, context);
+  for (let tries = 0; found.foreign && tries < foreignTriesMax; tries++) {
+    context.tellForeign(requestId);
+    await sleep(clock, foreignPauseMs * 2 ** tries, AbortSignal.any([cancel, hurry]));
+    found = await lookUp(shard, context);
+  }
+  if (cancel.aborted) return drop('cancelled');
+  const { todo } = found;
+  for (const sample of found.there) {
+    ledger.repeatSample(requestId, sample);
+    events.emit('result.suppressed', { requestId, stage: 'sample', where: 'before_engine' });
+  }
   if (todo.length === 0) return drop('answered');
   if (deliveries > limits.deliveriesMax)
     return giveUp(delivery, shard, todo, `${deliveries - 1} deliveries and none was finished`, context);
@@ -78,6 +94,7 @@ async function execute(
     if (isCancelled()) return drop('cancelled');
     await giveBack(delivery, () => context.requeue.shard(shard), context);
   };
+  if (found.foreign) return back('samples of another content are in the way', untakenMs(context.random));
   const content = shard.content ?? (await library.content(requestId, shard.nonce));
   if (!content) return drop('cancelled');
   const template = await library.template(shard.templateHash);
@@ -148,28 +165,32 @@ async function execute(
 /** Neither we nor the deadline stopped it: its engine was closed while it ran, perhaps because of what it ran. */
 const engineClosed: Pick<Retry, 'reason' | 'retryAfterMs'> = { reason: 'the engine was closed while it drew' };
 
-/** The samples that the ledger does not hold (X1). What is there is told again: its follower may have missed it. */
-async function notThere(shard: Shard, context: WorkerContext): Promise<readonly SampleSpec[]> {
-  const { ledger, events } = context;
-  const { requestId } = shard;
+interface LookedUp {
+  /** Samples that the ledger does not hold (X1). */
+  readonly todo: readonly SampleSpec[];
+  /** Told again: their follower may have missed them. */
+  readonly there: readonly Sample[];
+  /** X4: some of `todo` cannot be stored, because others stand there. */
+  readonly foreign: boolean;
+}
+
+async function lookUp(shard: Shard, { ledger }: WorkerContext): Promise<LookedUp> {
   const found = await ledger.samples(
-    requestId,
+    shard.requestId,
     shard.samples.map((each) => each.index),
   );
-  const foreign: number[] = [];
-  const todo = shard.samples.filter(({ index, seed }) => {
-    const sample = found.get(index);
-    if (!sample) return true;
-    if (sample.seed !== seed || sample.templateHash !== shard.templateHash) {
-      foreign.push(index);
-      return true;
+  const there: Sample[] = [];
+  const todo: SampleSpec[] = [];
+  let foreign = false;
+  for (const spec of shard.samples) {
+    const sample = found.get(spec.index);
+    if (sample?.seed === spec.seed && sample.templateHash === shard.templateHash) there.push(sample);
+    else {
+      todo.push(spec);
+      foreign ||= sample !== undefined;
     }
-    ledger.repeatSample(requestId, sample);
-    events.emit('result.suppressed', { requestId, stage: 'sample', where: 'before_engine' });
-    return false;
-  });
-  if (foreign.length > 0) await ledger.discard(requestId, foreign);
-  return todo;
+  }
+  return { todo, there, foreign };
 }
 
 async function giveUp(

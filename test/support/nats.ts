@@ -17,6 +17,10 @@ export interface NatsOptions {
   readonly config?: string;
   /** Inside the jetstream block: `max_file_store: 10485760`. */
   readonly jetstream?: string;
+  /** A configuration file instead of one made from these. Address and port are still ours, and $GRM_NATS_STORE_DIR is the store. */
+  readonly file?: string;
+  /** Variables that it refers to. */
+  readonly env?: Readonly<Record<string, string>>;
 }
 
 export interface NatsServer extends AsyncDisposable {
@@ -58,8 +62,18 @@ export async function startNats(options: NatsOptions = {}): Promise<NatsServer> 
   let written = '';
 
   async function start(port: number): Promise<number> {
-    const args = ['-c', configFile, '-a', '127.0.0.1', '-p', String(port), '--ports_file_dir', portsDir];
-    const started = spawn('nats-server', args, { stdio: ['ignore', 'pipe', 'pipe'] });
+    const args = [
+      '-c',
+      options.file ?? configFile,
+      '-a',
+      '127.0.0.1',
+      '-p',
+      String(port),
+      '--ports_file_dir',
+      portsDir,
+    ];
+    const env = { ...process.env, GRM_NATS_STORE_DIR: JSON.stringify(storeDir), ...options.env };
+    const started = spawn('nats-server', args, { stdio: ['ignore', 'pipe', 'pipe'], env });
     child = started;
     living.add(started);
     let failed: Error | undefined;

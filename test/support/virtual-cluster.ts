@@ -13,7 +13,7 @@ import type { CoordinatorContext, CoordinatorSettings } from '../../src/coordina
 import type { Caller, ScoreInput, ScoreOptions, ScoreOutcome } from '../../src/coordinator/coordinator.js';
 import { Dispatcher, type DispatchWeights } from '../../src/coordinator/dispatch.js';
 import { openCoordinator, type RunningCoordinator } from '../../src/coordinator/service.js';
-import { listenCancel, listenWanted } from '../../src/actor/handle.js';
+import { broadcastForeign, listenCancel, listenForeign, listenWanted } from '../../src/actor/handle.js';
 import type { Engine, MetaEngine } from '../../src/engine/engine.js';
 import { parseMetaTemplate } from '../../src/grm/prompt.js';
 import { deriveSeed, uint32Stream } from '../../src/grm/seed.js';
@@ -197,6 +197,7 @@ export class VirtualCluster {
       onChange: () => process.enter(() => service.membersChanged()),
     });
     this.#stubborn(process, () => listenWanted(queue.control, (requestId) => service.wanted(requestId)));
+    this.#stubborn(process, () => listenForeign(queue.control, (requestId) => void service.foreign(requestId)));
     queue.onConnection((state) => {
       if (state === 'connected') service.reconnected();
     });
@@ -279,6 +280,7 @@ export class VirtualCluster {
       random: () => draw() / 2 ** 32,
       cancellations,
       requeue: openRequeue(queue.work, role, id, process),
+      tellForeign: (requestId) => broadcastForeign(queue.control, requestId),
     };
     this.#stubborn(process, () =>
       listenCancel(queue.control, (requestId, run) => void cancellations.cancel(requestId, run)),

@@ -1,6 +1,14 @@
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
-import { consumerName, filters, parseWorkSubject, subjects, token } from '../../../src/queue/subjects.js';
+import {
+  consumerName,
+  filters,
+  parseLeaseSubject,
+  parseWorkSubject,
+  roleOf,
+  subjects,
+  token,
+} from '../../../src/queue/subjects.js';
 
 test('subjects are spelled as the streams expect them', () => {
   expect(subjects.request('r1')).toBe('grm.req.r1');
@@ -14,6 +22,19 @@ test('subjects are spelled as the streams expect them', () => {
   expect(filters.work('sample', 'grm', 'interactive')).toBe('grm.work.grm.interactive.*.*');
   expect(filters.withdraw('meta', 'r1')).toBe('grm.meta.*.*.r1.*');
   expect(consumerName('grm', 'rl')).toBe('grm-rl');
+});
+
+test('the subjects of a node hold its role, so that permissions can be given by it', () => {
+  expect(subjects.lease('grm-worker-0a1b')).toBe('$KV.GRM_CLUSTER.lease.grm-worker.grm-worker-0a1b');
+  expect(subjects.node('coordinator-0a1b')).toBe('grm.ctl.node.coordinator.coordinator-0a1b');
+  expect(parseLeaseSubject(subjects.lease('meta-worker-0a1b'))).toBe('meta-worker-0a1b');
+  // A worker that writes a coordinator's lease where it may write.
+  expect(parseLeaseSubject('$KV.GRM_CLUSTER.lease.grm-worker.coordinator-0a1b')).toBeUndefined();
+  expect(parseLeaseSubject('$KV.GRM_CLUSTER.lease.grm-worker-0a1b')).toBeUndefined();
+  for (const name of ['a', 'a-b', '-a', 'a-', '-']) {
+    expect(parseLeaseSubject(subjects.lease(name)), name).toBe(name);
+    expect(roleOf(name)).not.toBe('');
+  }
 });
 
 test('what was spelled is read back', () => {

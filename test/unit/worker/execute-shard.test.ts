@@ -1,4 +1,6 @@
 import { describe, expect, test } from 'vitest';
+import { listenForeign } from '../../../src/actor/handle.js';
+import { openForeign } from '../../../src/coordinator/foreign.js';
 import type { DrawSpec } from '../../../src/engine/engine.js';
 import { limits } from '../../../src/limits.js';
 import { planShards } from '../../../src/work/plan.js';
@@ -213,9 +215,15 @@ test('what no try can help is an invalid sample at once', async () => {
   expect(w.nats.tasks()).toBe(0);
 });
 
-test('X4 (P2): what other content left under this id is discarded and drawn anew, its meta reward too', async () => {
+test('X4, F1 (P2): what other content left under this id is removed by the coordinator and drawn anew, its meta reward too', async () => {
   const w = await shardWorker();
-  const record = w.record('r1');
+  const record = w.record('r1', { k: 4 });
+  await w.coordinator.ledger.accept(record);
+  const coordinator = openForeign(w.coordinator.ledger, w.context.events, (id) => id === 'r1');
+  await listenForeign(w.coordinator.control, (id) => void coordinator.found(id));
+  const planned = planShards(record, [1], { deadlineAtMs: 0, nowMs: 0, samplesMax: 8, inline: true, run: '' });
+  const good = scored(1, [3, 4, 5], { templateHash, seed: planned[0]!.samples[0]!.seed });
+  await w.queue.ledger.putSample('r1', good);
   await w.queue.ledger.putSample('r1', scored(0, [9, 9, 9], { templateHash, seed: 1 }));
   const base = { requestId: 'r1', index: 0, model: 'm', worker: 'm' };
   await w.queue.ledger.putMeta({ kind: 'ranked', ...base, metaReward: 99 });
@@ -227,6 +235,27 @@ test('X4 (P2): what other content left under this id is discarded and drawn anew
   expect((await w.queue.ledger.samples('r1', [0])).get(0)?.seed).toBe(seed);
   expect((await w.queue.ledger.metas('r1', [0])).size).toBe(0);
   expect(heard).toEqual([seed]);
+  // A notice by itself removes nothing that is of the plan.
+  await coordinator.found('r1');
+  expect((await w.queue.ledger.samples('r1', [0, 1])).get(1)).toEqual(good);
+  expect((await w.queue.ledger.samples('r1', [0, 1])).get(0)?.seed).toBe(seed);
+});
+
+test('X4, X5: while nobody removes it nothing is drawn, and the shard is handed back unharmed', async () => {
+  const w = await shardWorker();
+  const record = w.record('r1');
+  await w.coordinator.ledger.accept(record);
+  const coordinator = openForeign(w.coordinator.ledger, w.context.events, () => false);
+  await listenForeign(w.coordinator.control, (id) => void coordinator.found(id));
+  await w.queue.ledger.putSample('r1', scored(0, [9, 9, 9], { templateHash, seed: 1 }));
+  await w.putShards(record, [0]);
+  for (let i = 0; i < limits.deliveriesMax + 2; i++) await w.run();
+  expect(w.engine.drawn).toEqual([]);
+  expect(w.retried.map(({ reason }) => reason)).toContain('samples of another content are in the way');
+  expect(w.dead).toEqual([]);
+  await w.coordinator.ledger.discard('r1', [0]);
+  await w.run();
+  expect((await w.queue.ledger.samples('r1', [0])).get(0)?.seed).not.toBe(1);
 });
 
 describe('nobody waits for it any more', () => {
