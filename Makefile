@@ -7,7 +7,7 @@ SHELL := bash
 GRM := node dist/src/cli/main.js
 ARGS ?=
 
-.PHONY: trainer-setup train-nano test-trainer help setup setup-llama build run up score status doctor test test-unit sim check lint gen docs format bench clean
+.PHONY: trainer-setup train-nano test-trainer help setup setup-llama build run up score status doctor test test-unit sim check lint gen docs format bench scale clean
 
 help: ## show this help
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -72,6 +72,9 @@ format: setup ## fix what the linter and the formatter can fix
 
 bench: build ## measurements, each beside its ceiling, within ten minutes (ARGS="--only throughput"): bench/results/latest.md
 	node dist/bench/main.js $(ARGS)
+
+scale: build ## simulate clusters of 10, 100 and 1,000 workers with the real planning code (ARGS="--workers 1000 --samples 10000000")
+	node dist/bench/scale/main.js $(ARGS)
 
 TRAINER := services/trainer/.venv/bin/python
 

@@ -1,0 +1,210 @@
+// What one sample costs the real processes: CPU time of each, and the messages and bytes that nats-server counts. The simulation takes its
+// costs from here (inputs.ts); another machine gives others.
+//
+//   node dist/bench/scale/costs.js [--seconds 20] [--warm 10] [--in-flight 64] [--json]
+//
+// One coordinator, one GRM worker and one meta worker on the fake engine without simulated time, a nats-server of their own. CPU time is what
+// the kernel booked on each process (user and system), so that other load on the machine disturbs it less than it would a rate.
+// Not measured: replicas, networks between machines, storage that survives a power loss.
+
+import { fork, spawn, type ChildProcess } from 'node:child_process';
+import { readFile, mkdtemp, rm } from 'node:fs/promises';
+import { createServer, type AddressInfo } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { parseArgs } from 'node:util';
+import { findNatsServer, natsServerMissing } from '../../src/cli/nats-server.js';
+import { environment } from '../../src/process/environment.js';
+import { packageRoot } from '../../src/process/version.js';
+import { GrmClient, type ScoreRequest } from '../../src/rpc/client.js';
+
+const { values } = parseArgs({
+  options: {
+    seconds: { type: 'string', default: '20' },
+    warm: { type: 'string', default: '10' },
+    'in-flight': { type: 'string', default: '64' },
+    json: { type: 'boolean', default: false },
+  },
+});
+const seconds = Number(values.seconds);
+const warmSeconds = Number(values.warm);
+const inFlight = Number(values['in-flight']);
+
+/** Units of /proc/<pid>/stat per second, on every Linux that Node runs on. */
+const ticksPerSecond = 100;
+const readyMs = 60_000;
+
+interface Workload {
+  readonly k: number;
+  readonly vote: 'sum' | 'meta_topk';
+}
+const workloads: readonly Workload[] = [
+  { k: 8, vote: 'sum' },
+  { k: 32, vote: 'sum' },
+  { k: 8, vote: 'meta_topk' },
+  { k: 32, vote: 'meta_topk' },
+];
+
+interface Row extends Workload {
+  readonly requests: number;
+  readonly samples: number;
+  readonly samplesPerSecond: number;
+  /** Microseconds of CPU per sample, by process. */
+  readonly cpuMicros: Readonly<Record<string, number>>;
+  /** Per sample, all connections together, both ways. */
+  readonly natsMessages: number;
+  readonly natsBytes: number;
+}
+
+const folder = await mkdtemp(join(tmpdir(), 'grm-costs-'));
+const children: ChildProcess[] = [];
+try {
+  const nats = await startNats();
+  const fake = await started<{ url: string }>('services/fake-engine/main.js', ['--port', '0', '--instant']);
+  const settings = [
+    `nats.servers=${JSON.stringify([nats.url])}`,
+    'log.level=warn',
+    'grpc.listen=127.0.0.1:0',
+    'http.listen=127.0.0.1:0',
+    `worker.engines=${JSON.stringify([{ kind: 'openai', base_url: fake.ready.url, slots: 256 }])}`,
+    `meta.engines=${JSON.stringify([{ kind: 'vllm_classify', base_url: fake.ready.url, slots: 256 }])}`,
+  ].flatMap((each) => ['--set', each]);
+  const coordinator = await started<{ grpc: string }>('services/coordinator/main.js', settings);
+  const worker = await started('services/grm-worker/main.js', settings);
+  const meta = await started('services/meta-worker/main.js', settings);
+  const pids = { coordinator: coordinator.pid, nats: nats.pid, worker: worker.pid, meta: meta.pid };
+  using client = GrmClient.connect({ address: coordinator.ready.grpc });
+  await sleep(1_000);
+  const rows: Row[] = [];
+  for (const workload of workloads) {
+    await draw(client, workload, warmSeconds);
+    rows.push(await measure(client, workload, pids, nats.monitor));
+  }
+  if (values.json) console.log(JSON.stringify(rows, undefined, 1));
+  else show(rows);
+} finally {
+  // Services first: nats-server was started before them.
+  for (const child of children.toReversed()) {
+    if (child.exitCode !== null) continue;
+    const gone = new Promise((resolve) => child.once('exit', resolve));
+    child.kill('SIGTERM');
+    await Promise.race([gone, sleep(readyMs, undefined, { ref: false })]);
+    child.kill('SIGKILL');
+  }
+  await rm(folder, { recursive: true, force: true });
+}
+
+async function measure(
+  client: GrmClient,
+  workload: Workload,
+  pids: Readonly<Record<string, number>>,
+  monitor: string,
+): Promise<Row> {
+  const before = { cpu: await cpuOf(pids), traffic: await trafficOf(monitor) };
+  const { requests, samples, tookS } = await draw(client, workload, seconds);
+  const after = { cpu: await cpuOf(pids), traffic: await trafficOf(monitor) };
+  const cpuMicros = Object.fromEntries(
+    Object.entries(after.cpu).map(([name, spent]) => [name, (1e6 * (spent - before.cpu[name]!)) / samples]),
+  );
+  return {
+    ...workload,
+    requests,
+    samples,
+    samplesPerSecond: samples / tookS,
+    cpuMicros,
+    natsMessages: (after.traffic.messages - before.traffic.messages) / samples,
+    natsBytes: (after.traffic.bytes - before.traffic.bytes) / samples,
+  };
+}
+
+let serial = 0;
+async function draw(client: GrmClient, { k, vote }: Workload, forSeconds: number) {
+  const startedAtMs = performance.now();
+  const source = function* (): Generator<ScoreRequest> {
+    while (performance.now() - startedAtMs < forSeconds * 1_000) {
+      const number = serial++;
+      yield {
+        query: `costs ${number}: ${'word '.repeat(120)}`,
+        responses: [`one quality=4 ${number}`, `two quality=7 ${number}`],
+        k,
+        vote,
+        detail: 'rewards',
+      };
+    }
+  };
+  let samples = 0;
+  let requests = 0;
+  for await (const result of client.scoreMany(source(), { concurrency: inFlight })) {
+    if (result.kind === 'fault') throw new Error(result.fault.message);
+    requests++;
+    samples += result.verdict.kValid;
+  }
+  return { requests, samples, tookS: (performance.now() - startedAtMs) / 1_000 };
+}
+
+function show(rows: readonly Row[]): void {
+  console.log('| k | vote | samples/s | coordinator µs | nats µs | worker µs | meta µs | NATS messages | NATS bytes |');
+  console.log('| --- | --- | --- | --- | --- | --- | --- | --- | --- |');
+  for (const { k, vote, samplesPerSecond, cpuMicros, natsMessages, natsBytes } of rows) {
+    const cpu = ['coordinator', 'nats', 'worker', 'meta'].map((name) => cpuMicros[name]!.toFixed(0));
+    const cells = [k, vote, samplesPerSecond.toFixed(0), ...cpu, natsMessages.toFixed(1), natsBytes.toFixed(0)];
+    console.log(`| ${cells.join(' | ')} |`);
+  }
+}
+
+async function cpuOf(pids: Readonly<Record<string, number>>): Promise<Readonly<Record<string, number>>> {
+  const read = async (pid: number): Promise<number> => {
+    const stat = await readFile(`/proc/${pid}/stat`, 'utf8');
+    const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
+    return (Number(fields[11]) + Number(fields[12])) / ticksPerSecond;
+  };
+  return Object.fromEntries(
+    await Promise.all(Object.entries(pids).map(async ([name, pid]) => [name, await read(pid)])),
+  );
+}
+
+async function trafficOf(monitor: string): Promise<{ messages: number; bytes: number }> {
+  const reply = await fetch(`${monitor}/varz`);
+  const varz = (await reply.json()) as Record<'in_msgs' | 'out_msgs' | 'in_bytes' | 'out_bytes', number>;
+  return { messages: varz.in_msgs + varz.out_msgs, bytes: varz.in_bytes + varz.out_bytes };
+}
+
+async function started<T>(path: string, args: readonly string[]): Promise<{ pid: number; ready: T }> {
+  const child = fork(join(packageRoot, 'dist', path), args, { stdio: ['ignore', 'ignore', 'inherit', 'ipc'] });
+  children.push(child);
+  const ready = await new Promise<T>((resolve, reject) => {
+    child.once('message', (message) => resolve(message as T));
+    child.once('exit', (code) => reject(new Error(`${path} ended with ${code} before it was ready`)));
+    setTimeout(() => reject(new Error(`${path} was not ready within ${readyMs} ms`)), readyMs).unref();
+  });
+  return { pid: child.pid!, ready };
+}
+
+/** With its monitoring door open, which the cluster's own start leaves shut. */
+async function startNats(): Promise<{ url: string; monitor: string; pid: number }> {
+  const binary = findNatsServer('nats-server', environment()['PATH'] ?? '');
+  if (binary === undefined) throw new Error(natsServerMissing);
+  const [port, monitorPort] = await Promise.all([freePort(), freePort()]);
+  const args = ['-js', '-sd', folder, '-a', '127.0.0.1', '-p', String(port), '-m', String(monitorPort)];
+  const child = spawn(binary, args, { stdio: 'ignore' });
+  children.push(child);
+  const monitor = `http://127.0.0.1:${monitorPort}`;
+  for (const giveUpAtMs = Date.now() + readyMs; Date.now() < giveUpAtMs; await sleep(50)) {
+    const up = await fetch(`${monitor}/healthz`).then(
+      ({ ok }) => ok,
+      () => false,
+    );
+    if (up) return { url: `nats://127.0.0.1:${port}`, monitor, pid: child.pid! };
+  }
+  throw new Error(`nats-server was not ready within ${readyMs} ms`);
+}
+
+function freePort(): Promise<number> {
+  return new Promise((resolve) => {
+    const server = createServer().listen(0, '127.0.0.1', () => {
+      const { port } = server.address() as AddressInfo;
+      server.close(() => resolve(port));
+    });
+  });
+}
