@@ -25,8 +25,6 @@ export interface Callers {
   readonly total: number;
 }
 
-const never = new AbortController().signal;
-
 export function startCallers(
   loop: Loop,
   cells: readonly Cell[],
@@ -47,7 +45,10 @@ export function startCallers(
     const wait = (ms: number): Promise<void> => new Promise((resolve) => loop.after(ms, resolve));
     await wait(door.cpu.book(inputs.coordinator.request / 1e3));
     for (;;) {
-      const outcome = await door.service.score(input, { deadlineAtMs: Infinity, signal: never });
+      const outcome = await door.service.score(input, {
+        deadlineAtMs: Infinity,
+        signal: new AbortController().signal,
+      });
       if (outcome.kind === 'verdict') {
         ended++;
         onFinished({ flow, latencyMs: loop.timeMs - startedAtMs, verdict: outcome.verdict });
@@ -69,7 +70,10 @@ export function startCallers(
   };
 
   if (arrivals.kind === 'backlog') {
-    const openPerFlow = Math.max(1, Math.ceil((arrivals.perSlot * slotsOf(scenario)) / k / doors.length / flows.length));
+    const openPerFlow = Math.max(
+      1,
+      Math.ceil((arrivals.perSlot * slotsOf(scenario)) / k / doors.length / flows.length),
+    );
     const again = async (door: CellCoordinator, flow: number): Promise<void> => {
       while (sent < total) await call(door, flow);
     };

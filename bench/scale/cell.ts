@@ -187,7 +187,8 @@ export function openCell(loop: Loop, scenario: Scenario, number: number): Cell {
     const slots = alive.length * inputs.engine.slots;
     const taken = alive.reduce((sum, { credit }) => sum + credit.taken, 0);
     busyRatio = slots === 0 ? 1 : taken / slots;
-    const named = inputs.sizes.leaseRequestBytes * Math.min(limits.busyRequestsMax, taken / 8 / Math.max(1, alive.length));
+    const named =
+      inputs.sizes.leaseRequestBytes * Math.min(limits.busyRequestsMax, taken / 8 / Math.max(1, alive.length));
     const leaseBytes = inputs.sizes.leaseBytes + named;
     for (let at = 0; at < nodes; at++) void nats.store('KV_GRM_CLUSTER', 'leases', leaseBytes, 0, () => undefined);
     for (const { cpu } of coordinators) {

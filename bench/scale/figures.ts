@@ -20,7 +20,9 @@ export interface Share {
   readonly due: number;
 }
 
-export function shares(got: readonly { readonly name: string; readonly count: number; readonly weight: number }[]): Share[] {
+export function shares(
+  got: readonly { readonly name: string; readonly count: number; readonly weight: number }[],
+): Share[] {
   const counts = got.reduce((sum, { count }) => sum + count, 0);
   const weights = got.reduce((sum, { weight }) => sum + weight, 0);
   return got.map(({ name, count, weight }) => ({

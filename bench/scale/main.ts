@@ -2,10 +2,12 @@
 //
 //   node dist/bench/scale/main.js [--workers 10,100,1000] [--samples-per-worker 1000 | --samples 10000000] [--coordinators auto]
 //     [--partitions 1] [--k 32] [--stop none|outcome_fixed|confident] [--meta] [--meta-workers auto] [--slots 64] [--window fit|4096]
-//     [--shard-samples 8] [--crash-hours 100] [--per-slot 6 | --poisson 100] [--tenant-weights a=2,b=1] [--nats-cores 4] [--replica-factor 1] [--seed 1] [--json]
+//     [--shard-samples 8] [--crash-hours 100] [--per-slot 3 | --poisson 100] [--tenant-weights a=2,b=1] [--nats-cores 4] [--replica-factor 1] [--seed 1] [--json]
+//   node dist/bench/scale/main.js --read run-1.json,run-2.json
 //
-// Lists make a run per value. Inputs and what the model leaves out: docs/scale.md.
+// Lists make a run per value; --read shows what runs with --json have written.  Inputs and what the model leaves out: docs/scale.md.
 
+import { readFileSync } from 'node:fs';
 import { parseArgs } from 'node:util';
 import { stopRules } from '../../src/grm/query.js';
 import { limits } from '../../src/limits.js';
@@ -30,12 +32,13 @@ const { values } = parseArgs({
     window: { type: 'string', default: 'fit' },
     'shard-samples': { type: 'string', default: String(limits.shardSamplesMax) },
     'crash-hours': { type: 'string' },
-    'per-slot': { type: 'string', default: '6' },
+    'per-slot': { type: 'string', default: '3' },
     poisson: { type: 'string' },
     'tenant-weights': { type: 'string', default: '' },
     'nats-cores': { type: 'string', default: String(inputsDefault.nats.cores) },
     'replica-factor': { type: 'string', default: '1' },
     seed: { type: 'string', default: '1' },
+    read: { type: 'string' },
     json: { type: 'boolean', default: false },
   },
 });
@@ -46,7 +49,10 @@ const workersPerCoordinator = 250;
 const metaShare = 0.5;
 
 const results: Result[] = [];
-for (const workers of numbersOf('workers', values.workers)) {
+for (const path of values.read?.split(',') ?? []) {
+  results.push(...(JSON.parse(readFileSync(path, 'utf8')) as Result[]));
+}
+for (const workers of values.read === undefined ? numbersOf('workers', values.workers) : []) {
   for (const k of numbersOf('k', values.k)) {
     for (const partitions of numbersOf('partitions', values.partitions)) {
       for (const stop of values.stop.split(',')) results.push(await run(scenarioOf(workers, k, partitions, stop)));
@@ -130,7 +136,8 @@ async function run(scenario: Scenario): Promise<Result> {
 
 function numberOf(name: string, text: string): number {
   const value = Number(text);
-  if (text === '' || !(value >= 0)) throw new RangeError(`--${name}: ${JSON.stringify(text)}, expected a number from 0`);
+  if (text === '' || !(value >= 0))
+    throw new RangeError(`--${name}: ${JSON.stringify(text)}, expected a number from 0`);
   return value;
 }
 

@@ -88,8 +88,7 @@ export function cellQueue(parts: CellQueueParts): CellQueue {
   };
   const contentBytes = (requestId: string): number => promptTokensOf(requestId, seed, sizes) * sizes.bytesPerToken;
   const recordBytes = (requestId: string): number => sizes.envelopeBytes + contentBytes(requestId);
-  const sampleBytes = ({ usage }: Sample): number =>
-    sizes.envelopeBytes + usage.completionTokens * sizes.bytesPerToken;
+  const sampleBytes = ({ usage }: Sample): number => sizes.envelopeBytes + usage.completionTokens * sizes.bytesPerToken;
   const inlined = (requestId: string): number => {
     const bytes = contentBytes(requestId);
     return bytes <= limits.inlineContentCharsMax ? bytes : 0;
@@ -122,8 +121,7 @@ export function cellQueue(parts: CellQueueParts): CellQueue {
         accepted++;
         return { kind: 'new' };
       }),
-    record: (requestId) =>
-      nats.read('reads', 1, recordBytes(requestId), () => entries.get(requestId)?.record),
+    record: (requestId) => nats.read('reads', 1, recordBytes(requestId), () => entries.get(requestId)?.record),
     forget: (requestId) =>
       nats.read('reads', 2, recordBytes(requestId), () => {
         const entry = entries.get(requestId);
@@ -275,8 +273,7 @@ export function cellQueue(parts: CellQueueParts): CellQueue {
         shards.withdraw(requestId);
         metaTasks.withdraw(requestId);
       }),
-    countTasks: (requestId) =>
-      nats.read('reads', 2, 200, () => shards.count(requestId) + metaTasks.count(requestId)),
+    countTasks: (requestId) => nats.read('reads', 2, 200, () => shards.count(requestId) + metaTasks.count(requestId)),
     pullShards: () => Promise.resolve(puller(shards, 'GRM_WORK', shardBytes, door.holder)),
     pullMetaTasks: () => Promise.resolve(puller(metaTasks, 'GRM_META', metaTaskBytes, door.holder)),
     depths: () => Promise.resolve([]),

@@ -1,6 +1,8 @@
 // Report: results as tables. docs/scale.md holds what this prints.
 
 import { bottlenecks, fullAfterS, storageBytesDefault } from './bottleneck.js';
+import { limits } from '../../src/limits.js';
+import { inputsDefault } from './inputs.js';
 import { purposes } from './nats.js';
 import type { Result } from './simulate.js';
 
@@ -15,15 +17,18 @@ function table(head: readonly string[], rows: readonly (readonly string[])[]): s
 
 export function report(results: readonly Result[]): string {
   const label = ({ scenario }: Result): string => {
-    const { workers, coordinators, partitions, k, stop, meta, crashEveryHours } = scenario;
+    const { workers, coordinators, partitions, k, stop, meta, crashEveryHours, shardSamplesMax, inputs } = scenario;
     const parts = [
       `${whole(workers)} workers`,
       `${coordinators} coord.`,
       ...(partitions > 1 ? [`${partitions} parts`] : []),
       `k=${k}`,
+      ...(shardSamplesMax === limits.shardSamplesMax ? [] : [`shards of ${shardSamplesMax}`]),
+      ...(inputs.engine.slots === inputsDefault.engine.slots ? [] : [`${inputs.engine.slots} slots`]),
       ...(stop === 'none' ? [] : [stop]),
       ...(meta ? ['meta'] : []),
-      ...(crashEveryHours === Infinity ? [] : [`a crash each ${crashEveryHours} h`]),
+      // JSON knows no infinity: it is null there.
+      ...(Number.isFinite(crashEveryHours) ? [`a crash each ${crashEveryHours} h`] : []),
     ];
     return parts.join(', ');
   };

@@ -73,7 +73,8 @@ export function checked(scenario: Scenario): Scenario {
     throw new RangeError(`scale: ${words}`);
   };
   if (workers % partitions !== 0) refuse(`workers: ${workers} do not divide over ${partitions} partitions`);
-  if (coordinators % partitions !== 0) refuse(`coordinators: ${coordinators} do not divide over ${partitions} partitions`);
+  if (coordinators % partitions !== 0)
+    refuse(`coordinators: ${coordinators} do not divide over ${partitions} partitions`);
   if (meta && metaWorkers < partitions) refuse(`meta-workers: ${metaWorkers}, expected at least ${partitions}`);
   if (samples < k) refuse(`samples: ${samples}, expected at least k = ${k}`);
   return scenario;

@@ -69,7 +69,10 @@ export interface Progress {
   readonly timeMs: number;
 }
 
-export async function simulate(wanted: Scenario, onProgress: (progress: Progress) => void = () => undefined): Promise<Result> {
+export async function simulate(
+  wanted: Scenario,
+  onProgress: (progress: Progress) => void = () => undefined,
+): Promise<Result> {
   const scenario = checked(wanted);
   const loop = new Loop();
   const cells = Array.from({ length: scenario.partitions }, (_, number) => openCell(loop, scenario, number));
@@ -105,7 +108,8 @@ export async function simulate(wanted: Scenario, onProgress: (progress: Progress
   };
   const callers = startCallers(loop, cells, scenario, onFinished);
   await loop.run(() => callers.ended() >= callers.total);
-  if (callers.ended() < callers.total) throw new Error(`scale: ${callers.total - callers.ended()} requests never ended (M1)`);
+  if (callers.ended() < callers.total)
+    throw new Error(`scale: ${callers.total - callers.ended()} requests never ended (M1)`);
   const end = snapshot(loop, cells, ofFlow);
   const start = from ?? end;
   const stop = to !== undefined && to.timeMs > start.timeMs ? to : end;
@@ -166,7 +170,9 @@ export async function simulate(wanted: Scenario, onProgress: (progress: Progress
       streams.map((each) => [each, (stop.storedBytes[each] - start.storedBytes[each]) / drawn]),
     ) as Result['storedBytes'],
     utilisation: utilisations(start, stop, scenario),
-    deliveriesOutRatio: Math.max(...cells.map(({ queue }) => Math.max(queue.shards.outMax, queue.metaTasks.outMax))) / limits.ackPendingMax,
+    deliveriesOutRatio:
+      Math.max(...cells.map(({ queue }) => Math.max(queue.shards.outMax, queue.metaTasks.outMax))) /
+      limits.ackPendingMax,
     redelivered,
     duplicates: cells.reduce((sum, { queue }) => sum + queue.counts.duplicates, 0),
     crashes: cells.reduce((sum, cell) => sum + cell.crashes(), 0),
@@ -189,7 +195,10 @@ function snapshot(loop: Loop, cells: readonly Cell[], ofFlow: readonly number[])
     traffic: Object.fromEntries(
       purposes.map((each) => [
         each,
-        { messages: sum(({ nats }) => nats.traffic[each].messages), bytes: sum(({ nats }) => nats.traffic[each].bytes) },
+        {
+          messages: sum(({ nats }) => nats.traffic[each].messages),
+          bytes: sum(({ nats }) => nats.traffic[each].bytes),
+        },
       ]),
     ) as Snapshot['traffic'],
     storedBytes: Object.fromEntries(

@@ -61,7 +61,7 @@ function waitOfMDc(c: number, load: number): number {
     term *= offered / n;
     sum += term;
   }
-  const last = ((term * offered) / c) / (1 - load);
+  const last = (term * offered) / c / (1 - load);
   const waitOfMMc = last / (sum + last) / (c * (1 - load));
   return (waitOfMMc / 2) * (1 + ((1 - load) * (c - 1) * (Math.sqrt(4 + 5 * c) - 2)) / (16 * load * c));
 }
