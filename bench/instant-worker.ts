@@ -28,7 +28,7 @@ const engine: Engine = {
 };
 
 await runService('grm-worker', async (config) => {
-  const host = await openHost('grm-worker', config, false);
+  const host = await openHost('grm-worker', config);
   const { pool, drainGraceMs } = config.worker;
   return openWorker(host, {
     role: 'grm-worker',

@@ -106,6 +106,7 @@ export function openCell(loop: Loop, scenario: Scenario, number: number): Cell {
     clock,
     random,
     cancellations,
+    tellForeign: () => undefined,
     requeue: openRequeue(queue.work(door), pool, id, clock),
   });
 
@@ -204,7 +205,10 @@ export function openCell(loop: Loop, scenario: Scenario, number: number): Cell {
     coordinators: () => ids,
     metaServing: () => metaHere,
     metaExpected: () => metaHere > 0,
-    fleet: () => ({ engines: workers.filter(({ holder }) => !holder.dead).length, busyRatio }),
+    fleet: () => {
+      const engines = workers.filter(({ holder }) => !holder.dead).length;
+      return { engines, slots: engines * inputs.engine.slots, busyRatio };
+    },
     want: () => undefined,
     cancel: (requestId, run) => {
       nats.say('cancels', 1 + nodes, 150);
@@ -231,6 +235,7 @@ export function openCell(loop: Loop, scenario: Scenario, number: number): Cell {
         },
         defaultClass: 'rl',
         shardSamplesMax: scenario.shardSamplesMax,
+        waves: 'by_load',
         lingerMs: 2_000,
         metaPatienceMs: 10_000,
         silenceMs: 2_000,

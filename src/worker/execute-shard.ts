@@ -71,10 +71,10 @@ async function execute(
   let found = await lookUp(shard, context);
   for (let tries = 0; found.foreign && tries < foreignTriesMax; tries++) {
     context.tellForeign(requestId);
-    await sleep(clock, foreignPauseMs * 2 ** tries, AbortSignal.any([cancel, hurry]));
+    await sleep(clock, foreignPauseMs * 2 ** tries, stop);
     found = await lookUp(shard, context);
   }
-  if (cancel.aborted) return drop('cancelled');
+  if (isCancelled()) return drop('cancelled');
   const { todo } = found;
   for (const sample of found.there) {
     ledger.repeatSample(requestId, sample);

@@ -153,7 +153,7 @@ test('every role works with its own NATS user, and no worker reads, writes or re
       '>',
       'grm.>',
       'grm.out.*.*.*',
-      subjects.out(id),
+      `grm.out.*.${id}.*`,
       subjects.node(coordinator.node),
       '_INBOX_coordinator.>',
       `_INBOX_${other}.>`,
