@@ -12,7 +12,7 @@ const words = (count: number, first: string): string =>
 let serial = 0;
 
 /** Distinct from all others of this process, and of others: the ledger knows equal requests. */
-export function requestOf(options: Omit<Partial<ScoreRequest>, 'query'>): ScoreRequest {
+export function requestOf(options: Omit<Partial<ScoreRequest>, 'query'>): ScoreRequest & { readonly query: string } {
   const number = `${process.pid}-${serial++}`;
   return {
     query: words(1_000, `Bench ${number}.`),

@@ -282,7 +282,7 @@ holds(
   limits.blobMs + 6 * limits.pubAckMs * limits.publishTriesMax < limits.blobOrphanMs,
   'a blob is not taken for left over while its message is on its way',
 );
-holds(limits.lastLookMsMax < limits.answerReserveMsMax, 'after the last look there is time for the answer');
+holds(2 * limits.lastLookMsMax < limits.answerReserveMsMax, 'after the last look there is as much time again');
 holds(
   limits.blobBytesMax >= limits.contentBytesMax + 3 * limits.kMax * limits.sampleTextBytesMax,
   'the biggest verdict fits a blob',

@@ -90,7 +90,7 @@ async function driven(fake: FakeProcess, concurrency: number, seconds: number): 
     while (!stop.signal.aborted) {
       const { query, responses } = requestOf({});
       const job = {
-        messages: [{ role: 'user' as const, content: `${String(query)}\n${responses.join('\n')}` }],
+        messages: [{ role: 'user' as const, content: `${query}\n${responses.join('\n')}` }],
         samples: [{ index: 0, seed: serial++ }],
         temperature: 0.5,
         topP: 1,

@@ -226,7 +226,9 @@ function ahead(gather: Gather): number {
 
 /** Whether queues or engines may still hold something of the request. */
 function isOutstanding(gather: Gather): boolean {
-  return ahead(gather) > 0 || missing(gather).length > 0 || (gather.meta !== 'not_wanted' && unranked(gather).length > 0);
+  return (
+    ahead(gather) > 0 || missing(gather).length > 0 || (gather.meta !== 'not_wanted' && unranked(gather).length > 0)
+  );
 }
 
 /** The verdict as stored: another coordinator's, when that one came first. */

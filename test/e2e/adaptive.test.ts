@@ -77,7 +77,10 @@ test.concurrent(
 test.concurrent(
   'P1 P2 P3: a coordinator killed between waves: the other stops at the same sample, and none is drawn twice',
   async () => {
-    await using cluster = await startCluster({}, { GRM_COORDINATOR__TAKEOVER_EVERY_MS: '500', GRM_COORDINATOR__WAVES: 'small' });
+    await using cluster = await startCluster(
+      {},
+      { GRM_COORDINATOR__TAKEOVER_EVERY_MS: '500', GRM_COORDINATOR__WAVES: 'small' },
+    );
     const [first, second] = await Promise.all([cluster.start('coordinator'), cluster.start('coordinator')]);
     const gate = closedGate(6);
     await using engine = await startEngineProxy(cluster.engine.url, gate.look);
