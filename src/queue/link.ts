@@ -166,6 +166,8 @@ async function firstConnection(options: LinkOptions): Promise<NatsConnection> {
     servers: [...options.servers],
     name: options.name,
     maxReconnectAttempts: -1,
+    // Two refusals in a row end a connection for ever otherwise, and "Authentication Timeout" of a busy server is one.
+    ignoreAuthErrorAbort: true,
     reconnectTimeWait: 200,
     reconnectJitter: 800,
     reconnectJitterTLS: 800,
@@ -189,7 +191,9 @@ async function firstConnection(options: LinkOptions): Promise<NatsConnection> {
       // Addresses may hold a password.
       const words = scrubbed(error instanceof Error ? error.message : String(error));
       const where = options.servers.map(scrubbed).join(', ');
-      if (error instanceof errors.AuthorizationError) {
+      // A server or a client that is short of time is told by the same class, and its words alone.
+      const late = /timeout/i.test(words);
+      if (error instanceof errors.AuthorizationError && !late) {
         throw new FaultError(fault('permission_denied', `NATS at ${where} refuses these credentials: ${words}`));
       }
       if (Date.now() >= giveUpAt) {

@@ -51,23 +51,25 @@ async function listen(nc: NatsConnection, subject: string): Promise<string> {
     });
   });
   // The server answers in order: a refusal comes before this.
-  return Promise.race([refused, nc.flush().then(() => nc.flush()).then(() => 'open')]);
+  return Promise.race([
+    refused,
+    nc
+      .flush()
+      .then(() => nc.flush())
+      .then(() => 'open'),
+  ]);
 }
 
 test('every role works with its own NATS user, and no worker reads, writes or removes what is not its work', async () => {
-  await using cluster = await startCluster(
-    { maxModelLen: 2_000_000, kvBlocks: 500_000 },
-    storage,
-    {
-      file: join(packageRoot, 'deploy', 'nats', 'nats-server.conf'),
-      env: {
-        GRM_NATS_COORDINATOR_PASSWORD: passwords.coordinator,
-        GRM_NATS_WORKER_PASSWORD: passwords['grm-worker'],
-        GRM_NATS_META_PASSWORD: passwords['meta-worker'],
-        GRM_NATS_OPERATOR_PASSWORD: `"${passwords.operator}"`,
-      },
+  await using cluster = await startCluster({ maxModelLen: 2_000_000, kvBlocks: 500_000 }, storage, {
+    file: join(packageRoot, 'deploy', 'nats', 'nats-server.conf'),
+    env: {
+      GRM_NATS_COORDINATOR_PASSWORD: passwords.coordinator,
+      GRM_NATS_WORKER_PASSWORD: passwords['grm-worker'],
+      GRM_NATS_META_PASSWORD: passwords['meta-worker'],
+      GRM_NATS_OPERATOR_PASSWORD: `"${passwords.operator}"`,
     },
-  );
+  });
   const { url } = cluster.nats;
   const coordinator = await cluster.start('coordinator', as('coordinator'));
   const worker = await cluster.start('grm-worker', as('grm-worker'));
@@ -130,7 +132,10 @@ test('every role works with its own NATS user, and no worker reads, writes or re
       // Streams: nobody's whole content, and nothing removed.
       ...['GRM_REQ', 'GRM_RES', 'GRM_FIN', 'GRM_WORK', 'OBJ_GRM_BLOBS'].flatMap((stream): [string, unknown?][] => [
         [`$JS.API.CONSUMER.CREATE.${stream}`, { stream_name: stream, config: { ack_policy: 'none' } }],
-        [`$JS.API.CONSUMER.CREATE.${stream}.mine`, { stream_name: stream, config: { name: 'mine', ack_policy: 'none' } }],
+        [
+          `$JS.API.CONSUMER.CREATE.${stream}.mine`,
+          { stream_name: stream, config: { name: 'mine', ack_policy: 'none' } },
+        ],
         [`$JS.API.CONSUMER.DURABLE.CREATE.${stream}.mine`, {}],
         [`$JS.API.CONSUMER.MSG.NEXT.${stream}.mine`],
         [`$JS.API.STREAM.MSG.GET.${stream}`, { seq: 1 }],
@@ -146,7 +151,11 @@ test('every role works with its own NATS user, and no worker reads, writes or re
       ['$JS.API.STREAM.CREATE.MINE', { name: 'MINE', subjects: ['mine'] }],
       [`$JS.API.DIRECT.GET.GRM_FIN.${subjects.verdict(id)}`],
       ['$JS.API.CONSUMER.DELETE.GRM_WORK.grm-rl'],
-      [user === 'grm-worker' ? '$JS.API.CONSUMER.MSG.NEXT.GRM_META.meta-rl' : '$JS.API.CONSUMER.MSG.NEXT.GRM_WORK.grm-rl'],
+      [
+        user === 'grm-worker'
+          ? '$JS.API.CONSUMER.MSG.NEXT.GRM_META.meta-rl'
+          : '$JS.API.CONSUMER.MSG.NEXT.GRM_WORK.grm-rl',
+      ],
     ];
     for (const [subject, body] of forbidden) expect(await ask(nc, subject, body), user).toBe(`denied: ${subject}`);
     for (const subject of [
@@ -189,7 +198,12 @@ test('every role works with its own NATS user, and no worker reads, writes or re
   await queue.close();
 
   // The operator looks, and that is all; nobody deletes a stream.
-  const operator = await connect({ servers: url, user: 'operator', pass: passwords.operator, inboxPrefix: '_INBOX_doctor' });
+  const operator = await connect({
+    servers: url,
+    user: 'operator',
+    pass: passwords.operator,
+    inboxPrefix: '_INBOX_doctor',
+  });
   for (const [subject, body] of [
     ['$JS.API.STREAM.DELETE.GRM_REQ', ''],
     ['$JS.API.STREAM.PURGE.GRM_REQ', {}],
@@ -202,7 +216,11 @@ test('every role works with its own NATS user, and no worker reads, writes or re
   }
   await operator.close();
   const owner = await intruder(url, 'coordinator');
-  for (const subject of ['$JS.API.STREAM.DELETE.GRM_REQ', subjects.sample(id, 0), '$JS.API.CONSUMER.MSG.NEXT.GRM_WORK.grm-rl']) {
+  for (const subject of [
+    '$JS.API.STREAM.DELETE.GRM_REQ',
+    subjects.sample(id, 0),
+    '$JS.API.CONSUMER.MSG.NEXT.GRM_WORK.grm-rl',
+  ]) {
     expect(await ask(owner, subject)).toBe(`denied: ${subject}`);
   }
   await owner.close();
