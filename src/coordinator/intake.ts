@@ -118,7 +118,9 @@ function readMessages(query: unknown, found: Findings, texts: Texts): Message[] 
   });
   if (found.count > before) return messages;
   const last = messages.at(-1);
-  if (last && last.role !== 'user') {
+  // Of a list that was cut, the last one read is not the last turn.
+  const cut = Array.isArray(raw) && raw.length > list.length;
+  if (!cut && last && last.role !== 'user') {
     found.add(`${path}[${messages.length - 1}].role`, `"${last.role}"`, '"user": the last turn is what is answered');
   }
   if (!messages.some((message) => /\S/.test(message.content))) {

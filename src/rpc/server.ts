@@ -3,7 +3,7 @@
 //   V1. It serves from the moment serveRpc() resolves. close() turns health to NOT_SERVING, stops listening (new calls are
 //       UNAVAILABLE), lets open calls finish for `graceMs`, and answers the rest with UNAVAILABLE, without cancelling its requests:
 //       they are accepted, and another coordinator goes on with them.
-//   V2. Messages, calls per connection and silent connections are bounded (limits.ts, keep-alive).
+//   V2. Messages (unpacked, too), calls per connection, silent connections and slow senders are bounded (limits.ts, keep-alive, arrival.ts).
 //   V3. Connections are asked to reconnect after `maxConnectionAgeMs`, so that clients find new coordinators; their open calls go on.
 
 import { Server, type ServerCredentials } from '@grpc/grpc-js';
@@ -12,6 +12,7 @@ import { limits } from '../limits.js';
 import type { Events } from '../observe/events.js';
 import { ClusterServiceService } from '../wire/gen/grm/v1/cluster.js';
 import { RewardServiceService } from '../wire/gen/grm/v1/reward.js';
+import { arrivalGuard } from './arrival.js';
 import { Auth, type Token } from './auth.js';
 import { OpenCalls, type RpcContext } from './calls.js';
 import { clusterHandlers, type ClusterControl } from './cluster.js';
@@ -38,6 +39,8 @@ export interface RpcOptions {
   readonly keepaliveTimeoutMs?: number;
   /** How often the TLS files are read anew. Default 60 s. */
   readonly tlsReloadMs?: number;
+  /** A request must be there whole after so long. Default limits.requestArrivalMs. */
+  readonly arrivalMs?: number;
 }
 
 export interface RpcServer {
@@ -74,7 +77,7 @@ export async function serveRpc(options: RpcOptions): Promise<RpcServer> {
     'grpc.keepalive_timeout_ms': options.keepaliveTimeoutMs ?? defaults.keepaliveTimeoutMs,
     // Channelz stays on: without it grpc-js 1.14 keeps no list of sessions, and forceShutdown() would cut none.
     'grpc.so_reuseport': 0,
-    interceptors: auth.interceptors(),
+    interceptors: [arrivalGuard(options.arrivalMs ?? limits.requestArrivalMs), ...auth.interceptors()],
   });
   const health = new Health();
   server.addService(RewardServiceService, rewardHandlers(context));

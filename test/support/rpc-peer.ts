@@ -114,6 +114,9 @@ export interface Certificates extends AsyncDisposable {
   /** For 127.0.0.1 and localhost, signed by the CA. */
   readonly server: { readonly certFile: string; readonly keyFile: string };
   readonly client: { readonly certFile: string; readonly keyFile: string };
+  /** The same, whose time is over, and of one whose time has not come. */
+  readonly expired: { readonly certFile: string; readonly keyFile: string };
+  readonly early: { readonly certFile: string; readonly keyFile: string };
 }
 
 /** A certificate authority with a server's and a client's certificate, as PEM files. */
@@ -131,9 +134,10 @@ export async function makeCertificates(): Promise<Certificates> {
       { name: 'keyUsage', keyCertSign: true, cRLSign: true, critical: true },
     ],
   });
-  const signed = async (name: string) => {
+  const signed = async (name: string, dates: { notBeforeDate?: Date; notAfterDate?: Date } = {}) => {
     const { cert, private: key } = await generate([{ name: 'commonName', value: name }], {
       ...base,
+      ...dates,
       ca: { cert: authority.cert, key: authority.private },
       extensions: [
         { name: 'basicConstraints', cA: false },
@@ -154,6 +158,8 @@ export async function makeCertificates(): Promise<Certificates> {
     caFile: await file('ca.crt', authority.cert),
     server: await signed('server'),
     client: await signed('client'),
+    expired: await signed('expired', { notBeforeDate: new Date('2020-01-01'), notAfterDate: new Date('2020-02-01') }),
+    early: await signed('early', { notBeforeDate: new Date('2099-01-01'), notAfterDate: new Date('2099-02-01') }),
     [Symbol.asyncDispose]: () => rm(folder, { recursive: true }),
   };
 }

@@ -49,6 +49,22 @@ describe('TLS', () => {
     expect(peer.coordinator.calls).toHaveLength(1);
   });
 
+  it.each([
+    ['expired', /expired/],
+    ['early', /not yet valid/],
+  ] as const)('a certificate that is %s is refused at either end', async (when, words) => {
+    const { caFile } = certificates;
+    const out = certificates[when];
+    await using peer = await RpcPeer.open({ tls: out });
+    const refused = await failure(peer.client({ ...once, tls: { caFile } }).score(aRequest()));
+    expect([refused.kind, refused.message]).toEqual(['unreachable', expect.stringMatching(words)]);
+    await using strict = await RpcPeer.open({ tls: { ...certificates.server, clientCaFile: caFile } });
+    const stranger = strict.client({ ...once, tls: { caFile, ...out } });
+    expect((await failure(stranger.score(aRequest()))).kind).toBe('unreachable');
+    expect((await strict.client({ tls: { caFile, ...certificates.client } }).score(aRequest())).kind).toBe('valid');
+    expect([...peer.coordinator.calls, ...strict.coordinator.calls]).toHaveLength(1);
+  });
+
   it('T2: takes up new files without a restart, and keeps the old ones while the new are broken', async () => {
     const file = (name: string) => join(certificates.folder, name);
     const tls = { certFile: file('live.crt'), keyFile: file('live.key') };
