@@ -19,7 +19,8 @@ export type Scores =
   | { readonly kind: 'invalid'; readonly reason: SampleInvalidReason; readonly detail: string };
 
 const plainScore = /^[+-]?\d+(?:\.\d*)?$/;
-const outOfTen = /^([^/]*?)\s*\/\s*10(?:\.0*)?$/;
+/** What follows the only slash of a place. One search for it: a pattern with white space before the slash would try every blank anew. */
+const ofTen = /^\s*10(?:\.0*)?$/;
 const fraction = /\\{0,4}[dt]?frac\s*\{([^{}]*)\}\s*\{([^{}]*)\}/g;
 /** Macros that only change the look of what they hold. A macro that computes (\sqrt) must not be here. */
 const look =
@@ -60,8 +61,8 @@ function isDress(code: number): boolean {
 /** The number that one place of a list holds; undefined when it is none. Range is the caller's business. */
 export function readScore(item: string): number | undefined {
   const bare = undress(item);
-  const numerator = outOfTen.exec(bare)?.[1];
-  const digits = numerator === undefined ? bare : undress(numerator);
+  const slash = bare.indexOf('/');
+  const digits = slash >= 0 && ofTen.test(bare.slice(slash + 1)) ? undress(bare.slice(0, slash).trimEnd()) : bare;
   if (!plainScore.test(digits)) return undefined;
   const score = Number(digits);
   return Number.isFinite(score) ? score : undefined;

@@ -273,11 +273,80 @@ describe('any text', () => {
     `\\boxed{${'\\'.repeat(500)}}`,
     `\\boxed{${'\\frac{8}'.repeat(60)}}`,
     `\\boxed{${' '.repeat(1_000)}8 ,}`,
+    `\\boxed{9${' '.repeat(1_000)}9}`,
+    `\\boxed{9${' \u2003'.repeat(500)}/}`,
   ])('R1: 256 KiB of %j are read in linear time', (piece) => {
     // A quadratic pass over 256 KiB is 3.4e10 steps: the runner's time limit would end it.
     const text = piece.repeat(Math.ceil(limits.sampleTextBytesMax / piece.length));
     for (const finishReason of ['stop', 'length']) expect(parseOutput(text, 2, finishReason).kind).toBe('invalid');
     expect(scores(`${text}\nScores: \\boxed{8, 3}`, 2)).toEqual(piece.includes('<think>') ? 'no_box' : [8, 3]);
+  });
+});
+
+/** Characters that the parser's own loops and searches look at; what its patterns do is bounded by how they are written. */
+function steps(text: string): number {
+  const { charCodeAt, indexOf, lastIndexOf } = Object.getOwnPropertyDescriptors(String.prototype);
+  let count = 0;
+  const counting = {
+    charCodeAt(this: string, at: number): number {
+      count += 1;
+      return charCodeAt.value!.call(this, at);
+    },
+    indexOf(this: string, what: string, from = 0): number {
+      const found = indexOf.value!.call(this, what, from);
+      count += (found < 0 ? this.length : found) - from + 1;
+      return found;
+    },
+    lastIndexOf(this: string, what: string, from = this.length): number {
+      const found = lastIndexOf.value!.call(this, what, from);
+      count += Math.min(from, this.length) - found + 1;
+      return found;
+    },
+  };
+  Object.assign(String.prototype, counting);
+  try {
+    parseOutput(text, 2, 'stop');
+  } finally {
+    Object.defineProperties(String.prototype, { charCodeAt, indexOf, lastIndexOf });
+  }
+  return count;
+}
+
+describe('R1: counted', () => {
+  const hostile = [
+    '\\boxed{',
+    'boxed ',
+    'oxed',
+    '\\boxed{8',
+    '\\boxed{9, x}',
+    '{{{',
+    '}',
+    '\n',
+    'Scores:\n',
+    '<think></think>',
+    '# \n',
+    '\\boxed{1}\n',
+  ];
+  it.each(hostile)('four times %j is four times the work', (piece) => {
+    const of = (chars: number): number => steps(piece.repeat(Math.ceil(chars / piece.length)));
+    const small = of(16_384);
+    expect(small).toBeGreaterThan(0);
+    expect(of(65_536)).toBeLessThan(4.5 * small + 1_000);
+  });
+
+  it('any mixture of them, and what stands between (property)', () => {
+    const mixture = fc.array(fc.oneof(fc.constantFrom(...hostile), fc.string({ maxLength: 4 })), {
+      minLength: 1,
+      maxLength: 8,
+    });
+    fc.assert(
+      fc.property(mixture, (pieces) => {
+        const piece = pieces.join('') || 'x';
+        const of = (chars: number): number => steps(piece.repeat(Math.ceil(chars / piece.length)));
+        expect(of(16_384)).toBeLessThan(4.5 * of(4_096) + 1_000);
+      }),
+      { numRuns: 200, seed: 20_261_126 },
+    );
   });
 });
 
