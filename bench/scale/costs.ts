@@ -61,20 +61,21 @@ const folder = await mkdtemp(join(tmpdir(), 'grm-costs-'));
 const children: ChildProcess[] = [];
 try {
   const nats = await startNats();
-  const fake = await started<{ url: string }>('services/fake-engine/main.js', ['--port', '0', '--instant']);
+  const fake = await started('services/fake-engine/main.js', ['--port', '0', '--instant']);
+  const { url } = fake.ready as { url: string };
   const settings = [
     `nats.servers=${JSON.stringify([nats.url])}`,
     'log.level=warn',
     'grpc.listen=127.0.0.1:0',
     'http.listen=127.0.0.1:0',
-    `worker.engines=${JSON.stringify([{ kind: 'openai', base_url: fake.ready.url, slots: 256 }])}`,
-    `meta.engines=${JSON.stringify([{ kind: 'vllm_classify', base_url: fake.ready.url, slots: 256 }])}`,
+    `worker.engines=${JSON.stringify([{ kind: 'openai', base_url: url, slots: 256 }])}`,
+    `meta.engines=${JSON.stringify([{ kind: 'vllm_classify', base_url: url, slots: 256 }])}`,
   ].flatMap((each) => ['--set', each]);
-  const coordinator = await started<{ grpc: string }>('services/coordinator/main.js', settings);
+  const coordinator = await started('services/coordinator/main.js', settings);
   const worker = await started('services/grm-worker/main.js', settings);
   const meta = await started('services/meta-worker/main.js', settings);
   const pids = { coordinator: coordinator.pid, nats: nats.pid, worker: worker.pid, meta: meta.pid };
-  using client = GrmClient.connect({ address: coordinator.ready.grpc });
+  using client = GrmClient.connect({ address: (coordinator.ready as { grpc: string }).grpc });
   await sleep(1_000);
   const rows: Row[] = [];
   for (const workload of workloads) {
@@ -160,7 +161,7 @@ async function cpuOf(pids: Readonly<Record<string, number>>): Promise<Readonly<R
     return (Number(fields[11]) + Number(fields[12])) / ticksPerSecond;
   };
   return Object.fromEntries(
-    await Promise.all(Object.entries(pids).map(async ([name, pid]) => [name, await read(pid)])),
+    await Promise.all(Object.entries(pids).map(async ([name, pid]) => [name, await read(pid)] as const)),
   );
 }
 
@@ -170,11 +171,11 @@ async function trafficOf(monitor: string): Promise<{ messages: number; bytes: nu
   return { messages: varz.in_msgs + varz.out_msgs, bytes: varz.in_bytes + varz.out_bytes };
 }
 
-async function started<T>(path: string, args: readonly string[]): Promise<{ pid: number; ready: T }> {
+async function started(path: string, args: readonly string[]): Promise<{ pid: number; ready: unknown }> {
   const child = fork(join(packageRoot, 'dist', path), args, { stdio: ['ignore', 'ignore', 'inherit', 'ipc'] });
   children.push(child);
-  const ready = await new Promise<T>((resolve, reject) => {
-    child.once('message', (message) => resolve(message as T));
+  const ready = await new Promise<unknown>((resolve, reject) => {
+    child.once('message', resolve);
     child.once('exit', (code) => reject(new Error(`${path} ended with ${code} before it was ready`)));
     setTimeout(() => reject(new Error(`${path} was not ready within ${readyMs} ms`)), readyMs).unref();
   });

@@ -58,7 +58,7 @@ export class Loop implements Clock {
             return;
           }
         } catch (error) {
-          reject(error as Error);
+          reject(error instanceof Error ? error : new Error(String(error)));
           return;
         }
         // The tick is set behind all microtasks of this event, those that they set off included.

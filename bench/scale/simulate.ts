@@ -82,7 +82,6 @@ export async function simulate(
   let redelivered = 0;
   let samples = 0;
   let samplesSaved = 0;
-  let asked = 0;
   let from: Snapshot | undefined;
   let to: Snapshot | undefined;
   let nearlyAtMs = 0;
@@ -96,7 +95,6 @@ export async function simulate(
   const onFinished = ({ flow, latencyMs, verdict }: Finished): void => {
     samples += verdict.samples.length;
     samplesSaved += verdict.stopping?.samplesSaved ?? 0;
-    asked += verdict.k;
     ofFlow[flow]! += verdict.samples.length;
     latencies.push({ ms: latencyMs, flow });
     const { total } = callers;
