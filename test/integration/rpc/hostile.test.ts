@@ -192,7 +192,7 @@ describe('slow senders', () => {
     half.stream.write(frame(Buffer.alloc(100_000), false, 1_000_000));
     const nothing = raw.call(scorePath);
     const unended = raw.call('/grm.v1.RewardService/WatchScore');
-    unended.stream.write(frame(someMessage()));
+    unended.stream.write(frame(Buffer.alloc(0)));
     for (const { closed } of [half, nothing, unended]) {
       // The stream is closed, although its sender never ended it.
       const { code, message } = await closed;
