@@ -235,7 +235,7 @@ export function openCell(loop: Loop, scenario: Scenario, number: number): Cell {
         },
         defaultClass: 'rl',
         shardSamplesMax: scenario.shardSamplesMax,
-        waves: 'by_load',
+        waves: 'small',
         lingerMs: 2_000,
         metaPatienceMs: 10_000,
         silenceMs: 2_000,

@@ -45,7 +45,8 @@ export class RawConnection implements AsyncDisposable {
     const hear = (fields: Readonly<Record<string, unknown>>): void => {
       if (fields['grpc-status'] === undefined) return;
       code = Number(fields['grpc-status']);
-      message = decodeURIComponent(String(fields['grpc-message'] ?? ''));
+      const said = fields['grpc-message'];
+      if (typeof said === 'string') message = decodeURIComponent(said);
     };
     stream.on('response', hear);
     stream.on('trailers', hear);

@@ -68,7 +68,7 @@ const homes: readonly { readonly packages: RegExp; readonly rooms: readonly stri
     { packages: /^pino$/, rooms: ['observe'] },
     { packages: /^(zod|yaml)$/, rooms: ['process'] },
     { packages: /^(commander|cli-progress|cli-table3|picocolors)$/, rooms: ['cli'] },
-    { packages: /^@bufbuild\/protobuf$/, rooms: ['wire'] },
+    { packages: /^@bufbuild\/protobuf(\/wire)?$/, rooms: ['wire'] },
     { packages: /^lru-cache$/, rooms: ['worker'] },
     { packages: /^fastify$/, rooms: ['gateway'] },
     { packages: /^(node:)?(http|https|http2)$/, rooms: ['observe', 'gateway', 'services/fake-engine'] },
