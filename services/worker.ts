@@ -111,6 +111,7 @@ export async function openWorker<T, R extends Running>(host: Host, parts: Worker
     tellForeign: (requestId) => broadcastForeign(queue.control, requestId),
   };
   const unlisten = await listenCancel(queue.control, (requestId, run) => void cancellations.cancel(requestId, run));
+  const stage = parts.role === 'grm-worker' ? 'sample' : 'meta';
   const running = (loop.current = startLoop({
     puller: parts.puller,
     credit,
@@ -119,11 +120,7 @@ export async function openWorker<T, R extends Running>(host: Host, parts: Worker
     cost: parts.cost,
     costMax: parts.costMax,
     cautionMs: limits.workerCautionMs,
-    calm: async () => {
-      const stream = parts.role === 'grm-worker' ? 'GRM_WORK' : 'GRM_META';
-      const depths = await queue.work.depths();
-      return depths.every((row) => row.stream !== stream || row.pool !== parts.pool || row.redelivered === 0);
-    },
+    calm: async () => (await queue.work.redelivered(stage, parts.pool)) === 0,
     renewEveryMs: host.config.nats.ackWaitMs / 3,
     execute: (delivery, hurry) => parts.execute(delivery, pool, context, hurry),
   }));

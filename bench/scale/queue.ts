@@ -277,6 +277,7 @@ export function cellQueue(parts: CellQueueParts): CellQueue {
     pullShards: () => Promise.resolve(puller(shards, 'GRM_WORK', shardBytes, door.holder)),
     pullMetaTasks: () => Promise.resolve(puller(metaTasks, 'GRM_META', metaTaskBytes, door.holder)),
     depths: () => Promise.resolve([]),
+    redelivered: () => Promise.resolve(0),
   });
 
   return {

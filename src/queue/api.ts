@@ -29,6 +29,7 @@ interface Answer {
   readonly config?: { readonly max_bytes: number };
   readonly state?: StreamState & { readonly subjects?: Readonly<Record<string, number>> };
   readonly consumers?: readonly ConsumerState[];
+  readonly num_redelivered?: number;
   readonly purged?: number;
   /** Base64. */
   readonly message?: { readonly data?: string; readonly hdrs?: string };
@@ -48,6 +49,7 @@ export class ApiError extends FaultError {
 }
 
 const noMessageFound = 10_037;
+const noConsumer = 10_014;
 const encoder = new TextEncoder();
 
 /** State of the stream and the bytes it may hold. */
@@ -83,6 +85,16 @@ export async function consumersOf(requests: Requests, stream: string): Promise<r
     const rows = page.consumers ?? [];
     found.push(...rows);
     if (rows.length === 0 || found.length >= (page.total ?? 0)) return found;
+  }
+}
+
+/** How many messages of a consumer were delivered twice and are open; 0 where there is no such consumer. */
+export async function redeliveredOf(requests: Requests, stream: string, consumer: string): Promise<number> {
+  try {
+    return (await call(requests, `CONSUMER.INFO.${stream}.${consumer}`, {})).num_redelivered ?? 0;
+  } catch (error) {
+    if (error instanceof ApiError && error.code === noConsumer) return 0;
+    throw error;
   }
 }
 

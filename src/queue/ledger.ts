@@ -272,10 +272,21 @@ export class JetStreamLedger implements Ledger {
       for (const follower of followers) if (follower.verdict) void this.hearVerdict(requestId, msg, follower);
     } else if (kind === 'res') {
       const sample = this.decode(msg.data, msg.subject, decodeSample);
-      if (sample) for (const follower of followers) follower.sample?.(sample);
+      if (sample) this.tell(followers, msg, (follower) => follower.sample?.(sample));
     } else {
       const result = this.decode(msg.data, msg.subject, decodeMetaResult);
-      if (result) for (const follower of followers) follower.meta?.(result);
+      if (result) this.tell(followers, msg, (follower) => follower.meta?.(result));
+    }
+  }
+
+  /** One that throws harms no other. */
+  private tell(followers: Iterable<Follower>, msg: Msg, say: (follower: Follower) => void): void {
+    for (const follower of followers) {
+      try {
+        say(follower);
+      } catch (error) {
+        this.parts.onEvent({ kind: 'undecodable', label: msg.subject, reason: String(error) });
+      }
     }
   }
 

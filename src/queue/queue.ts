@@ -115,6 +115,8 @@ export interface WorkQueue {
   pullShards(pool: string): Promise<Puller<Shard>>;
   pullMetaTasks(pool: string): Promise<Puller<MetaTask>>;
   depths(): Promise<readonly QueueDepth[]>;
+  /** Tasks of a pool that were delivered twice and are open. Asks for nothing that a worker of the pool may not know. */
+  redelivered(stage: Stage, pool: string): Promise<number>;
 }
 
 export interface DeadLetters {

@@ -2,8 +2,8 @@
 // repeated publish does not queue it twice.
 
 import type { MetaTask, Shard, Stage } from '../work/shard.js';
-import { classes } from '../grm/query.js';
-import { consumersOf, purge, subjectsOf } from './api.js';
+import { classes, type Class } from '../grm/query.js';
+import { consumersOf, purge, redeliveredOf, subjectsOf } from './api.js';
 import { decodeMetaTask, decodeShard, encodeMetaTask, encodeShard } from './codec.js';
 import type { SendAck } from './delivery.js';
 import type { OnQueueEvent } from './events.js';
@@ -12,7 +12,7 @@ import type { Publisher } from './publisher.js';
 import { JetStreamPuller, type PullTimes } from './puller.js';
 import type { Published, Puller, QueueDepth, WorkQueue } from './queue.js';
 import { messageIdHeader, type Requests } from './requests.js';
-import { filters, subjects, token, workStream } from './subjects.js';
+import { consumerName, filters, subjects, token, workStream } from './subjects.js';
 
 export interface WorkParts {
   readonly link: Link;
@@ -88,6 +88,12 @@ export class JetStreamWork implements WorkQueue {
       }
     }
     return rows;
+  }
+
+  async redelivered(stage: Stage, pool: string): Promise<number> {
+    const ask = (cls: Class): Promise<number> =>
+      redeliveredOf(this.parts.requests, workStream[stage], consumerName(pool, cls));
+    return (await Promise.all(classes.map(ask))).reduce((sum, each) => sum + each, 0);
   }
 
   /** Hands back what pullers hold. */

@@ -402,6 +402,8 @@ export function queueContract(what: string, makeWorld: () => Promise<QueueWorld>
         first?.nak(0);
         const [second] = await pullAll(puller, 1);
         expect(second?.deliveries).toBe(2);
+        expect(await b.work.redelivered('sample', pool)).toBe(1);
+        expect(await b.work.redelivered('meta', pool)).toBe(0);
         second?.nak(world.ackWaitMs / 2);
         await until(async () => (await depth(a, pool)).inFlight === 1, 'a delayed one counts as in flight');
         const [third] = await pullAll(puller, 1);
@@ -409,6 +411,7 @@ export function queueContract(what: string, makeWorld: () => Promise<QueueWorld>
         third?.term();
         await until(async () => (await depth(a, pool)).inFlight === 0, 'the term arrives');
         expect(await depth(a, pool)).toMatchObject({ pending: 0, inFlight: 0 });
+        expect(await b.work.redelivered('sample', pool)).toBe(0);
         await puller.close();
       });
 

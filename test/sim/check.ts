@@ -141,7 +141,7 @@ function equal({ entries, verdicts, undisturbed, allowed }: Judged, complain: (m
     if (!expected) continue;
     const short = verdict.degraded.filter((why) => !expected.degraded.includes(why));
     // Where time or a lost meta RM cut a request with adaptive k, what was asked for ahead of its rule is in the verdict, the invalid samples too.
-    const isCut = short.some((why) => why === 'time_budget' || why.startsWith('meta_'));
+    const isCut = verdict.degraded.some((why) => why === 'time_budget' || why.startsWith('meta_'));
     const ahead = verdict.stopping !== undefined && isCut;
     for (const why of short) {
       const mayBe =

@@ -44,6 +44,7 @@ export function workOf(wire: Wire, pullers: Set<Puller<unknown>>): WorkQueue {
     pullShards: (pool) => pull('sample', pool, decodeShard),
     pullMetaTasks: (pool) => pull('meta', pool, decodeMetaTask),
     depths: () => wire.call('depths', () => work.depths()),
+    redelivered: (stage, pool) => wire.call('redelivered', () => work.redelivered(stage, pool)),
   };
 }
 

@@ -149,6 +149,11 @@ export class MemoryWork {
     return [...rows.values()];
   }
 
+  redelivered(stage: Stage, pool: string): number {
+    const open = [...this.#tasks.values()].filter((task) => task.stage === stage && task.pool === pool);
+    return open.filter(({ deliveries }) => deliveries > 1).length;
+  }
+
   #hand(task: Task): Handed {
     task.deliveries++;
     if (this.rules.forgetful) this.#tasks.delete(task.seq);
