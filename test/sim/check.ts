@@ -1,11 +1,11 @@
 // Check: judges the history of one simulation. Each rule names the promise (ARCHITECTURE.md) that it stands for; an empty list is a pass.
 
-import type { Sample } from '../../src/grm/sample.js';
 import type { Verdict } from '../../src/grm/verdict.js';
 import { limits } from '../../src/limits.js';
 import { encodeSample } from '../../src/queue/codec.js';
 import type { Allowance } from './allowance.js';
 import { fairness } from './fairness.js';
+import { essence, gist } from './gist.js';
 import type { Entry } from './history.js';
 
 export interface Judged {
@@ -171,28 +171,6 @@ function equal({ entries, verdicts, undisturbed, allowed }: Judged, complain: (m
       complain(`the verdict of ${request} is ${gist(verdict)}; undisturbed it is ${gist(expected)}`);
     }
   }
-}
-
-/** What a sample says, without who drew it and when. */
-function essence({
-  worker: _worker,
-  engine: _engine,
-  queueMs: _queueMs,
-  engineMs: _engineMs,
-  ...sample
-}: Sample): string {
-  return JSON.stringify(Object.entries(sample).sort(([a], [b]) => (a < b ? -1 : 1)));
-}
-
-/** What a verdict says, without who did it and when. */
-function gist(verdict: Verdict): string {
-  const { kind, vote, k, kValid, kKept, degraded, samples, stopping } = verdict;
-  const kept = samples.map((each) => `${each.sample.index} ${each.kept} ${each.metaReward ?? ''}`);
-  const result =
-    verdict.kind === 'valid'
-      ? [verdict.rewards, verdict.ranking, verdict.best, verdict.tie, verdict.margin, verdict.agreement]
-      : [verdict.reason];
-  return JSON.stringify([kind, vote, k, kValid, kKept, degraded, kept, result, stopping]);
 }
 
 function bounded({ entries }: Judged, complain: (message: string) => void): void {
