@@ -9,12 +9,14 @@ import { askEach, broadcastCancel, broadcastWanted, listenForeign, listenWanted 
 import { openNode, type Node } from '../../src/actor/node.js';
 import { openRegistry, type Registry } from '../../src/actor/registry.js';
 import { limits } from '../../src/limits.js';
+import { environment } from '../../src/process/environment.js';
 import type { Config } from '../../src/process/schema.js';
 import { serveRpc } from '../../src/rpc/server.js';
 import { openHost, type Host } from '../host.js';
 import { runService } from '../run.js';
 import { loadGrmTemplates } from '../../src/process/templates.js';
 import { clusterControl } from './cluster.js';
+import { failpointOf } from './failpoint.js';
 
 await runService('coordinator', openCoordinatorProcess);
 
@@ -57,6 +59,9 @@ async function openCoordinatorProcess(config: Config) {
     },
   });
 
+  const failpoint = environment().GRM_FAILPOINT;
+  const passes = failpointOf(failpoint, () => process.kill(process.pid, 'SIGKILL'));
+  if (passes) host.log.warn('this process is going to die: GRM_FAILPOINT is set', { failpoint });
   const context: CoordinatorContext = {
     settings: { nodeId: node.id, ...settings, defaults: config.defaults, defaultClass: config.defaults.class },
     ledger: queue.ledger,
@@ -76,6 +81,7 @@ async function openCoordinatorProcess(config: Config) {
     templateHash: (name) =>
       name === undefined ? templates[0].hash : templates.find((each) => each.name === name)?.hash,
     templateNames: templates.map(({ name }) => name),
+    ...(passes && { passes }),
   };
   const running = (coordinator = openCoordinator(context, queue.dead));
   const unlisten = await listenWanted(queue.control, (requestId) => running.wanted(requestId));

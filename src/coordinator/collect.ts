@@ -104,6 +104,7 @@ export async function collect(
     if (event.kind === 'sample') {
       if (sent.delete(event.sample.index)) account.settle(1);
       untold.push(event.sample);
+      context.passes?.('sampled');
       if (event.sample.kind === 'scored' && plan.meta) rank(event.sample);
     }
     tell();
@@ -143,6 +144,7 @@ export async function collect(
       onTheWay++;
       work.putMetaTasks(settings.metaPool, epoch(), tasks).then((put) => {
         onTheWay--;
+        context.passes?.('ranking');
         // A full meta queue loses no sample: they are sent again at the next tick, and the vote goes on with the meta rewards there are.
         if (put.kind !== 'full') return;
         toRankAgain.push(...samples);
@@ -197,6 +199,7 @@ export async function collect(
         for (const { index } of samples) sent.add(index);
         work.putShards(settings.pool, epoch(), [{ ...shard, samples }]).then((put) => {
           onTheWay--;
+          context.passes?.('asked');
           if (put.kind === 'full') {
             finish({
               kind: 'failed',

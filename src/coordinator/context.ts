@@ -8,6 +8,7 @@ import type { Ledger, WorkQueue } from '../queue/queue.js';
 import type { PlanDefaults } from '../work/plan.js';
 import type { Admission } from './admission.js';
 import type { Dispatcher } from './dispatch.js';
+import type { Failpoint } from './failpoints.js';
 
 /** What the coordinator wants to know of the cluster's members. */
 export interface Members {
@@ -62,4 +63,6 @@ export interface CoordinatorContext {
   readonly templateHash: (name: string | undefined) => string | undefined;
   /** Names of the loaded templates, for messages. */
   readonly templateNames: readonly string[];
+  /** Told of every failpoint that a request passes. Absent outside tests. */
+  readonly passes?: (point: Failpoint) => void;
 }

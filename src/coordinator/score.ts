@@ -46,6 +46,7 @@ export async function scoreRequest(job: Job, run: Run, context: CoordinatorConte
     });
     return { kind: 'fault', fault: admitted.fault };
   }
+  context.passes?.('admitted');
 
   let accepted: RequestRecord | undefined;
   try {
@@ -135,6 +136,7 @@ async function accept(
         responses: record.content.responses.length,
         contentBytes,
       });
+      context.passes?.('accepted');
       return { kind: 'mine', record, fresh: true };
     case 'full':
       events.emit('admission.rejected', {
@@ -165,6 +167,7 @@ async function resumed(record: RequestRecord, context: CoordinatorContext): Prom
   if (owner !== context.settings.nodeId) context.events.emit('request.taken_over', { requestId, owner });
   // What an earlier run has left in the queues would be drawn besides what is planned now.
   await attempt('withdraw', requestId, context, () => context.work.withdraw(requestId));
+  context.passes?.('resumed');
   return { kind: 'mine', record, fresh: false };
 }
 
@@ -183,6 +186,7 @@ async function conclude(
     return { kind: 'fault', fault: collected.kind === 'failed' ? collected.fault : stopFault(collected.why) };
   }
 
+  context.passes?.('gathered');
   const { samples, metas, k } = collected.gather;
   // By index, so that nothing depends on the order of arrival (promise P3).
   const ranked = [...metas.values()].filter((result) => result.kind === 'ranked').sort((a, b) => a.index - b.index);
@@ -203,7 +207,11 @@ async function conclude(
     ...(stopping && { stopping }),
     ...(cut && collected.missing && { missing: collected.missing }),
   });
-  if (isOutstanding(collected.gather)) await withdraw(record.requestId, run, context);
+  if (isOutstanding(collected.gather)) {
+    await withdraw(record.requestId, run, context);
+    context.passes?.('withdrawn');
+  }
+  context.passes?.('voted');
   if (cut && verdict.kind === 'invalid') {
     await ledger.forget(record.requestId);
     return { kind: 'verdict', verdict };
@@ -234,6 +242,7 @@ function isOutstanding(gather: Gather): boolean {
 /** The verdict as stored: another coordinator's, when that one came first. */
 async function store(verdict: Verdict, context: CoordinatorContext): Promise<Verdict> {
   const put = await context.ledger.putVerdict(verdict);
+  context.passes?.('stored');
   if (put === 'stored') return verdict;
   return (await context.ledger.verdict(verdict.requestId)) ?? verdict;
 }

@@ -43,22 +43,10 @@ export async function startCluster(
   env: Readonly<Record<string, string>> = {},
   natsOptions: NatsOptions = {},
 ): Promise<TestCluster> {
-  if (!existsSync(join(packageRoot, 'dist', 'services', 'coordinator', 'main.js'))) {
-    throw new Error('dist/ is not built: `make build` first (make test does)');
-  }
   const nats = await startNats(natsOptions);
   const fake = await startFakeEngine({ port: 0, instant: true, accuracy: 1, ...engine });
   const processes: ServiceProcess[] = [];
-  const base: Record<string, string> = {
-    PATH: process.env.PATH ?? '',
-    GRM_NATS__SERVERS: JSON.stringify([nats.url]),
-    GRM_GRPC__LISTEN: '127.0.0.1:0',
-    GRM_HTTP__LISTEN: '127.0.0.1:0',
-    GRM_LOG__FORMAT: 'json',
-    GRM_WORKER__ENGINES: JSON.stringify([{ kind: 'openai', base_url: fake.url, slots: 16 }]),
-    GRM_META__ENGINES: JSON.stringify([{ kind: 'vllm_classify', base_url: fake.url, slots: 16 }]),
-    ...env,
-  };
+  const base = { ...serviceEnvironment([nats.url], fake.url), ...env };
   return {
     nats,
     engine: fake,
@@ -89,7 +77,24 @@ export async function startCluster(
   };
 }
 
-async function startService(role: Role, env: Record<string, string>): Promise<ServiceProcess> {
+/** What every service of a test's cluster is told. */
+export function serviceEnvironment(natsServers: readonly string[], engineUrl: string): Record<string, string> {
+  return {
+    PATH: process.env.PATH ?? '',
+    GRM_NATS__SERVERS: JSON.stringify(natsServers),
+    GRM_GRPC__LISTEN: '127.0.0.1:0',
+    GRM_HTTP__LISTEN: '127.0.0.1:0',
+    GRM_LOG__FORMAT: 'json',
+    GRM_WORKER__ENGINES: JSON.stringify([{ kind: 'openai', base_url: engineUrl, slots: 16 }]),
+    GRM_META__ENGINES: JSON.stringify([{ kind: 'vllm_classify', base_url: engineUrl, slots: 16 }]),
+  };
+}
+
+/** Starts one process of the build; rejects when it ends, or is not ready in time, and then nothing of it is left. */
+export async function startService(role: Role, env: Readonly<Record<string, string>>): Promise<ServiceProcess> {
+  if (!existsSync(join(packageRoot, 'dist', 'services', role, 'main.js'))) {
+    throw new Error('dist/ is not built: `make build` first (make test does)');
+  }
   const child: ChildProcess = fork(join(packageRoot, 'dist', 'services', role, 'main.js'), [], {
     env,
     stdio: ['ignore', 'pipe', 'pipe', 'ipc'],
@@ -102,13 +107,19 @@ async function startService(role: Role, env: Record<string, string>): Promise<Se
     child.once('exit', (code, signal) => resolve(signal ?? code ?? 0)),
   );
   const ready = await new Promise<{ node: string; grpc?: string; http: string }>((resolve, reject) => {
-    const timer = setTimeout(() => reject(new Error(`${role} was not ready:\n${log}`)), readyMs);
+    const timer = setTimeout(() => {
+      child.kill('SIGKILL');
+      reject(new Error(`${role} was not ready:\n${log}`));
+    }, readyMs);
     child.on('message', (message) => {
       if ((message as { kind: string }).kind !== 'ready') return;
       clearTimeout(timer);
       resolve(message as { node: string; grpc?: string; http: string });
     });
-    void ended.then((how) => reject(new Error(`${role} ended (${how}):\n${log}`)));
+    void ended.then((how) => {
+      clearTimeout(timer);
+      reject(new Error(`${role} ended (${how}):\n${log}`));
+    });
   });
   return {
     role,
