@@ -41,6 +41,6 @@ test('the nano pair judges the sample file: its own families better than chance,
     chance += 1 / labels.length;
     if (row.best === labels.indexOf(Math.max(...labels))) right++;
   }
-  // Right in about 17 of 27, where chance is right in 11.
-  expect(right).toBeGreaterThan(chance + 1);
+  // Right in about 19 of 27, where chance is right in 12.
+  expect(right).toBeGreaterThan(chance + 2);
 }, 600_000);

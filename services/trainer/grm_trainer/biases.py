@@ -23,13 +23,12 @@ def winner(scores: Scores) -> int | None:
     return scores.index(top) if scores.count(top) == 1 else None
 
 
-def flips_greedy(judge, tasks: list[Task], seeds: list[int]) -> dict:
-    """Share of greedy verdicts whose winner changes when the order of the responses is reversed (n >= 2)."""
-    many = [task for task in tasks if len(task.responses) > 1]
-    per_seed = []
-    for seed in seeds:
-        pairs = zip(judge.greedy(many, seed), judge.greedy(many, seed, reverse=True))
-        per_seed.append([winner(a) != winner(b) for a, b in pairs])
+def flips_greedy(judge, tasks: list[Task], greedy: dict[int, list[Scores]]) -> dict:
+    """Share of greedy verdicts whose winner changes when the order of the responses is reversed (n >= 2). `greedy`: by seed, what they were."""
+    per_seed = [
+        [winner(a) != winner(b) for a, b, task in zip(shown, judge.greedy(tasks, seed, reverse=True), tasks) if len(task.responses) > 1]
+        for seed, shown in greedy.items()
+    ]
     return interval(mean_over(per_seed))
 
 

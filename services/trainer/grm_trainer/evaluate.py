@@ -70,28 +70,36 @@ def by_stage(config: Config, test: list[Task], results: dict) -> None:
     stages = [name for name in ("cold", "rft", "rft-easy", "rl") if (config.folder / name / "done").exists()]
     for name in stages:
         judge = Judge(config, config.folder / name)
-        values[name] = mean_over([[right(s, task) for s, task in zip(judge.greedy(test, seed), test)] for seed in seeds])
+        greedy = {seed: judge.greedy(test, seed) for seed in seeds}
+        values[name] = mean_over([[right(s, task) for s, task in zip(shown, test)] for shown in greedy.values()])
         results["greedy"][name] = interval(values[name])
         families = sorted({task.family for task in test})
         of = {family: [value for value, task in zip(values[name], test) if task.family == family] for family in families}
         results["by_family"][name] = {family: interval(of[family]) for family in families}
         if config.evaluation.biases and name != "rft-easy":
-            results["flips"][name] = {"1": flips_greedy(judge, test, seeds)}
+            results["flips"][name] = {"1": flips_greedy(judge, test, greedy)}
             results["length_bias"][name] = {"1": length_bias(values[name], test)}
             if name != "cold":
                 results["flips"][name]["8"] = flips_voted(judge, test, seeds[0], 8)
-                voted = [float(right(naive(d.scores), d.task)) for d in judge.draws(test, seeds[0], 8)]
-                results["length_bias"][name]["8"] = length_bias(voted, test)
+            if name == "rft":
+                results["length_bias"][name]["8"] = length_bias(voted_right(judge.draws(test, seeds[0], 8)), test)
         say(config, "evaluate", of=name, greedy=results["greedy"][name]["mean"])
     for before, after in (("cold", "rft"), ("rft", "rl"), ("cold", "rl"), ("rft-easy", "rft")):
         if before in values and after in values:
             results["steps"][f"{after} - {before}"] = paired(values[after], values[before])
 
 
+def voted_right(draws: list[Draws], k: int = 8) -> list[float]:
+    """Of each item, whether the naive vote of its first k samples is right: 0 or 1."""
+    return [float(right(naive(d.scores[:k]), d.task)) for d in draws]
+
+
 def by_vote(config: Config, by_seed: list[list[Draws]], results: dict) -> None:
     """Votes at each k, the sweep of k_meta, and the differences that the paper claims."""
     k_max = config.evaluation.k
     over = lambda vote: mean_over([[right(vote(d), d.task) for d in draws] for draws in by_seed])
+    if config.evaluation.biases:
+        results["length_bias"]["rl"]["8"] = length_bias(voted_right(by_seed[0]), [d.task for d in by_seed[0]])
     plain = {k: over(lambda d: naive(d.scores[:k])) for k in KS if k <= k_max}
     meta = {k: over(lambda d: meta_topk(d.scores[:k], d.rewards[:k])) for k in KS if k <= k_max}
     results["naive"] = {k: interval(values) for k, values in plain.items()}
