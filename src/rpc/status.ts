@@ -13,6 +13,7 @@ import type { Any } from '../wire/gen/google/protobuf/any.js';
 
 const domain = 'grm.v1';
 const exhausted: number = codes.RESOURCE_EXHAUSTED;
+const internal: number = codes.INTERNAL;
 const detailsKey = 'grpc-status-details-bin';
 const pushbackKey = 'grpc-retry-pushback-ms';
 const typePrefix = 'type.googleapis.com/google.rpc.';
@@ -48,7 +49,7 @@ export function statusMessageOf(it: Fault): Status {
 /** The fault in a status message (S3 for a stranger's). */
 export function faultOf(status: Status): Fault {
   const ours = readDetails(status);
-  return { kind: ours.kind ?? strangerKind(status.code, ours), message: status.message, ...ours.rest };
+  return { kind: ours.kind ?? strangerKind(status, ours), message: status.message, ...ours.rest };
 }
 
 /** The fault in whatever a gRPC call failed with. */
@@ -113,11 +114,15 @@ const strangers = new Map<number, FaultKind>([
   [codes.UNIMPLEMENTED, 'failed_precondition'],
 ]);
 
+/** grpc-js's words, under INTERNAL, for a stream that closed before there was a status: the server or a proxy went away with it. */
+const closedUnanswered = 'Call ended without gRPC status';
+
 /** The gRPC library says RESOURCE_EXHAUSTED of a message above its size limit, which no retry makes smaller; who sheds load names a delay. */
-function strangerKind(code: number, { rest }: OurDetails): FaultKind {
+function strangerKind({ code, message }: Status, { rest }: OurDetails): FaultKind {
   if (code === exhausted) {
     return rest.retryAfterMs === undefined ? 'invalid_request' : 'overloaded';
   }
+  if (code === internal && message.includes(closedUnanswered)) return 'unreachable';
   return strangers.get(code) ?? 'internal';
 }
 

@@ -64,6 +64,8 @@ describe('status', () => {
     ['a server without this call', codes.UNIMPLEMENTED, 'failed_precondition'],
     ['the local deadline', codes.DEADLINE_EXCEEDED, 'deadline_exceeded'],
     ['a connection that was cut', codes.CANCELLED, 'unreachable'],
+    ['Received RST_STREAM with code 0 (Call ended without gRPC status)', codes.INTERNAL, 'unreachable'],
+    ['Received RST_STREAM with code 2 (Internal server error)', codes.INTERNAL, 'internal'],
     ['a code from the future', 77, 'internal'],
   ])('S3: takes a stranger at the code: %s', (words, code, kind) => {
     expect(faultOfError(thrown(code, words))).toEqual({ kind, message: words });
