@@ -18,23 +18,26 @@ import { saturation } from './figures/saturation.js';
 import { scale } from './figures/scale.js';
 import { throughput } from './figures/throughput.js';
 import { machineWords, pageOf, type Result } from './page.js';
+import { optionsOf, refuse } from './usage.js';
 
 const all: readonly Measurement[] = [throughput, latency, saturation, nano, adaptive, prefix, scale];
 const names = all.map(({ name }) => name).join(', ');
 
-const { values } = parseArgs({
-  options: {
-    only: { type: 'string', multiple: true },
-    seconds: { type: 'string', default: '8' },
-    out: { type: 'string', default: join(packageRoot, 'bench', 'results') },
-    profile: { type: 'string' },
-  },
-});
+const values = optionsOf(
+  () =>
+    parseArgs({
+      options: {
+        only: { type: 'string', multiple: true },
+        seconds: { type: 'string', default: '8' },
+        out: { type: 'string', default: join(packageRoot, 'bench', 'results') },
+        profile: { type: 'string' },
+      },
+    }).values,
+);
 const seconds = Number(values.seconds);
-if (!(seconds > 0 && seconds <= 600))
-  throw new RangeError(`--seconds ${values.seconds}: expected above 0, at most 600`);
+if (!(seconds > 0 && seconds <= 600)) refuse(`--seconds ${values.seconds}: expected above 0, at most 600`);
 for (const name of values.only ?? []) {
-  if (!all.some((each) => each.name === name)) throw new RangeError(`--only ${name}: expected one of ${names}`);
+  if (!all.some((each) => each.name === name)) refuse(`--only ${name}: expected one of ${names}`);
 }
 const wanted = all.filter(({ name }) => values.only?.includes(name) ?? true);
 

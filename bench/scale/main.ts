@@ -12,36 +12,40 @@ import { parseArgs } from 'node:util';
 import { stopRules } from '../../src/grm/query.js';
 import { limits } from '../../src/limits.js';
 import { inputsDefault } from './inputs.js';
+import { optionsOf, refuse } from '../usage.js';
 import { report } from './report.js';
 import { flowsDefault, type Scenario } from './scenario.js';
 import { simulate, type Progress, type Result } from './simulate.js';
 
-const { values } = parseArgs({
-  options: {
-    workers: { type: 'string', default: '10,100,1000' },
-    samples: { type: 'string' },
-    'samples-per-worker': { type: 'string', default: '1000' },
-    coordinators: { type: 'string', default: 'auto' },
-    partitions: { type: 'string', default: '1' },
-    k: { type: 'string', default: '32' },
-    responses: { type: 'string', default: '2' },
-    stop: { type: 'string', default: 'none' },
-    meta: { type: 'boolean', default: false },
-    'meta-workers': { type: 'string', default: 'auto' },
-    slots: { type: 'string', default: String(inputsDefault.engine.slots) },
-    window: { type: 'string', default: 'fit' },
-    'shard-samples': { type: 'string', default: String(limits.shardSamplesMax) },
-    'crash-hours': { type: 'string' },
-    'per-slot': { type: 'string', default: '3' },
-    poisson: { type: 'string' },
-    'tenant-weights': { type: 'string', default: '' },
-    'nats-cores': { type: 'string', default: String(inputsDefault.nats.cores) },
-    'replica-factor': { type: 'string', default: '1' },
-    seed: { type: 'string', default: '1' },
-    read: { type: 'string' },
-    json: { type: 'boolean', default: false },
-  },
-});
+const values = optionsOf(
+  () =>
+    parseArgs({
+      options: {
+        workers: { type: 'string', default: '10,100,1000' },
+        samples: { type: 'string' },
+        'samples-per-worker': { type: 'string', default: '1000' },
+        coordinators: { type: 'string', default: 'auto' },
+        partitions: { type: 'string', default: '1' },
+        k: { type: 'string', default: '32' },
+        responses: { type: 'string', default: '2' },
+        stop: { type: 'string', default: 'none' },
+        meta: { type: 'boolean', default: false },
+        'meta-workers': { type: 'string', default: 'auto' },
+        slots: { type: 'string', default: String(inputsDefault.engine.slots) },
+        window: { type: 'string', default: 'fit' },
+        'shard-samples': { type: 'string', default: String(limits.shardSamplesMax) },
+        'crash-hours': { type: 'string' },
+        'per-slot': { type: 'string', default: '3' },
+        poisson: { type: 'string' },
+        'tenant-weights': { type: 'string', default: '' },
+        'nats-cores': { type: 'string', default: String(inputsDefault.nats.cores) },
+        'replica-factor': { type: 'string', default: '1' },
+        seed: { type: 'string', default: '1' },
+        read: { type: 'string' },
+        json: { type: 'boolean', default: false },
+      },
+    }).values,
+);
 
 /** Workers that one coordinator is given by `auto`. */
 const workersPerCoordinator = 250;
@@ -63,7 +67,7 @@ process.stdout.write(values.json ? `${JSON.stringify(results, undefined, 1)}\n` 
 
 function scenarioOf(workers: number, k: number, partitions: number, stop: string): Scenario {
   const rule = stopRules.find((known) => known === stop);
-  if (rule === undefined) throw new RangeError(`--stop: ${stop}, expected one of ${stopRules.join(', ')}`);
+  if (rule === undefined) refuse(`--stop: ${stop}, expected one of ${stopRules.join(', ')}`);
   const auto = (text: string, own: number, name: string): number => (text === 'auto' ? own : numberOf(name, text));
   const whole = Math.ceil(workers / workersPerCoordinator / partitions) * partitions;
   return {
@@ -136,8 +140,7 @@ async function run(scenario: Scenario): Promise<Result> {
 
 function numberOf(name: string, text: string): number {
   const value = Number(text);
-  if (text === '' || !(value >= 0))
-    throw new RangeError(`--${name}: ${JSON.stringify(text)}, expected a number from 0`);
+  if (text === '' || !(value >= 0)) refuse(`--${name}: ${JSON.stringify(text)}, expected a number from 0`);
   return value;
 }
 

@@ -21,6 +21,8 @@ import { failpointOf } from './failpoint.js';
 await runService('coordinator', openCoordinatorProcess);
 
 async function openCoordinatorProcess(config: Config) {
+  const failpoint = environment().GRM_FAILPOINT;
+  const passes = failpointOf(failpoint, () => process.kill(process.pid, 'SIGKILL'));
   const templates = await loadGrmTemplates(config);
   const host = await openHost('coordinator', config);
   const { queue, events, clock } = host;
@@ -59,8 +61,6 @@ async function openCoordinatorProcess(config: Config) {
     },
   });
 
-  const failpoint = environment().GRM_FAILPOINT;
-  const passes = failpointOf(failpoint, () => process.kill(process.pid, 'SIGKILL'));
   if (passes) host.log.warn('this process is going to die: GRM_FAILPOINT is set', { failpoint });
   const context: CoordinatorContext = {
     settings: { nodeId: node.id, ...settings, defaults: config.defaults, defaultClass: config.defaults.class },
