@@ -39,6 +39,9 @@ export interface Setting {
   readonly tell: (words: string) => void;
 }
 
+/** A ratio to a ceiling may lie so far above 1 by noise. */
+const aboveMax = 1.1;
+
 export function figure(
   name: string,
   value: number,
@@ -48,6 +51,8 @@ export function figure(
   const { ceiling, bar } = beside;
   const ratio = ceiling === undefined ? null : value / ceiling;
   const judged = bar?.of === 'ratio' ? (ratio ?? NaN) : value;
+  // What lies well above its ceiling was not measured against one: nothing is met by it.
+  const hasCeiling = bar?.is !== 'at least' || ratio === null || ratio <= aboveMax;
   return {
     name,
     value,
@@ -55,7 +60,7 @@ export function figure(
     ceiling: ceiling ?? null,
     ratio,
     bar: bar === undefined ? null : `${bar.of} ${bar.is} ${bar.limit}`,
-    met: bar === undefined ? null : bar.is === 'at least' ? judged >= bar.limit : judged <= bar.limit,
+    met: bar === undefined || !hasCeiling ? null : bar.is === 'at least' ? judged >= bar.limit : judged <= bar.limit,
   };
 }
 

@@ -58,7 +58,8 @@ async function run(measurement: Measurement, setting: Setting): Promise<Result> 
 
 function tellFigure({ name, value, unit, ratio, bar, met }: Figure): void {
   const beside = ratio === null ? '' : `, ${ratio.toFixed(2)} of its ceiling`;
-  const judged = bar === null ? '' : ` (${bar}: ${met === true ? 'met' : 'not met'})`;
+  const judged =
+    bar === null ? '' : ` (${bar}: ${met === null ? 'not judged, the ceiling is none' : met ? 'met' : 'not met'})`;
   say(`  ${name}: ${value.toPrecision(4)} ${unit}${beside}${judged}`);
 }
 

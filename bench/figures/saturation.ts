@@ -30,11 +30,14 @@ export const saturation: Measurement = {
   title: 'Engine saturation',
   words:
     `Tokens per second of one fake engine in continuous batching (${slots} sequences, 10 ms a step and 0.1 ms per sequence) behind ${workerCounts.join(', ')} ` +
-    'workers that share its slots. Ceiling: the same engine driven directly, at the better of one and two samples per slot.',
+    'workers that share its slots. Ceiling: the same engine driven directly with k samples of each prompt, at the better of one and two samples per slot.',
   notMeasured: ['saturation of real engines, whose speed depends on prompts and batch in other ways'],
   measure: async ({ seconds, tell }) => {
     await using engine = await startFake(machine);
-    const direct = Math.max(await driven(engine, slots, seconds), await driven(engine, slots * 2, seconds));
+    const ceilings = new Map<number, number>();
+    for (const k of ks) {
+      ceilings.set(k, Math.max(await driven(engine, slots, k, seconds), await driven(engine, slots * 2, k, seconds)));
+    }
     const figures: Figure[] = [];
     for (const workers of workerCounts) {
       tell(`${workers} workers`);
@@ -58,7 +61,7 @@ export const saturation: Measurement = {
         await running;
         figures.push(
           figure(`tokens through ${workers} worker${workers > 1 ? 's' : ''}, k=${k}`, rate, '1/s', {
-            ceiling: direct,
+            ceiling: ceilings.get(k)!,
             bar: { of: 'ratio', is: 'at least', limit: 0.97 },
           }),
         );
@@ -76,7 +79,7 @@ async function tokensPerSecond(engine: FakeProcess, seconds: number): Promise<nu
   return ((await engine.generated()) - before) / ((performance.now() - startedAt) / 1_000);
 }
 
-async function driven(fake: FakeProcess, concurrency: number, seconds: number): Promise<number> {
+async function driven(fake: FakeProcess, concurrency: number, k: number, seconds: number): Promise<number> {
   const engine = await openOpenAiEngine({
     name: 'direct',
     baseUrl: fake.url,
@@ -86,9 +89,12 @@ async function driven(fake: FakeProcess, concurrency: number, seconds: number): 
   });
   const stop = new AbortController();
   let serial = 0;
+  let asked = requestOf({});
   const one = async (): Promise<void> => {
     while (!stop.signal.aborted) {
-      const { query, responses } = requestOf({});
+      // As in the cluster, k samples share a prompt, which the engine evaluates once.
+      if (serial % k === 0) asked = requestOf({});
+      const { query, responses } = asked;
       const job = {
         messages: [{ role: 'user' as const, content: `${query}\n${responses.join('\n')}` }],
         samples: [{ index: 0, seed: serial++ }],
