@@ -2,6 +2,7 @@
 
 import type { Actor, ActorSpec, Running } from '../src/actor/actor.js';
 import { broadcastForeign, listenCancel } from '../src/actor/handle.js';
+import type { EngineGauges } from '../src/engine/engine.js';
 import { openNode, type Node } from '../src/actor/node.js';
 import { limits } from '../src/limits.js';
 import type { Events } from '../src/observe/events.js';
@@ -14,6 +15,7 @@ import { Credit } from '../src/worker/credit.js';
 import { startLoop, type Loop } from '../src/worker/loop.js';
 import { EnginePool } from '../src/worker/pool.js';
 import { openRequeue } from '../src/worker/requeue.js';
+import { learnSlots, type Learning } from '../src/worker/useful-slots.js';
 import type { Host } from './host.js';
 import type { EngineNews, OpenedService } from './run.js';
 
@@ -24,6 +26,8 @@ export interface WorkerParts<T, R extends Running> {
   readonly gpus: number;
   /** Samples or texts at once; absent: the sum of the engines' slots. */
   readonly slots: number | undefined;
+  /** What an engine says of itself; given: its slots are learned from it, as far as they are configured. */
+  readonly gauges?: (engine: R) => Promise<EngineGauges>;
   readonly drainGraceMs: number;
   readonly puller: Puller<T>;
   readonly cost: (task: T) => number;
@@ -89,13 +93,33 @@ export async function openWorker<T, R extends Running>(host: Host, parts: Worker
   });
 
   const actors = parts.specs.map((spec) => node.spawn(spec));
+  const learning: Late<Learning> = { current: undefined };
   const pool = new EnginePool<R>(
-    actors.map((actor) => ({
-      name: actor.spec.name,
-      slots: actor.spec.concurrencyMax,
-      current: () => actor.current(),
-    })),
+    actors.map((actor) => {
+      const { name, concurrencyMax } = actor.spec;
+      return {
+        name,
+        get slots() {
+          return learning.current?.slots(name) ?? concurrencyMax;
+        },
+        current: () => actor.current(),
+      };
+    }),
   );
+  if (parts.gauges) {
+    learning.current = learnSlots({
+      seats: actors.map((actor) => ({
+        name: actor.spec.name,
+        configured: actor.spec.concurrencyMax,
+        current: () => actor.current(),
+      })),
+      gauges: parts.gauges,
+      taken: (name) => pool.taken(name),
+      onChange: refreshCredit,
+      clock,
+      events,
+    });
+  }
   if (parts.slots !== undefined) pool.setSlots(parts.slots);
   engines.current = pool;
   const context: WorkerContext = {
@@ -144,6 +168,12 @@ export async function openWorker<T, R extends Running>(host: Host, parts: Worker
       node: node.describe(),
       slots: pool.slots(),
       taken: credit.taken,
+      engines: actors.map(({ spec: { name, concurrencyMax } }) => ({
+        name,
+        slots: learning.current?.slots(name) ?? concurrencyMax,
+        configured: concurrencyMax,
+        taken: pool.taken(name),
+      })),
       deliveries: running.running(),
       requests: [...cancellations.running()],
     }),
@@ -166,6 +196,7 @@ export async function openWorker<T, R extends Running>(host: Host, parts: Worker
       await running.drain(parts.drainGraceMs);
       await drained;
       unhear();
+      learning.current?.close();
       unlisten();
       await node.close();
       await host.close();

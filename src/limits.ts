@@ -114,6 +114,8 @@ export const limits = {
   deadKeepMs: 604_800_000,
   /** Samples in flight per worker process, over all engines. */
   slotsMax: 4_096,
+  /** How often a worker reads what its engines say of themselves, to learn how many samples each is worth at once. */
+  learnEveryMs: 2_000,
   /** Requests kept decoded per worker, for shards that refer to GRM_REQ. */
   contentCacheBytesMax: 64 * MiB,
   /** Cancelled runs of requests a worker remembers, to drop shards that were already on their way. */

@@ -6,7 +6,7 @@ import { executeShard } from '../../src/worker/execute-shard.js';
 import { openHost } from '../host.js';
 import { runService } from '../run.js';
 import { openWorker } from '../worker.js';
-import { grmEngines } from './engines.js';
+import { grmEngines, type WorkerEngine } from './engines.js';
 
 await runService('grm-worker', async (config: Config) => {
   const host = await openHost('grm-worker', config);
@@ -18,6 +18,7 @@ await runService('grm-worker', async (config: Config) => {
     specs,
     gpus,
     slots: worker.slots,
+    ...(worker.learnSlots && { gauges: (engine: WorkerEngine) => engine.gauges() }),
     drainGraceMs: worker.drainGraceMs,
     puller: await host.queue.work.pullShards(worker.pool),
     cost: (shard) => shard.samples.length,

@@ -244,6 +244,10 @@ const worker = z.strictObject({
     z.int().min(1).max(limits.slotsMax),
     'Samples at once over all engines; absent: the sum of their slots.',
   ),
+  learnSlots: flag(
+    true,
+    'Give an engine fewer samples than its slots while more would only wait inside it, by its own metrics. Not where `slots` is set.',
+  ),
   drainGraceMs: whole(0, hour, minute, 'Time for running samples when told to stop; the rest is handed back.'),
   restartsMax: whole(-1, 1_000_000, -1, 'Restarts of a failing engine; -1 = no end.'),
 });
