@@ -74,6 +74,7 @@ async function openCoordinatorProcess(config: Config) {
         bytesMax: settings.bytesInFlightMax,
       },
       clock,
+      settings.weights.class,
     ),
     dispatcher: new Dispatcher(settings.dispatchSamplesMax, settings.weights),
     events,

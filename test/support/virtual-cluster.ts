@@ -183,7 +183,7 @@ export class VirtualCluster {
       ledger: queue.ledger,
       work: queue.work,
       members,
-      admission: new Admission(bounds, process),
+      admission: new Admission(bounds, process, classWeights),
       dispatcher: options.dispatcher?.(id, windowSamples, weights) ?? new Dispatcher(windowSamples, weights),
       events: this.#events(id),
       clock: process,

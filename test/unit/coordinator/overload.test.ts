@@ -1,0 +1,147 @@
+// Overload (promise P4): ten times what the fleet can do is offered, in virtual time. What is accepted is answered, what is not is told when to come
+// again, nothing grows, and no class or tenant lives at the cost of another.
+
+import { expect, test } from 'vitest';
+import type { ScoreInput, ScoreOutcome } from '../../../src/coordinator/coordinator.js';
+import type { Class } from '../../../src/grm/query.js';
+import { scriptedEngine, seededScores } from '../../support/scripted-engine.js';
+import { ask, virtualCluster, type VirtualCluster, type VirtualCoordinator } from '../../support/virtual-cluster.js';
+
+/** Sixteen samples at once, each a second: four requests of four samples a second. */
+const slots = 16;
+const k = 4;
+const perSecond = slots / k;
+/** 40 requests are kept for interactive, 20 for rl, 5 for batch: each a backlog for the window. */
+const bounds = { requestsMax: 130, samplesMax: 8_000, bytesMax: 1_000_000 };
+const windowSamples = slots;
+const options = { k, vote: 'sum', timeBudgetMs: 600_000 } as const;
+
+async function overloaded(): Promise<{ cluster: VirtualCluster; a: VirtualCoordinator; peak: () => Peak }> {
+  const cluster = await virtualCluster({ bounds, windowSamples });
+  const a = cluster.coordinator('a');
+  const engine = scriptedEngine({
+    clock: cluster.clock,
+    answer: (spec, job, n) => ({ kind: 'scores', shown: seededScores(spec, job, n), afterMs: 1_000 }),
+  });
+  await cluster.worker('w', { engine, slots });
+  const most = { requests: 0, waiting: 0, tasks: 0 };
+  const look = (): void => {
+    const { requestsInFlight, waiting } = a.service.load();
+    most.requests = Math.max(most.requests, requestsInFlight);
+    most.waiting = Math.max(most.waiting, waiting);
+    most.tasks = Math.max(most.tasks, cluster.nats.tasks());
+    cluster.clock.after(50, look);
+  };
+  look();
+  return { cluster, a, peak: () => most };
+}
+
+interface Peak {
+  readonly requests: number;
+  readonly waiting: number;
+  readonly tasks: number;
+}
+
+interface Tally {
+  valid: number;
+  shed: number;
+  readonly delaysMs: number[];
+}
+
+function count(tally: Tally, outcome: ScoreOutcome): void {
+  if (outcome.kind === 'verdict') {
+    expect(outcome.verdict).toMatchObject({ kind: 'valid', kValid: k, degraded: [] });
+    tally.valid++;
+    return;
+  }
+  expect(outcome.fault.kind).toBe('overloaded');
+  tally.shed++;
+  tally.delaysMs.push(outcome.fault.retryAfterMs ?? 0);
+}
+
+test('P4: ten times the capacity: what is accepted is answered in full, the rest is shed with a delay, and nothing grows', async () => {
+  const { cluster, a, peak } = await overloaded();
+  const tally: Tally = { valid: 0, shed: 0, delaysMs: [] };
+  const seconds = 20;
+  const answers: Promise<void>[] = [];
+  for (let each = 0; each < seconds * perSecond * 10; each++) {
+    answers.push(a.score(ask(options)).then((outcome) => count(tally, outcome)));
+    await cluster.clock.advance(1_000 / (perSecond * 10));
+  }
+  await cluster.clock.until(Promise.all(answers), 120_000);
+  // As much is done as the fleet can do: overload costs no throughput.
+  expect(tally.valid).toBeGreaterThanOrEqual(seconds * perSecond * 0.9);
+  expect(tally.valid + tally.shed).toBe(seconds * perSecond * 10);
+  expect(Math.min(...tally.delaysMs)).toBeGreaterThanOrEqual(50);
+  expect(peak().requests).toBeLessThanOrEqual(bounds.requestsMax);
+  // Every shard that waits is of an admitted request.
+  expect(peak().waiting).toBeLessThanOrEqual(bounds.requestsMax * k);
+  expect(peak().tasks).toBeLessThan(windowSamples + k);
+  await cluster.clock.advance(1_000);
+  expect(a.service.load()).toEqual({ requestsInFlight: 0, samplesInFlight: 0, bytesInFlight: 0, waiting: 0 });
+  expect(cluster.nats.tasks()).toBe(0);
+});
+
+test('callers who come again after the delay that they are told all get their verdict', async () => {
+  const { cluster, a } = await overloaded();
+  let calls = 0;
+  const insist = async (input: ScoreInput): Promise<void> => {
+    for (;;) {
+      calls++;
+      const outcome = await a.score(input);
+      if (outcome.kind === 'verdict') return;
+      const delayMs = outcome.fault.retryAfterMs ?? 0;
+      await new Promise<void>((resolve) => void cluster.clock.after(delayMs, resolve));
+    }
+  };
+  const requests = 200;
+  await cluster.clock.until(Promise.all(Array.from({ length: requests }, () => insist(ask(options)))), 300_000);
+  // The delay follows the pace of the fleet, so they do not hammer: in the fifty seconds that it takes, some calls each.
+  expect(calls).toBeLessThan(requests * 60);
+  expect(a.service.load().requestsInFlight).toBe(0);
+});
+
+/** Every flow keeps more waiting than it can get; says how many requests of each were answered in the time. */
+async function contend(
+  flows: readonly { readonly class: Class; readonly tenant: string; readonly callers: number }[],
+  seconds: number,
+): Promise<number[]> {
+  const { cluster, a } = await overloaded();
+  const answered = flows.map(() => 0);
+  const startedAtMs = cluster.clock.now();
+  let open = true;
+  const want = async (at: number): Promise<void> => {
+    while (open) {
+      const { tenant, class: klass } = flows[at]!;
+      const outcome = await a.score(ask(options, { tenant, class: klass }));
+      if (outcome.kind === 'fault') await new Promise<void>((resolve) => void cluster.clock.after(500, resolve));
+      else if (cluster.clock.now() - startedAtMs <= seconds * 1_000) answered[at]!++;
+    }
+  };
+  const callers = flows.flatMap((flow, at) => Array.from({ length: flow.callers }, () => want(at)));
+  await cluster.clock.advance(seconds * 1_000);
+  open = false;
+  await cluster.clock.until(Promise.all(callers), 120_000);
+  return answered;
+}
+
+test('a flood of batch does not starve rl: it gets at least its share by weight', async () => {
+  const flows = [
+    { class: 'batch', tenant: 'a', callers: 100 },
+    { class: 'rl', tenant: 'a', callers: 30 },
+  ] as const;
+  const [batch = 0, rl = 0] = await contend(flows, 60);
+  // Four to one by weight, in whole requests of a minute.
+  expect(rl).toBeGreaterThan(2 * batch);
+  expect(batch).toBeGreaterThan(0);
+  expect(batch + rl).toBeGreaterThanOrEqual(60 * perSecond * 0.8);
+});
+
+test('two tenants of one class share alike, and both get on', async () => {
+  const flows = [
+    { class: 'rl', tenant: 'a', callers: 40 },
+    { class: 'rl', tenant: 'b', callers: 40 },
+  ] as const;
+  const [a = 0, b = 0] = await contend(flows, 60);
+  expect(Math.min(a, b) / Math.max(a, b)).toBeGreaterThan(0.7);
+});
