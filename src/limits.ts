@@ -116,6 +116,12 @@ export const limits = {
   slotsMax: 4_096,
   /** How often a worker reads what its engines say of themselves, to learn how many samples each is worth at once. */
   learnEveryMs: 2_000,
+  /** Late samples that a coordinator may ask for again at once, when it has long asked for none. */
+  hedgeSamplesMax: 64,
+  /** Samples whose times say what is late. */
+  hedgeObservedMax: 1_024,
+  /** How often the second try of a late shard is passed on by a worker that is at the first one; then it is dropped. */
+  hedgePassesMax: 3,
   /** Requests kept decoded per worker, for shards that refer to GRM_REQ. */
   contentCacheBytesMax: 64 * MiB,
   /** Cancelled runs of requests a worker remembers, to drop shards that were already on their way. */

@@ -6,6 +6,7 @@
 import { Admission } from '../../src/coordinator/admission.js';
 import type { CoordinatorContext, Members } from '../../src/coordinator/context.js';
 import { Dispatcher } from '../../src/coordinator/dispatch.js';
+import { Hedging } from '../../src/coordinator/hedging.js';
 import { openCoordinator, type RunningCoordinator } from '../../src/coordinator/service.js';
 import { parseMetaTemplate } from '../../src/grm/prompt.js';
 import { limits } from '../../src/limits.js';
@@ -244,11 +245,16 @@ export function openCell(loop: Loop, scenario: Scenario, number: number): Cell {
       ledger: queue.ledger(door),
       work: queue.work(door),
       members: membersOf(),
-      admission: new Admission({ requestsMax: samplesMax, samplesMax, bytesMax: 64 * 1024 ** 3 }, loop),
+      admission: new Admission(
+        { requestsMax: samplesMax, samplesMax, bytesMax: 64 * 1024 ** 3 },
+        loop,
+        scenario.classWeights,
+      ),
       dispatcher: new Dispatcher(windowOf(scenario), {
         class: scenario.classWeights,
         tenant: scenario.tenantWeights,
       }),
+      hedging: new Hedging({ extraRatio: 0, percentile: 1, floorMs: 0, observedMin: 1 }),
       events,
       clock: loop,
       templateHash: () => templateHash,

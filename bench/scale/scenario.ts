@@ -59,11 +59,11 @@ export function windowOf(scenario: Scenario): number {
   return windowSamples === 'fit' ? Math.ceil((1.25 * slotsOf(scenario)) / coordinators) : windowSamples;
 }
 
-/** Samples that one coordinator may have in flight: with room for all that callers keep open, so that nothing is refused. */
+/** Samples that one coordinator may have in flight: with room for all that callers keep open, twice, as half is kept for the classes; so nothing is refused. */
 export function inFlightMax(scenario: Scenario): number {
   const { arrivals, coordinators, flows, k } = scenario;
   const perSlot = arrivals.kind === 'backlog' ? arrivals.perSlot : 8;
-  return Math.max(20_000, Math.ceil((1.5 * perSlot * slotsOf(scenario)) / coordinators) + flows.length * k);
+  return 2 * Math.max(20_000, Math.ceil((1.5 * perSlot * slotsOf(scenario)) / coordinators) + flows.length * k);
 }
 
 /** Throws when the parts do not divide. */

@@ -3,6 +3,7 @@
 import { Admission } from '../../src/coordinator/admission.js';
 import type { CoordinatorContext, Members } from '../../src/coordinator/context.js';
 import { Dispatcher } from '../../src/coordinator/dispatch.js';
+import { Hedging } from '../../src/coordinator/hedging.js';
 import { openCoordinator, type RunningCoordinator } from '../../src/coordinator/service.js';
 import { chosen } from '../../src/coordinator/takeover.js';
 import { askEach, broadcastCancel, broadcastWanted, listenForeign, listenWanted } from '../../src/actor/handle.js';
@@ -17,6 +18,9 @@ import { runService } from '../run.js';
 import { loadGrmTemplates } from '../../src/process/templates.js';
 import { clusterControl } from './cluster.js';
 import { failpointOf } from './failpoint.js';
+
+/** Of fewer samples a percentile says little. */
+const hedgeObservedMin = 64;
 
 await runService('coordinator', openCoordinatorProcess);
 
@@ -77,6 +81,7 @@ async function openCoordinatorProcess(config: Config) {
       settings.weights.class,
     ),
     dispatcher: new Dispatcher(settings.dispatchSamplesMax, settings.weights),
+    hedging: new Hedging({ ...settings.hedge, observedMin: hedgeObservedMin }),
     events,
     clock,
     templateHash: (name) =>

@@ -7,6 +7,8 @@
 //       see no sample which is not in the verdict.
 //   C4. What was asked for and is neither in the queues nor in the ledger is asked for again: another coordinator, which took this one for
 //       dead, may have withdrawn it, and died or failed before it was done (promise P1).
+//   C5. A shard that is late (hedging.ts) is asked for once more under a name of its own. Whichever is first is kept, by the ledger; when all that
+//       was asked for twice is there, both are ended. A hedge adds a result or nothing: it may fail, and the queue may be full.
 
 import { FaultError, fault, type Fault } from '../fault.js';
 import type { Sample } from '../grm/sample.js';
@@ -15,9 +17,10 @@ import type { Missing, Verdict } from '../grm/verdict.js';
 import { limits } from '../limits.js';
 import { gather, missing, startGather, unranked, type Gather, type GatherEvent } from '../work/gather.js';
 import { isOfPlan, planShards, shardSamples } from '../work/plan.js';
-import type { MetaTask, RequestRecord } from '../work/shard.js';
+import { hedgeName, taskName } from '../work/run-name.js';
+import type { MetaTask, RequestRecord, Shard } from '../work/shard.js';
 import type { CoordinatorContext } from './context.js';
-import { roomAhead } from './waves.js';
+import { freeSlots, roomAhead } from './waves.js';
 
 export type Collected =
   | { readonly kind: 'gathered'; readonly gather: Gather; readonly missing?: Missing }
@@ -58,7 +61,7 @@ export async function collect(
   run: Run,
   context: CoordinatorContext,
 ): Promise<Collected> {
-  const { ledger, work, clock, dispatcher, events, members, settings } = context;
+  const { ledger, work, clock, dispatcher, hedging, events, members, settings } = context;
   const { requestId, plan } = record;
   const account = dispatcher.open(record.tenant, record.class);
   const inline = contentChars(record) <= limits.inlineContentCharsMax;
@@ -72,6 +75,8 @@ export async function collect(
   /** Indexes of samples that are sent and have not come back, and tasks that are on their way into the queues. */
   const sent = new Set<number>();
   let onTheWay = 0;
+  /** Shards that were sent and are not all back. */
+  const out = new Set<{ readonly shard: Shard; readonly sentAtMs: number; hedged: boolean }>();
   /** Times that all which is missing was asked for anew. */
   let round = 0;
   /** Unique: what a request that was cancelled and comes again asks for, or one that asks again, must not pass for a repeated publish. */
@@ -103,6 +108,7 @@ export async function collect(
     quietMs = settings.silenceMs;
     if (event.kind === 'sample') {
       if (sent.delete(event.sample.index)) account.settle(1);
+      cameBack(event.sample.index);
       untold.push(event.sample);
       context.passes?.('sampled');
       if (event.sample.kind === 'scored' && plan.meta) rank(event.sample);
@@ -111,6 +117,38 @@ export async function collect(
     if (state.kind === 'decided') finish({ kind: 'gathered', gather: state });
     else if (state.kind === 'expired') finish({ kind: 'gathered', gather: state, missing: whatIsMissing() });
     else if (state.upTo > askedAt && !asking) draw().catch(fail);
+  };
+
+  /** C5. */
+  const cameBack = (index: number): void => {
+    for (const each of out) {
+      if (!each.shard.samples.some((spec) => spec.index === index)) continue;
+      hedging.came(clock.now() - each.sentAtMs);
+      if (each.shard.samples.some((spec) => !state.samples.has(spec.index))) return;
+      out.delete(each);
+      if (each.hedged) members.cancel(requestId, each.shard.run);
+      return;
+    }
+  };
+  const hedge = (): void => {
+    const lateMs = hedging.lateMs();
+    // A worker that is at a shard draws no hedge of it.
+    if (lateMs === undefined || state.kind !== 'gathering' || members.fleet().engines < 2) return;
+    const nowMs = clock.now();
+    for (const each of out) {
+      if (each.hedged || nowMs - each.sentAtMs <= lateMs) continue;
+      const samples = each.shard.samples.filter(({ index }) => !state.samples.has(index));
+      if (samples.length > freeSlots(context) || !hedging.take(samples.length)) return;
+      each.hedged = true;
+      const run = hedgeName(each.shard.run);
+      const again = { ...each.shard, shard: shardsOut++, samples, run, queuedAtMs: nowMs };
+      events.emit('shard.hedged', { requestId, samples: samples.length });
+      onTheWay++;
+      const arrived = (): void => {
+        onTheWay--;
+      };
+      work.putShards(settings.pool, epoch(), [again]).then(arrived, arrived);
+    }
   };
 
   const whatIsMissing = (): Missing => {
@@ -197,7 +235,10 @@ export async function collect(
           return;
         }
         for (const { index } of samples) sent.add(index);
-        work.putShards(settings.pool, epoch(), [{ ...shard, samples }]).then((put) => {
+        const task = { ...shard, samples, run: taskName(name, shard.shard) };
+        out.add({ shard: task, sentAtMs: clock.now(), hedged: false });
+        hedging.asked(samples.length);
+        work.putShards(settings.pool, epoch(), [task]).then((put) => {
           onTheWay--;
           context.passes?.('asked');
           if (put.kind === 'full') {
@@ -233,6 +274,7 @@ export async function collect(
     round++;
     account.settle(sent.size);
     sent.clear();
+    out.clear();
     askedTo = 0;
     if (state.meta === 'wanted') for (const index of unranked(state)) rank(state.samples.get(index)!);
     await draw().catch(fail);
@@ -250,6 +292,7 @@ export async function collect(
       look().catch((error: unknown) => events.emit('trouble', { where: 'replay', error, requestId }));
     }
     for (const sample of toRankAgain.splice(0)) rank(sample);
+    hedge();
     if (!plan.meta || missing(state).length > 0 || members.metaServing() !== 0) metaGoneSinceMs = undefined;
     else if ((metaGoneSinceMs ??= now) + settings.metaPatienceMs <= now) apply({ kind: 'meta_gone' });
   };

@@ -9,6 +9,7 @@ import type { PlanDefaults } from '../work/plan.js';
 import type { Admission } from './admission.js';
 import type { Dispatcher } from './dispatch.js';
 import type { Failpoint } from './failpoints.js';
+import type { Hedging } from './hedging.js';
 
 /** What the coordinator wants to know of the cluster's members. */
 export interface Members {
@@ -57,6 +58,7 @@ export interface CoordinatorContext {
   readonly members: Members;
   readonly admission: Admission;
   readonly dispatcher: Dispatcher;
+  readonly hedging: Hedging;
   readonly events: Events;
   readonly clock: Clock;
   /** Hash of a loaded template by name (undefined: the default one); undefined when there is no such name. */

@@ -53,6 +53,11 @@ export interface EventMap {
     readonly why: 'samples' | 'bytes' | 'waiters' | 'queue_full' | 'draining';
   };
 
+  /** A late shard was asked for once more, elsewhere. */
+  'shard.hedged': { readonly requestId: string; readonly samples: number };
+  /** A sample that was asked for once more is stored: the second try was the first to bring it. */
+  'hedge.won': { readonly requestId: string; readonly index: number };
+
   /** A worker finished a sample. `outcome` is "scored" or why not. */
   'sample.finished': {
     readonly requestId: string;
@@ -93,7 +98,7 @@ export interface EventMap {
   'delivery.dropped': {
     readonly requestId: string;
     readonly stage: Stage;
-    readonly why: 'expired' | 'cancelled' | 'answered';
+    readonly why: 'expired' | 'cancelled' | 'answered' | 'hedge_failed';
   };
   /** A shard was quarantined (promise P5). */
   'delivery.dead': {

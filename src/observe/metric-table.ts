@@ -153,6 +153,20 @@ export const metricTable = {
     labels: {},
     roles: coordinator,
   },
+  grm_samples_hedged_total: {
+    type: 'counter',
+    unit: 'count',
+    help: 'Late samples that were asked for once more, elsewhere.',
+    labels: {},
+    roles: coordinator,
+  },
+  grm_hedge_wins_total: {
+    type: 'counter',
+    unit: 'count',
+    help: 'Late samples that the second try was the first to bring.',
+    labels: {},
+    roles: grmWorker,
+  },
   grm_samples_missing_total: {
     type: 'counter',
     unit: 'count',
@@ -269,7 +283,7 @@ export const metricTable = {
     type: 'counter',
     unit: 'count',
     help: 'Shards dropped unworked because nobody waits for them any more.',
-    labels: { stage: stages, why: ['expired', 'cancelled', 'answered'] },
+    labels: { stage: stages, why: ['expired', 'cancelled', 'answered', 'hedge_failed'] },
     roles: workers,
   },
   grm_dead_letters_total: {

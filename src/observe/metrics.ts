@@ -224,6 +224,8 @@ function listen(events: Events, m: Meters): () => void {
       if (e.verdict.agreement !== undefined) m.observe('grm_vote_agreement_ratio', {}, e.verdict.agreement);
     }),
     events.on('admission.rejected', (e) => m.count('grm_admission_rejected_total', { reason: e.why })),
+    events.on('shard.hedged', (e) => m.count('grm_samples_hedged_total', {}, e.samples)),
+    events.on('hedge.won', () => m.count('grm_hedge_wins_total', {})),
     events.on('sample.finished', (e) => {
       m.count('grm_samples_total', { model: e.model, outcome: e.outcome });
       const reason = parseFailureReasons.find((known): known is ParseFailureReason => known === e.outcome);

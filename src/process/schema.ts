@@ -172,6 +172,23 @@ const coordinator = z.strictObject({
     'by_load',
     'Adaptive k asks for samples as far ahead as slots are free (by_load), or never ahead (small): the verdict is the same.',
   ),
+  hedge: z
+    .strictObject({
+      extraRatio: real(
+        0,
+        1,
+        0.05,
+        'Late samples are asked for once more, elsewhere, while slots are free; at most this share of all samples. 0: never.',
+      ),
+      percentile: real(
+        0.5,
+        1,
+        0.98,
+        'Late is what takes longer than this share of the latest samples took, from asking to having.',
+      ),
+      floorMs: whole(second, hour, 5 * second, 'And never what takes less.'),
+    })
+    .prefault({}),
   weights: z
     .strictObject({
       class: z

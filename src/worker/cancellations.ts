@@ -1,15 +1,16 @@
 // Cancellations: what a worker remembers of cancelled requests. A notice may come before, during or after the shard itself.
 //
 // A request may be cancelled and come again under the same id, at another coordinator with another clock, while notices and tasks of the first
-// run are still on their way. So a notice names the run, as all its tasks do. What is of another run is neither stopped nor dropped. To drop
+// run are still on their way. So a notice names the run, as all its tasks do (work/run-name.ts). What is of another run is neither stopped nor dropped. To drop
 // it would leave a request without its samples for long; an old one only costs work.
 
 import { LRUCache } from 'lru-cache';
 import { limits } from '../limits.js';
+import { endedBy } from '../work/run-name.js';
 import type { Cancellations } from './context.js';
 
 export interface CancellationBook extends Cancellations {
-  /** One run, or with an empty one whatever of the request is worked on now. True when it was worked on here. */
+  /** One run or one task of it, or with an empty name whatever of the request is worked on now. True when it was worked on here. */
   cancel(requestId: string, run?: string): boolean;
   /** Requests worked on now. */
   running(): Iterable<string>;
@@ -24,14 +25,15 @@ export function openCancellations(): CancellationBook {
       if (run !== '') cancelled.set(nameOf(requestId, run), true);
       let worked = false;
       for (const [controller, itsRun] of running.get(requestId) ?? []) {
-        if (run !== '' && itsRun !== run) continue;
+        if (run !== '' && !endedBy(itsRun).includes(run)) continue;
         controller.abort('cancelled');
         worked = true;
       }
       return worked;
     },
     running: () => running.keys(),
-    has: (requestId, run) => cancelled.has(nameOf(requestId, run)),
+    has: (requestId, task) => endedBy(task).some((name) => cancelled.has(nameOf(requestId, name))),
+    isAt: (requestId, task) => [...(running.get(requestId)?.values() ?? [])].includes(task),
     watch(requestId, run, hurry) {
       const controller = new AbortController();
       const leave = (): void => controller.abort('hurry');

@@ -27,9 +27,11 @@ export interface Requeue {
   readonly meta: (task: MetaTask) => Promise<Published>;
 }
 
-/** Runs of requests that were cancelled: what is queued of them is dropped, what runs is stopped. */
+/** Runs of requests, and single tasks of runs, that were cancelled (work/run-name.ts): what is queued of them is dropped, what runs is stopped. */
 export interface Cancellations {
   has(requestId: string, run: string): boolean;
+  /** Whether this very task is worked on here. */
+  isAt(requestId: string, task: string): boolean;
   /**
    * Aborts when the run is cancelled, with the reason 'cancelled', or with `hurry`, whichever comes first: one signal, because
    * AbortSignal.any costs more than all else that a delivery needs of its own (measured). Call `done` when the work is over.

@@ -6,6 +6,8 @@
 //   X4. What another content left in the ledger under this id (a cancelled request's key, used again) is never told. The coordinator that runs
 //       the request is asked to remove it (coordinator/foreign.ts); the shard waits for that for a moment, then is handed back.
 //   X5. A try that no engine took (it is away or full) and a hand-back by a draining worker do not count against the shard.
+//   X6. A hedge (work/run-name.ts) is drawn by another worker than the one that is at its original, which passes it on, and adds a result or
+//       nothing: it is tried once, is not handed back and quarantines nothing. One that comes for the second time may have killed a worker.
 
 import type { DrawJob, DrawResult, Engine } from '../engine/engine.js';
 import { renderPrompt } from '../grm/prompt.js';
@@ -14,6 +16,7 @@ import { limits } from '../limits.js';
 import { sleep } from '../process/clock.js';
 import { classes } from '../grm/query.js';
 import type { Delivery } from '../queue/queue.js';
+import { hedgeName, isHedge, originalOf, passesOf } from '../work/run-name.js';
 import type { SampleSpec, Shard } from '../work/shard.js';
 import type { WorkerContext } from './context.js';
 import { deadSample, sampleOf } from './sample.js';
@@ -25,6 +28,9 @@ const foreignPauseMs = 50;
 
 /** The engine with the most free room, reserved for so many samples; undefined when none serves. */
 export type ReserveEngine = (samples: number) => { readonly engine: Engine; readonly release: () => void } | undefined;
+
+/** X6: the pause before a hedge is passed on, so that it does not run in circles. */
+const passOnMs = 300;
 
 type Retry = Extract<DrawResult, { kind: 'retryable' }>;
 
@@ -59,7 +65,7 @@ async function execute(
   if (deliveries > 1) events.emit('delivery.redelivered', { requestId, stage: 'sample', deliveries });
 
   // Nobody waits for it any more.
-  const drop = (why: 'expired' | 'cancelled' | 'answered'): void => {
+  const drop = (why: 'expired' | 'cancelled' | 'answered' | 'hedge_failed'): void => {
     delivery.ack();
     events.emit('delivery.dropped', { requestId, stage: 'sample', why });
   };
@@ -67,6 +73,18 @@ async function execute(
   const isCancelled = (): boolean => stop.reason === 'cancelled' || cancellations.has(requestId, shard.run);
   if (isCancelled()) return drop('cancelled');
   if (clock.now() >= shard.deadlineAtMs) return drop('expired');
+
+  // X6.
+  const isSecond = isHedge(shard.run);
+  if (isSecond && deliveries > 1) return drop('hedge_failed');
+  if (isSecond && cancellations.isAt(requestId, originalOf(shard.run))) {
+    if (passesOf(shard.run) >= limits.hedgePassesMax) return drop('hedge_failed');
+    await sleep(clock, passOnMs, stop);
+    if (isCancelled()) return drop('cancelled');
+    const { kind } = await context.requeue.shard({ ...shard, run: hedgeName(shard.run) });
+    if (kind !== 'stored') return drop('hedge_failed');
+    return delivery.ack();
+  }
 
   let found = await lookUp(shard, context);
   for (let tries = 0; found.foreign && tries < foreignTriesMax; tries++) {
@@ -85,10 +103,12 @@ async function execute(
     return giveUp(delivery, shard, todo, `${deliveries - 1} deliveries and none was finished`, context);
 
   const retry = (reason: string, afterMs?: number): void => {
+    if (isSecond) return drop('hedge_failed');
     delivery.nak(backoffMs(deliveries, context.random, afterMs));
     events.emit('delivery.retried', { requestId, stage: 'sample', deliveries, reason });
   };
   const back = async (reason: string, pauseMs: number): Promise<void> => {
+    if (isSecond) return drop('hedge_failed');
     events.emit('delivery.retried', { requestId, stage: 'sample', deliveries, reason });
     await sleep(clock, pauseMs, stop);
     if (isCancelled()) return drop('cancelled');
@@ -115,6 +135,7 @@ async function execute(
   let cancelled = 0;
   const store = async (sample: Sample): Promise<void> => {
     const put = await ledger.putSample(requestId, sample);
+    if (isSecond && put === 'stored') events.emit('hedge.won', { requestId, index: sample.index });
     if (put === 'exists') events.emit('result.suppressed', { requestId, stage: 'sample', where: 'ledger' });
     emitFinished(shard, sample, context);
   };

@@ -87,6 +87,8 @@ export interface Scenario {
   readonly slots: number;
   /** Adaptive k: undisturbed they are small, and a verdict must be the same with any. */
   readonly waves: WaveSizes;
+  /** Late samples are asked for twice, early and often. */
+  readonly hedges: boolean;
   readonly skewMsMax: number;
   readonly network: NetworkPlan;
   readonly engine: EnginePlan;
@@ -121,6 +123,7 @@ export function scenarioOf(seed: number): Scenario {
     workers,
     metaWorkers,
     slots: chance.whole(1, 8),
+    hedges: chanceOf(seed, 'hedges').is(0.5),
     waves: chanceOf(seed, 'waves').is(0.75) ? 'by_load' : 'small',
     skewMsMax: chance.is(0.5) ? 5_000 : 0,
     network: networkOf(chance),
@@ -155,6 +158,7 @@ export function undisturbed(scenario: Scenario): Scenario {
     metaWorkers: Math.min(1, scenario.metaWorkers),
     slots: 64,
     waves: 'small',
+    hedges: false,
     skewMsMax: 0,
     network: calmNetwork,
     engine: calmEngine,

@@ -90,6 +90,7 @@ class World {
       detectMs: 3_000,
       windowSamples: scenario.windowSamples,
       workMessagesMax: scenario.workMessagesMax,
+      ...(scenario.hedges && { hedge: { extraRatio: 0.5, percentile: 0.5, floorMs: 500, observedMin: 2 } }),
       bounds: { requestsMax: scenario.requestsMax },
       settings: {
         takeoverEveryMs: sabotage.noTakeover ? Infinity : 5_000,

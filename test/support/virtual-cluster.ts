@@ -12,6 +12,7 @@ import { Admission, type AdmissionBounds } from '../../src/coordinator/admission
 import type { CoordinatorContext, CoordinatorSettings } from '../../src/coordinator/context.js';
 import type { Caller, ScoreInput, ScoreOptions, ScoreOutcome } from '../../src/coordinator/coordinator.js';
 import { Dispatcher, type DispatchWeights } from '../../src/coordinator/dispatch.js';
+import { Hedging, type HedgeSettings } from '../../src/coordinator/hedging.js';
 import { openCoordinator, type RunningCoordinator } from '../../src/coordinator/service.js';
 import { broadcastForeign, listenCancel, listenForeign, listenWanted } from '../../src/actor/handle.js';
 import type { Engine, MetaEngine } from '../../src/engine/engine.js';
@@ -46,6 +47,8 @@ export interface ClusterOptions extends Omit<MemoryNatsOptions, 'clock'> {
   readonly settings?: Partial<CoordinatorSettings>;
   readonly bounds?: Partial<AdmissionBounds>;
   readonly windowSamples?: number;
+  /** Default: nothing is asked for twice. */
+  readonly hedge?: HedgeSettings;
   /** How long a death stays unnoticed. */
   readonly detectMs?: number;
   /** How far a node's clock is ahead of the world's. */
@@ -98,6 +101,8 @@ const eventNames = [
   'request.finished',
   'admission.rejected',
   'sample.finished',
+  'shard.hedged',
+  'hedge.won',
   'meta.finished',
   'result.suppressed',
   'delivery.retried',
@@ -136,6 +141,7 @@ const parsedMeta = parseMetaTemplate(templateFile('meta-default.txt'));
 if (parsedMeta.kind !== 'ok') throw new Error('templates/meta-default.txt does not parse');
 const metaTemplate = parsedMeta.template;
 
+const noHedging: HedgeSettings = { extraRatio: 0, percentile: 1, floorMs: 0, observedMin: 1 };
 const classWeights = { interactive: 8, rl: 4, batch: 1 } as const;
 
 export async function virtualCluster(options: ClusterOptions = {}): Promise<VirtualCluster> {
@@ -185,6 +191,7 @@ export class VirtualCluster {
       members,
       admission: new Admission(bounds, process, classWeights),
       dispatcher: options.dispatcher?.(id, windowSamples, weights) ?? new Dispatcher(windowSamples, weights),
+      hedging: new Hedging(options.hedge ?? noHedging),
       events: this.#events(id),
       clock: process,
       templateHash: (name) => (name === undefined || name === 'default' ? templateHash : undefined),

@@ -68,7 +68,7 @@ export function workerSetting(options: Omit<MemoryNatsOptions, 'clock'> = {}) {
     async putShards(
       record: RequestRecord,
       indexes: readonly number[],
-      how: { inline?: boolean; deadlineMs?: number } = {},
+      how: { inline?: boolean; deadlineMs?: number; run?: string } = {},
     ) {
       const deadlineAtMs = clock.now() + (how.deadlineMs ?? 60_000);
       const shards = planShards(record, indexes, {
@@ -76,7 +76,7 @@ export function workerSetting(options: Omit<MemoryNatsOptions, 'clock'> = {}) {
         nowMs: clock.now(),
         samplesMax: 8,
         inline: how.inline ?? true,
-        run: 'c-1',
+        run: how.run ?? 'c-1',
       });
       await coordinator.work.putShards('grm', `e${clock.now()}`, shards);
       return shards;

@@ -299,6 +299,63 @@ describe('nobody waits for it any more', () => {
     expect((await w.queue.ledger.samples('r1', [0])).size).toBe(1);
   });
 
+  test('X6: a hedge is passed on while its original is here, a few times; then it is dropped', async () => {
+    const w = await shardWorker();
+    const original = w.cancellations.watch('r1', 'c-1/0');
+    await w.putShards(w.record('r1'), [0], { run: 'c-1/0+' });
+    const deliveries: number[] = [];
+    for (let i = 0; i < limits.hedgePassesMax; i++) deliveries.push(await w.run());
+    expect(w.dropped).toEqual([]);
+    deliveries.push(await w.run());
+    // Each time as a new task.
+    expect(new Set(deliveries)).toEqual(new Set([1]));
+    expect(w.dropped).toMatchObject([{ why: 'hedge_failed' }]);
+    expect(w.engine.drawn).toEqual([]);
+    expect(w.nats.tasks()).toBe(0);
+    original.done();
+  });
+
+  test('X6: a hedge that was passed on is drawn where its original is not', async () => {
+    const w = await shardWorker();
+    const original = w.cancellations.watch('r1', 'c-1/0');
+    await w.putShards(w.record('r1'), [0], { run: 'c-1/0+' });
+    await w.run();
+    original.done();
+    await w.run();
+    expect(w.dropped).toEqual([]);
+    expect(w.engine.drawn).toHaveLength(1);
+    expect(w.nats.tasks()).toBe(0);
+  });
+
+  test('X6 (P5): a hedge that comes back, perhaps because it killed its worker, is not tried again', async () => {
+    const w = await shardWorker();
+    const puller = await w.queue.work.pullShards('grm');
+    await w.putShards(w.record('r1'), [0], { run: 'c-1/0+' });
+    const lost = await w.next((max, signal) => puller.pull(max, signal));
+    lost.nak(1);
+    expect(await w.run()).toBe(2);
+    expect(w.dropped).toMatchObject([{ why: 'hedge_failed' }]);
+    expect(w.engine.drawn).toEqual([]);
+    expect(w.nats.tasks()).toBe(0);
+  });
+
+  test('X6: a hedge is drawn where its original is not, tells that it was first, and never again when it fails', async () => {
+    const w = await shardWorker(({ index }) =>
+      index === 0 ? { kind: 'scores', shown: [3, 4] } : { kind: 'retryable', reason: 'status 500' },
+    );
+    const won: number[] = [];
+    w.context.events.on('hedge.won', ({ index }) => void won.push(index));
+    await w.putShards(w.record('r1'), [0], { run: 'c-1/0+' });
+    await w.run();
+    expect(won).toEqual([0]);
+    await w.clock.advance(1);
+    await w.putShards(w.record('r1'), [1], { run: 'c-1/1+' });
+    await w.run();
+    expect(w.dropped).toMatchObject([{ why: 'hedge_failed' }]);
+    expect([w.retried, w.dead]).toEqual([[], []]);
+    expect(w.nats.tasks()).toBe(0);
+  });
+
   test('cancelled while it is drawn: the engine stops, the task is gone; failures of it are not quarantined', async () => {
     for (const retryable of [false, true]) {
       const w = await shardWorker(({ index }) =>
