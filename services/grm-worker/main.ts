@@ -24,6 +24,6 @@ await runService('grm-worker', async (config: Config) => {
     cost: (shard) => shard.samples.length,
     costMax: limits.shardSamplesMax,
     execute: (delivery, engines, context, hurry) =>
-      executeShard(delivery, (samples) => engines.reserve(samples), context, hurry),
+      executeShard(delivery, (samples, avoid) => engines.reserve(samples, avoid), context, hurry),
   });
 });

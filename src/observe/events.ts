@@ -53,6 +53,8 @@ export interface EventMap {
     readonly why: 'samples' | 'bytes' | 'waiters' | 'queue_full' | 'draining';
   };
 
+  /** An engine failed samples, and another one of the same worker tries them. */
+  'sample.failed_over': { readonly requestId: string; readonly samples: number; readonly reason: string };
   /** A late shard was asked for once more, elsewhere. */
   'shard.hedged': { readonly requestId: string; readonly samples: number };
   /** A sample that was asked for once more is stored: the second try was the first to bring it. */

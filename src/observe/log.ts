@@ -140,6 +140,7 @@ const lines: { readonly [K in EventName]: (event: EventMap[K]) => Line } = {
   'request.taken_over': () => ['info', 'request of a dead coordinator taken over'],
   'request.finished': (e) => [finishedLevel(e.outcome), 'request finished'],
   'admission.rejected': () => ['info', 'request turned away'],
+  'sample.failed_over': () => ['warn', 'samples go on at another engine'],
   'shard.hedged': () => ['debug', 'late shard asked for once more'],
   'hedge.won': () => ['debug', 'the second try was first'],
   'sample.finished': () => ['debug', 'sample finished'],

@@ -8,6 +8,9 @@
 //   X5. A try that no engine took (it is away or full) and a hand-back by a draining worker do not count against the shard.
 //   X6. A hedge (work/run-name.ts) is drawn by another worker than the one that is at its original, which passes it on, and adds a result or
 //       nothing: it is tried once, is not handed back and quarantines nothing. One that comes for the second time may have killed a worker.
+//   X7. Samples that an engine failed, and not because of what they are, are tried at once at another engine of this worker, where there is
+//       one with room for them; what fails there too goes back to the queue. On the first delivery alone: a shard that came back may be what
+//       kills engines (promise P5).
 
 import type { DrawJob, DrawResult, Engine } from '../engine/engine.js';
 import { renderPrompt } from '../grm/prompt.js';
@@ -26,8 +29,16 @@ import { backoffMs, giveBack, isLastTry, quarantine, untakenMs } from './settle.
 const foreignTriesMax = 6;
 const foreignPauseMs = 50;
 
-/** The engine with the most free room, reserved for so many samples; undefined when none serves. */
-export type ReserveEngine = (samples: number) => { readonly engine: Engine; readonly release: () => void } | undefined;
+/**
+ * The engine with the most free room, reserved for so many samples; with `avoid` another one than that, and only one that has room for all
+ * of them. Undefined when there is none.
+ */
+export type ReserveEngine = (samples: number, avoid?: Engine) => ReservedEngine | undefined;
+
+interface ReservedEngine {
+  readonly engine: Engine;
+  readonly release: () => void;
+}
 
 /** X6: the pause before a hedge is passed on, so that it does not run in circles. */
 const passOnMs = 300;
@@ -127,11 +138,10 @@ async function execute(
   if (!reserved) return back('no engine serves', untakenMs(context.random));
 
   // Draw; each sample is parsed and stored as it finishes.
-  const { engine, release } = reserved;
   const queueMs = clock.now() - shard.queuedAtMs;
   const stored: Promise<unknown>[] = [];
   const answered = new Set<number>();
-  const failed: Retry[] = [];
+  let failed: Retry[] = [];
   let cancelled = 0;
   const store = async (sample: Sample): Promise<void> => {
     const put = await ledger.putSample(requestId, sample);
@@ -139,21 +149,19 @@ async function execute(
     if (put === 'exists') events.emit('result.suppressed', { requestId, stage: 'sample', where: 'ledger' });
     emitFinished(shard, sample, context);
   };
-  const from = { shard, worker: context.nodeId, engine, queueMs };
-  const onResult = (result: DrawResult): void => {
+  const onResult = (result: DrawResult, engine: Engine): void => {
     if (result.kind === 'retryable') failed.push(result);
     else if (result.kind === 'cancelled') cancelled++;
     else {
       answered.add(result.index);
-      const storing = store(sampleOf(result, from));
+      const storing = store(sampleOf(result, { shard, worker: context.nodeId, engine, queueMs }));
       // It is awaited below, perhaps long after it failed: until then a failure must not count as unhandled.
       storing.catch(() => undefined);
       stored.push(storing);
     }
   };
-  const job: DrawJob = {
+  const job: Omit<DrawJob, 'samples'> = {
     messages,
-    samples: todo,
     temperature: shard.temperature,
     topP: shard.topP,
     maxTokens: shard.maxTokens,
@@ -162,10 +170,28 @@ async function execute(
     requestId,
     scoreCount: shard.permutation.length,
   };
-  try {
-    await engine.draw(job, onResult, stop);
-  } finally {
-    release();
+  const draw = async ({ engine, release }: ReservedEngine, samples: readonly SampleSpec[]): Promise<void> => {
+    try {
+      await engine.draw({ ...job, samples }, (result) => onResult(result, engine), stop);
+    } finally {
+      release();
+    }
+  };
+  await draw(reserved, todo);
+  // X7.
+  const again = new Set(failed.map(({ index }) => index));
+  const mayFailOver = again.size > 0 && deliveries === 1 && !stop.aborted && clock.now() < shard.deadlineAtMs;
+  const other = mayFailOver ? reserve(again.size, reserved.engine) : undefined;
+  if (other) {
+    const firstFailed = failed;
+    failed = [];
+    events.emit('sample.failed_over', { requestId, samples: again.size, reason: firstFailed[0]!.reason });
+    await draw(
+      other,
+      todo.filter(({ index }) => again.has(index)),
+    );
+    // Where the other one took nothing, the first one's failure stands: it counts (X5).
+    failed = failed.map((each) => (each.untaken ? firstFailed.find(({ index }) => index === each.index)! : each));
   }
   await Promise.all(stored);
 

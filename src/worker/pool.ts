@@ -38,13 +38,18 @@ export class EnginePool<E> {
     return this.#taken.get(name) ?? 0;
   }
 
-  /** The engine with the largest share of free slots, or undefined when none serves. It may be overbooked by one job (credit, K1). */
-  reserve(samples: number): Reserved<E> | undefined {
+  /**
+   * The engine with the largest share of free slots, or undefined when none serves. It may be overbooked by one job (credit, K1).
+   * @param avoid an engine that is not wanted; the others are asked only for what they have room for
+   */
+  reserve(samples: number, avoid?: unknown): Reserved<E> | undefined {
     let best: { seat: Seat<E>; engine: E; freeShare: number } | undefined;
     for (const seat of this.seats) {
       const engine = seat.current();
-      if (engine === undefined) continue;
-      const freeShare = (seat.slots - this.taken(seat.name)) / Math.max(1, seat.slots);
+      if (engine === undefined || engine === avoid) continue;
+      const free = seat.slots - this.taken(seat.name);
+      if (avoid !== undefined && free < samples) continue;
+      const freeShare = free / Math.max(1, seat.slots);
       if (!best || freeShare > best.freeShare) best = { seat, engine, freeShare };
     }
     if (!best) return undefined;

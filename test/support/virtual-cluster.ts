@@ -228,7 +228,7 @@ export class VirtualCluster {
     return this.#start(id, 'grm', process, queue, engine, await queue.work.pullShards('grm'), options, {
       cost: (shard) => shard.samples.length,
       execute: (delivery, pool, context, hurry) =>
-        executeShard(delivery, (samples) => pool.reserve(samples), context, hurry),
+        executeShard(delivery, (samples, avoid) => pool.reserve(samples, avoid), context, hurry),
     });
   }
 

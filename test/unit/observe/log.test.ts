@@ -23,6 +23,7 @@ const everyEvent: { readonly [K in EventName]: EventMap[K] } = {
   'request.taken_over': { requestId: 'r1', owner: 'n' },
   'request.finished': { requestId: 'r1', tenant: 't', class: 'rl', outcome: 'valid', durationMs: 5 },
   'admission.rejected': { tenant: 't', class: 'rl', reason: 'overloaded', why: 'bytes' },
+  'sample.failed_over': { requestId: 'r1', samples: 2, reason: 'status 500' },
   'shard.hedged': { requestId: 'r1', samples: 2 },
   'hedge.won': { requestId: 'r1', index: 3 },
   'sample.finished': {

@@ -4,7 +4,7 @@ import { openForeign } from '../../../src/coordinator/foreign.js';
 import type { DrawSpec } from '../../../src/engine/engine.js';
 import { limits } from '../../../src/limits.js';
 import { planShards } from '../../../src/work/plan.js';
-import { executeShard } from '../../../src/worker/execute-shard.js';
+import { executeShard, type ReserveEngine } from '../../../src/worker/execute-shard.js';
 import { EnginePool } from '../../../src/worker/pool.js';
 import { scored } from '../../support/judgement.js';
 import { scriptedEngine, seededScores, type Answer } from '../../support/scripted-engine.js';
@@ -26,7 +26,8 @@ async function shardWorker(answer?: (spec: DrawSpec) => Answer, options: Paramet
   let hurry = new AbortController();
   const begin = async (): Promise<{ deliveries: number; done: Promise<void> }> => {
     const delivery = await setting.next((max, signal) => puller.pull(max, signal));
-    const done = executeShard(delivery, (samples) => pool.reserve(samples), setting.context, hurry.signal);
+    const reserve: ReserveEngine = (samples, avoid) => pool.reserve(samples, avoid);
+    const done = executeShard(delivery, reserve, setting.context, hurry.signal);
     return { deliveries: delivery.deliveries, done };
   };
   const run = async (): Promise<number> => {
@@ -505,4 +506,50 @@ test('P2: two workers draw the same sample: one counts, the other is told so', a
   expect(w.engine.drawn).toHaveLength(2);
   expect(w.suppressed).toMatchObject([{ where: 'ledger' }]);
   expect(w.nats.tasks()).toBe(0);
+});
+
+test('X7: what one engine fails the other one of the worker draws, in the same delivery and once', async () => {
+  const w = workerSetting();
+  await w.putTemplate();
+  const { clock } = w;
+  const tried: string[] = [];
+  const engine = (name: string, fails: (index: number) => boolean) =>
+    scriptedEngine({
+      clock,
+      name,
+      answer: (spec, job, n): Answer => {
+        tried.push(`${name} ${spec.index}`);
+        if (fails(spec.index)) return { kind: 'retryable', reason: `${name}: status 500` };
+        return { kind: 'scores', shown: seededScores(spec, job, n) };
+      },
+    });
+  const record = w.record('r1');
+  const indexes = firstShard(record);
+  const engines = [engine('a', (index) => index !== indexes[0]), engine('b', (index) => index === indexes.at(-1))];
+  // The first has more room.
+  const pool = new EnginePool(engines.map((each, at) => ({ name: each.name, slots: 8 >> at, current: () => each })));
+  const puller = await w.queue.work.pullShards('grm');
+  await w.putShards(record, indexes);
+  const run = async (): Promise<void> => {
+    const delivery = await w.next((max, signal) => puller.pull(max, signal));
+    const never = new AbortController().signal;
+    const done = executeShard(delivery, (samples, avoid) => pool.reserve(samples, avoid), w.context, never);
+    await clock.until(done, 10_000);
+  };
+  await run();
+  const first = tried.filter((each) => each.startsWith('a')).length;
+  expect([...new Set(tried)]).toHaveLength(tried.length);
+  expect(first).toBe(indexes.length);
+  const stored = await w.queue.ledger.samples('r1', indexes);
+  expect([...stored.values()].map(({ engine: by }) => by).sort()).toEqual([
+    'a',
+    ...indexes.slice(1, -1).map(() => 'b'),
+  ]);
+  expect(w.retried).toMatchObject([{ reason: 'b: status 500' }]);
+  expect([pool.taken('a'), pool.taken('b')]).toEqual([0, 0]);
+
+  // P5: what came back may be what kills engines. It is tried at one of them.
+  tried.length = 0;
+  await run();
+  expect(tried).toEqual([`a ${indexes.at(-1)}`]);
 });

@@ -15,6 +15,14 @@ test('the engine with the largest share of free slots takes the next job', () =>
   expect(pool.taken('big')).toBe(16);
 });
 
+test('an engine that is not wanted is passed over, also when it is the only one', () => {
+  const pool = new EnginePool([seat('a', 8), seat('b', 4)]);
+  expect(pool.reserve(1, 'a')?.engine).toBe('b');
+  expect(new EnginePool([seat('a', 8)]).reserve(1, 'a')).toBeUndefined();
+  expect(pool.reserve(4, 'a')).toBeUndefined();
+  expect(pool.reserve(3, 'a')?.engine).toBe('b');
+});
+
 test('a release counts once', () => {
   const pool = new EnginePool([seat('a', 8)]);
   const reserved = pool.reserve(3)!;
