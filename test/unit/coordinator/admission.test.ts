@@ -63,7 +63,11 @@ test('why it was refused, and who drains refuses all', () => {
   const admission = new Admission(bounds, virtualClock(), rlAlone);
   admission.admit(60, 1, 'rl');
   expect(admission.admit(5, 1, 'rl')).toMatchObject({ kind: 'refused', why: 'samples', fault: { kind: 'overloaded' } });
-  expect(admission.admit(1, 10_000, 'rl')).toMatchObject({ kind: 'refused', why: 'bytes', fault: { kind: 'overloaded' } });
+  expect(admission.admit(1, 10_000, 'rl')).toMatchObject({
+    kind: 'refused',
+    why: 'bytes',
+    fault: { kind: 'overloaded' },
+  });
   admission.drain();
   expect(admission.admit(1, 1, 'rl')).toMatchObject({ kind: 'refused', why: 'draining', fault: { kind: 'draining' } });
 });
