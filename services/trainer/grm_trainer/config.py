@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, fields, is_dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
+import torch
 import yaml
 
 
@@ -102,12 +103,26 @@ class Rl:
 
 
 @dataclass
+class MetaCold:
+    """Before drawn trajectories, generated ones: a right and a wrong one of each item, with labels at their lines. Nano scale only."""
+
+    items: int
+    learning_rate: float
+    batch: int
+    micro_batch: int | None = None
+    epochs: float = 1.0
+    steps: int = -1
+    warmup_steps: int = 20
+
+
+@dataclass
 class Meta:
     learning_rate: float
     batch: int
     micro_batch: int | None = None
     epochs: float = 1.0
     steps: int = -1
+    warmup_steps: int = 20
     head: Literal["yes_no", "scalar"] = "yes_no"
     """yes_no: the log-odds of Yes against No of a causal model; scalar: AutoModelForSequenceClassification with one output."""
     balance: Literal["classes", "items"] = "classes"
@@ -115,6 +130,9 @@ class Meta:
     easy is worth nothing."""
     items: int = 0
     """Items drawn anew for it, besides those of RFT."""
+    cold: MetaCold | None = None
+    lines: float = 0.0
+    """Weight of the loss at the ends of lines, where the generator knows which line errs."""
     samples: int = 4
     temperature: float = 1.0
     max_length: int = 640
@@ -148,7 +166,13 @@ class Config:
     templates: Templates = field(default_factory=Templates)
     evaluation: Evaluation = field(default_factory=Evaluation)
     bf16: bool = True
-    cpu: bool = False
+    cpu: bool | None = None
+    """Absent: where there is no GPU."""
+
+    @property
+    def saves_memory(self) -> bool:
+        """Whether activations are computed twice instead of kept. A model of the nano scale has room for them."""
+        return not self.cpu and self.model.scratch is None
 
     @property
     def folder(self) -> Path:
@@ -169,6 +193,8 @@ def load(path: Path, overrides: list[str] = ()) -> Config:
     config = _build(Config, tree, "", problems)
     if problems:
         raise ValueError(f"{path}:\n" + "\n".join(f"  {problem}" for problem in problems))
+    if config.cpu is None:
+        config.cpu = not torch.cuda.is_available()
     return config
 
 

@@ -1,7 +1,8 @@
 """Critics: trajectories in the project's format, by critics that err as small judges do.
 
 A critic reads the task, derives the answer that is wanted, says what each response holds, and scores by the grades that follow from that.
-It errs in at most one place, and what it writes after that is consistent with the error: a meta RM can find the place.
+It errs in at most one place, and what it writes after that is consistent with the error: a meta RM can find the place. No two critics use the scale
+alike, and one that errs is often less sure: its scores lie nearer to each other. Two samples that contradict each other then seldom tie.
 """
 
 from __future__ import annotations
@@ -24,9 +25,13 @@ class Critic:
     """Where a decoy is wrong: takes it for right because it sounds so."""
     score: float = 0.0
     """Writes a score that does not follow from its own finding."""
+    spread: float = 0.0
+    """Gives a score that is a point off, where that changes no order (n >= 2)."""
+    doubt: float = 0.0
+    """Having erred: moves its scores towards the middle, by a third or two of the way (n >= 2)."""
 
 
-IMPERFECT = Critic(work=0.13, misread=0.12, style=0.6, score=0.12)
+IMPERFECT = Critic(work=0.13, misread=0.12, style=0.6, score=0.12, spread=0.5, doubt=0.6)
 PERFECT = Critic()
 
 
@@ -36,6 +41,7 @@ def critique(task: Task, permutation: list[int], rng: random.Random, critic: Cri
     answers = [response.answer for response in task.responses]
     forced: dict[int, str] = {}
     top = max(task.scores, key=lambda grade: task.scores[grade])
+    erred = True
     lures = [i for i, r in enumerate(task.responses) if r.decoy and r.grade != top and r.answer != "none"]
     others = sorted({answer for answer in answers if answer not in (wanted, "none")})
     if lures and rng.random() < critic.style:
@@ -58,9 +64,11 @@ def critique(task: Task, permutation: list[int], rng: random.Random, critic: Cri
     elif rng.random() < critic.misread:
         at = rng.randrange(len(answers))
         answers[at] = task.misreadings(rng, answers[at])
+    else:
+        erred = False
 
     grades = [forced.get(i) or task.grade(wanted, answer) for i, answer in enumerate(answers)]
-    scores = [task.scores[grade] for grade in grades]
+    scores = _said([task.scores[grade] for grade in grades], erred, critic, rng)
     if rng.random() < critic.score:
         at = rng.randrange(len(scores))
         scores[at] = min(10, max(1, scores[at] + rng.choice([-3, -2, -1, 1, 2, 3])))
@@ -72,6 +80,21 @@ def critique(task: Task, permutation: list[int], rng: random.Random, critic: Cri
     lines += [f"Response {place + 1}: {task.finding(answers[i], grades[i])}." for place, i in enumerate(permutation)]
     lines.append(f"Scores: \\boxed{{{', '.join(str(scores[i]) for i in permutation)}}}")
     return "\n".join(lines)
+
+
+def _said(scores: list[int], erred: bool, critic: Critic, rng: random.Random) -> list[int]:
+    """The scores as this critic puts them. Doubt may make equal scores of unequal ones; the spread changes nothing in who is best alone."""
+    if len(scores) < 2:
+        return scores
+    if erred and rng.random() < critic.doubt:
+        by = rng.choice([0.33, 0.66])
+        scores = [round(score + by * (5.5 - score)) for score in scores]
+    moved = [min(10, max(1, score + (rng.choice([-1, 1]) if rng.random() < critic.spread else 0))) for score in scores]
+    best = [at for at, score in enumerate(scores) if score == max(scores)]
+    if len(best) > 1:
+        return moved
+    top = max(2, moved[best[0]])
+    return [top if at == best[0] else min(score, top - 1) for at, score in enumerate(moved)]
 
 
 def _work(task: Task, wanted: str) -> str:

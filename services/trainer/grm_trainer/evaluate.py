@@ -12,7 +12,7 @@ from collections import Counter
 import numpy as np
 
 from .biases import flips_greedy, flips_voted, length_bias
-from .cold import cold_tasks
+from .cold import queries as cold_queries
 from .config import Config
 from .figures import auc, auc_interval, interval, mean_over, paired
 from .judge import Draws, Judge, ranked_draws
@@ -32,7 +32,7 @@ def right(scores: Scores, task: Task) -> bool:
 def unseen(config: Config) -> tuple[list[Task], dict[str, float]]:
     """The items to evaluate on, and how many of each family ask in the very words of a training item: no item is in both, but a query may be."""
     tasks = tasks_of(config)
-    queries = {task.query for task in [*tasks["rft"], *tasks["rl"], *tasks["meta"], *cold_tasks(config)]}
+    queries = {task.query for task in [*tasks["rft"], *tasks["rl"], *tasks["meta"]]} | cold_queries(config)
     items = tasks[config.evaluation.split]
     items = items[: config.evaluation.items or len(items)]
     total, shared = Counter(t.family for t in items), Counter(t.family for t in items if t.query in queries)

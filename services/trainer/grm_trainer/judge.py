@@ -10,8 +10,8 @@ import torch
 
 from .config import Config
 from .meta import log_odds, yes_no_tokens
-from .run import load_model, load_tokenizer, prompts_of, read_jsonl, write_jsonl
-from .sampler import Sampler, encode, sample_texts
+from .run import load_model, load_tokenizer, on_device, prompts_of, read_jsonl, write_jsonl
+from .sampler import Sampler, encode_all, sample_texts
 from .scores import read_scores, unshuffle
 from .tasks import Task
 from .votes import Scores
@@ -41,13 +41,18 @@ def balanced_orders(n: int, rng: random.Random) -> list[list[int]]:
     return orders[:ORDERS]
 
 
+def sampler_of(config: Config, folder: Path) -> Sampler:
+    """Of a trained model, on the device that the recipe runs on."""
+    return Sampler(on_device(config, load_model(folder)), torch.bfloat16 if config.bf16 else torch.float32)
+
+
 class Judge:
     """One trained GRM."""
 
     def __init__(self, config: Config, folder: Path):
         self.config = config
         self.tokenizer = load_tokenizer(folder)
-        self.sampler = Sampler(load_model(folder), torch.bfloat16 if config.bf16 else torch.float32)
+        self.sampler = sampler_of(config, folder)
         self.prompts = prompts_of(config)
 
     @staticmethod
@@ -87,18 +92,19 @@ class Judge:
 def rank(config: Config, folder: Path, draws: list[Draws]) -> None:
     """Puts a meta reward on every sample."""
     tokenizer, prompts = load_tokenizer(folder), prompts_of(config)
-    sampler = Sampler(load_model(folder), torch.bfloat16 if config.bf16 else torch.float32)
+    sampler = sampler_of(config, folder)
     answers = yes_no_tokens(tokenizer)
-    asked: list[tuple[int, int, list[int]]] = []
+    places: list[tuple[int, int]] = []
+    chats: list[list[dict]] = []
     for item, draw in enumerate(draws):
         draw.rewards = [float("-inf")] * len(draw.scores)
         for at, (text, order) in enumerate(zip(draw.texts, draw.orders)):
             if draw.scores[at] is None:
                 continue
             task = draw.task
-            chat = prompts.check(task.query, [r.text for r in task.responses], order, text, task.reference)
-            asked.append((item, at, encode(tokenizer, chat)))
-    asked.sort(key=lambda one: len(one[2]))
+            chats.append(prompts.check(task.query, [r.text for r in task.responses], order, text, task.reference))
+            places.append((item, at))
+    asked = sorted([(*place, ids) for place, ids in zip(places, encode_all(tokenizer, chats))], key=lambda one: len(one[2]))
     for start in range(0, len(asked), 256):
         batch = asked[start : start + 256]
         logits, *_ = sampler.prefill([ids for *_, ids in batch])

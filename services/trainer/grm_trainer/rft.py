@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import torch
 
 from .config import Config
-from .run import load_model, load_tokenizer, prompts_of, save, say, skips, tasks_of, write_jsonl
+from .run import load_model, on_device, load_tokenizer, prompts_of, save, say, skips, tasks_of, write_jsonl
 from .sampler import Sampler, sample_texts
 from .scores import judged_correct
 from .sft import chat_rows, finetune, sft_arguments
@@ -41,7 +41,7 @@ def draw(config: Config, model, tokenizer, tasks: list[Task], samples: int, temp
             order = list(range(len(task.responses)))
             rng.shuffle(order)
             wanted.append((task, order, prompts.judge(task.query, [r.text for r in task.responses], order, task.reference)))
-    sampler = Sampler(model, torch.bfloat16 if config.bf16 else torch.float32)
+    sampler = Sampler(on_device(config, model), torch.bfloat16 if config.bf16 else torch.float32)
     texts = sample_texts(sampler, tokenizer, [asked for *_, asked in wanted], 1, temperature, max_tokens, seed)
     return [
         Drawn(task, order, asked, text, text is not None and judged_correct(text, task.labels, order))

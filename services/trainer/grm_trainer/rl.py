@@ -13,7 +13,7 @@ from trl import GRPOConfig, GRPOTrainer
 
 from .config import Config
 from .run import Progress, accumulation, load_model, load_tokenizer, prompts_of, read_jsonl, save, say, skips, tasks_of
-from .sampler import Sampler, encode
+from .sampler import Sampler, encode_all
 from .scores import judged_correct
 
 
@@ -92,7 +92,7 @@ def dataset(config: Config) -> Dataset:
 
 
 def rollout(config: Config):
-    """TRL's `rollout_func` on a CPU: the group of a prompt is drawn by our sampler, which evaluates the prompt once (sampler.py says why)."""
+    """TRL's `rollout_func` on a CPU and for nano models: the group of a prompt is drawn by our sampler, which evaluates the prompt once (sampler.py says why)."""
     rl = config.rl
 
     def draw(prompts: list, trainer: GRPOTrainer) -> dict:
@@ -102,8 +102,8 @@ def rollout(config: Config):
             raise ValueError(f"rollout: the prompts of a group of {rl.group} do not stand together")
         tokenizer = trainer.processing_class
         sampler = Sampler(trainer.accelerator.unwrap_model(trainer.model), torch.bfloat16 if config.bf16 else torch.float32)
-        generator = torch.Generator().manual_seed(config.seed * 1_000_003 + trainer.state.global_step)
-        ids = [encode(tokenizer, prompt) for prompt in asked]
+        generator = torch.Generator(sampler.device).manual_seed(config.seed * 1_000_003 + trainer.state.global_step)
+        ids = encode_all(tokenizer, asked)
         drawn = sampler.sample(ids, rl.group, rl.temperature, rl.max_tokens, tokenizer.eos_token_id, generator)
         completions = [[*one.tokens, tokenizer.eos_token_id] if one.finished else one.tokens for group in drawn for one in group]
         return {"prompt_ids": [list(prompt) for prompt in ids for _ in range(rl.group)], "completion_ids": completions, "logprobs": None}
@@ -124,7 +124,7 @@ def reinforce(config: Config) -> None:
         num_generations=rl.group, max_completion_length=rl.max_tokens, temperature=rl.temperature, beta=rl.kl, loss_type="grpo",
         learning_rate=rl.learning_rate, lr_scheduler_type="constant_with_warmup", warmup_steps=rl.warmup_steps, max_steps=rl.steps,
         weight_decay=0.0, bf16=config.bf16, use_cpu=config.cpu, seed=config.seed, logging_steps=2, save_strategy="steps", save_steps=20,
-        save_total_limit=1, report_to="none", disable_tqdm=True, gradient_checkpointing=not config.cpu, dataloader_pin_memory=not config.cpu,
+        save_total_limit=1, report_to="none", disable_tqdm=True, gradient_checkpointing=config.saves_memory, dataloader_pin_memory=not config.cpu,
         # Without vLLM the weights of ZeRO-3 stay in their shards while it generates: slow, but a model of any size fits. vLLM needs them gathered.
         use_vllm=rl.vllm is not None, vllm_mode=rl.vllm or "colocate", ds3_gather_for_generation=rl.vllm is not None,
     )
@@ -132,7 +132,7 @@ def reinforce(config: Config) -> None:
     model = load_model(config.folder / "rft")
     trainer = GRPOTrainer(
         model=model, reward_funcs=reward_of(end_tokens(model, tokenizer)), args=arguments, train_dataset=data, processing_class=tokenizer,
-        callbacks=[Progress(config, "rl")], rollout_func=rollout(config) if config.cpu else None,
+        callbacks=[Progress(config, "rl")], rollout_func=rollout(config) if config.cpu or config.model.scratch else None,
     )
     checkpoints = Path(arguments.output_dir)
     trainer.train(resume_from_checkpoint=get_last_checkpoint(str(checkpoints)) if checkpoints.exists() else None)

@@ -162,6 +162,11 @@ def load_model(folder: Path | str):
     return AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
 
 
+def on_device(config: Config, model):
+    """The model where samples are drawn from it."""
+    return model.to("cpu" if config.cpu else "cuda")
+
+
 def load_tokenizer(folder: Path | str):
     return AutoTokenizer.from_pretrained(folder)
 

@@ -1,4 +1,4 @@
-"""Sampler: many samples of many prompts on a CPU, each prompt evaluated once.
+"""Sampler: many samples of many prompts, each prompt evaluated once; on the device where the model is.
 
 Why not generate(): its cache grows by concatenation, which copies the whole cache at every token, and k samples of a prompt each carry the
 prompt's keys and values. Here the prompt's are kept once per prompt and the samples' in buffers made beforehand. The mathematics are the
@@ -27,6 +27,7 @@ class Sampler:
 
     def __init__(self, model: LlamaForCausalLM, dtype: torch.dtype = torch.float32):
         config = model.config
+        self.device = model.device
         self.heads = config.num_attention_heads
         self.dim = config.hidden_size // self.heads
         self.eps = config.rms_norm_eps
@@ -53,7 +54,7 @@ class Sampler:
         inverse = 1.0 / theta ** (torch.arange(0, self.dim, 2).float() / self.dim)
         angles = torch.arange(config.max_position_embeddings).float()[:, None] * inverse[None]
         angles = torch.cat([angles, angles], dim=-1)
-        self.cos, self.sin = angles.cos().to(dtype), angles.sin().to(dtype)
+        self.cos, self.sin = angles.cos().to(self.device, dtype), angles.sin().to(self.device, dtype)
 
     def _rms(self, x, weight):
         wide = x.float()
@@ -77,7 +78,8 @@ class Sampler:
         ids = torch.zeros(len(prompts), width, dtype=torch.long)
         for row, prompt in enumerate(prompts):
             ids[row, : len(prompt)] = torch.tensor(prompt)
-        positions = torch.arange(width).expand(len(prompts), width)
+        ids, lengths = ids.to(self.device), lengths.to(self.device)
+        positions = torch.arange(width, device=self.device).expand(len(prompts), width)
         x = self.embed[ids]
         cache = []
         for norm1, qkv, out, norm2, gate_up, down in self.layers:
@@ -89,26 +91,23 @@ class Sampler:
             x = x + F.linear(attended.transpose(1, 2).flatten(2), *out)
             x = x + self._mlp(self._rms(x, norm2), gate_up, down)
             cache.append((k.contiguous(), v))
-        last = x[torch.arange(len(prompts)), lengths - 1]
+        last = x[torch.arange(len(prompts), device=self.device), lengths - 1]
         return F.linear(self._rms(last, self.norm), self.head).float(), cache, lengths
 
     @torch.no_grad()
     def sample(
         self, prompts: list[list[int]], k: int, temperature: float, max_tokens: int, end: int, generator: torch.Generator,
     ) -> list[list[Generation]]:
-        """k generations per prompt; temperature 0 = greedy."""
+        """k generations per prompt; temperature 0 = greedy. `generator`: of the model's device."""
         logits, cache, lengths = self.prefill(prompts)
         count, width = len(prompts), int(lengths.max())
-        prompt_mask = (torch.arange(width)[None] >= lengths[:, None])[:, None, None]
-        dtype = self.embed.dtype
-        own = [
-            (torch.zeros(count, k, self.heads, max_tokens, self.dim, dtype=dtype), torch.zeros(count, k, self.heads, max_tokens, self.dim, dtype=dtype))
-            for _ in self.layers
-        ]
-        tokens = torch.full((count, k, max_tokens), end)
-        alive = torch.arange(count)
+        prompt_mask = (torch.arange(width, device=self.device)[None] >= lengths[:, None])[:, None, None]
+        buffer = lambda: torch.zeros(count, k, self.heads, max_tokens, self.dim, dtype=self.embed.dtype, device=self.device)
+        own = [(buffer(), buffer()) for _ in self.layers]
+        tokens = torch.full((count, k, max_tokens), end, device=self.device)
+        alive = torch.arange(count, device=self.device)
         """Items that are still being drawn; everything below holds their rows alone."""
-        done = torch.zeros(count, k, dtype=torch.bool)
+        done = torch.zeros(count, k, dtype=torch.bool, device=self.device)
         logits = logits[:, None].expand(count, k, -1)
         for step in range(max_tokens):
             if temperature == 0:
@@ -126,10 +125,7 @@ class Sampler:
                 cache = [(a[still], b[still]) for a, b in cache]
                 own = [(a[still], b[still]) for a, b in own]
             logits = self._step(chosen, step, lengths, prompt_mask, cache, own)
-        return [
-            [self._cut(tokens[item, draw].tolist(), end) for draw in range(k)]
-            for item in range(count)
-        ]
+        return [[self._cut(drawn, end) for drawn in item] for item in tokens.tolist()]
 
     def _step(self, chosen, step, lengths, prompt_mask, cache, own):
         count, k = chosen.shape
@@ -164,15 +160,24 @@ def encode(tokenizer, asked: list[dict], forced: str = "") -> list[int]:
     return [*ids, *tokenizer.encode(forced, add_special_tokens=False)]
 
 
+def encode_all(tokenizer, chats: list[list[dict]], forced: str = "") -> list[list[int]]:
+    """encode() of many."""
+    if not chats:
+        return []
+    begun = tokenizer.encode(forced, add_special_tokens=False)
+    return [[*ids, *begun] for ids in tokenizer.apply_chat_template(chats, add_generation_prompt=True, return_dict=False)]
+
+
 def sample_texts(
-    sampler: Sampler, tokenizer, chats: list[list[dict]], k: int, temperature: float, max_tokens: int, seed: int, rows: int = 512, forced: str = "",
+    sampler: Sampler, tokenizer, chats: list[list[dict]], k: int, temperature: float, max_tokens: int, seed: int, forced: str = "",
 ) -> list[list[str | None]]:
-    """k texts per chat, in batches of about `rows` sequences of like length. None = cut at the token limit.
+    """k texts per chat, in batches of sequences of like length. None = cut at the token limit.
     `forced` is put into the assistant's mouth first, and is part of the texts."""
-    encoded = [encode(tokenizer, asked, forced) for asked in chats]
+    encoded = encode_all(tokenizer, chats, forced)
+    rows = 512 if sampler.device.type == "cpu" else 8192
     order = sorted(range(len(chats)), key=lambda i: len(encoded[i]))
     results: list[list[str | None]] = [[] for _ in chats]
-    generator = torch.Generator().manual_seed(seed)
+    generator = torch.Generator(sampler.device).manual_seed(seed)
     size = max(1, rows // k)
     for start in range(0, len(order), size):
         batch = order[start : start + size]

@@ -9,7 +9,8 @@ from transformers import AutoModelForCausalLM, AutoModelForSequenceClassificatio
 
 from grm_trainer.__main__ import run
 from grm_trainer.config import load
-from grm_trainer.meta import MetaTrainer, collate, log_odds
+from grm_trainer.checks import collate
+from grm_trainer.meta import MetaTrainer, log_odds
 from grm_trainer.run import ROOT, read_jsonl
 from grm_trainer.vocabulary import train_tokenizer
 
@@ -105,7 +106,7 @@ def test_the_loss_does_not_depend_on_the_padding():
         initializer_range=0.3, pad_token_id=0,
     ))
     answers = [3, 4], [5]
-    rows = [{"input_ids": ids, "correct": correct, "weight": weight} for ids, correct, weight in (
+    rows = [{"input_ids": ids, "correct": correct, "weight": weight, "marks": [1], "so_far": [1.0]} for ids, correct, weight in (
         ([7, 8, 9], 1.0, 1.0), (list(range(10, 40)), 0.0, 0.5), ([41, 42], 0.0, 2.0), (list(range(50, 59)), 1.0, 1.0),
     )]
     odds = torch.stack([log_odds(model(torch.tensor([row["input_ids"]])).logits[0, -1], answers) for row in rows])
@@ -116,7 +117,7 @@ def test_the_loss_does_not_depend_on_the_padding():
     model.zero_grad()
 
     trainer = MetaTrainer.__new__(MetaTrainer)
-    trainer.answers = answers
+    trainer.answers, trainer.lines = answers, 0.0
     loss, outputs = trainer.compute_loss(model, collate(0)(rows), return_outputs=True)
     loss.backward()
     torch.testing.assert_close(outputs["logits"], odds, atol=1e-5, rtol=1e-5)
@@ -130,3 +131,10 @@ def test_the_loss_does_not_depend_on_the_padding():
     hidden = model.model(input_ids=ids, attention_mask=mask).last_hidden_state
     before = log_odds(model.lm_head(hidden[torch.arange(4), mask.sum(1) - 1]), answers)
     torch.testing.assert_close(outputs["logits"], before, atol=1e-5, rtol=1e-5)
+
+    # With labels at lines: padded at the right, the same at the ends of rows, and the mean over the marks besides.
+    trainer.lines = 0.5
+    loss, outputs = trainer.compute_loss(model, collate(0, left=False)(rows), return_outputs=True)
+    torch.testing.assert_close(outputs["logits"], odds, atol=1e-5, rtol=1e-5)
+    marked = torch.stack([log_odds(model(torch.tensor([row["input_ids"]])).logits[0, 1], answers) for row in rows])
+    torch.testing.assert_close(loss, wanted + 0.5 * F.binary_cross_entropy_with_logits(marked, torch.ones(4)), atol=1e-6, rtol=1e-6)

@@ -6,9 +6,9 @@ from types import SimpleNamespace
 import pytest
 
 from grm_trainer.__main__ import STAGES, stages_of
-from grm_trainer.config import load
+from grm_trainer.config import Sft, load
 from grm_trainer.run import ROOT, accumulation, read_jsonl, save, say, skips
-from grm_trainer.sft import within
+from grm_trainer.sft import IGNORED, Encoded, encode_rows
 
 CONFIGS = ROOT / "services/trainer/configs"
 
@@ -88,8 +88,33 @@ def test_stages_of_the_nano_scale(capsys):
             stages_of(stage, big)
 
 
-def test_rows_that_are_too_long_are_left_out():
-    tokenizer = SimpleNamespace(apply_chat_template=lambda messages, return_dict: [0] * sum(len(message["content"]) for message in messages))
-    short, long = ([{"role": "user", "content": "1234"}], "12"), ([{"role": "user", "content": "1234"}], "123")
-    assert within(tokenizer, [short, long], 6) == [short]
-    assert within(tokenizer, [long], 7) == [long]
+class Letters:
+    """A tokenizer of one token a letter."""
+
+    def apply_chat_template(self, chats, add_generation_prompt=False, return_dict=True):
+        return [[ord(letter) for message in chat for letter in message["content"]] for chat in chats]
+
+
+def rows_of(*texts):
+    return [([{"role": "user", "content": asked}], completion) for asked, completion in texts]
+
+
+def test_rows_that_are_too_long_are_left_out_and_prompts_are_not_learned():
+    rows = rows_of(("1234", "12"), ("1234", "123"))
+    encoded = encode_rows(Letters(), rows, Sft(1e-3, 1, max_length=6))
+    assert (len(encoded), encoded.left_out) == (1, 1)
+    assert encoded.ids.tolist() == [ord(x) for x in "123412"]
+    assert encoded.labels.tolist() == [IGNORED] * 4 + [ord("1"), ord("2")]
+    assert encode_rows(Letters(), rows, Sft(1e-3, 1, whole=True)).labels.tolist() == [ord(x) for x in "1234121234123"]
+
+
+def test_a_data_set_holds_every_row_once_in_batches_of_like_length():
+    texts = [("1" * (1 + at % 7), "2" * (1 + at % 5)) for at in range(103)]
+    parts = [encode_rows(Letters(), rows_of(*texts[:50]), Sft(1e-3, 4)), encode_rows(Letters(), rows_of(*texts[50:]), Sft(1e-3, 4))]
+    data = Encoded.joined(parts).dataset(4, 1)
+    said = ["".join(map(chr, row["input_ids"])) for row in data]
+    assert sorted(said) == sorted(asked + completion for asked, completion in texts)
+    assert said != sorted(said, key=len)
+    batches = [said[at : at + 4] for at in range(0, 100, 4)]
+    assert sum(max(map(len, batch)) - min(map(len, batch)) for batch in batches) < len(batches)
+    assert all(row["labels"] == [IGNORED] * row["input_ids"].count(49) + [50] * row["input_ids"].count(50) for row in data)
