@@ -88,8 +88,9 @@ $(TRAINER): services/trainer/requirements.txt
 	$(TRAINER) -m pip install --quiet --requirement services/trainer/requirements.txt
 	@touch $(TRAINER)
 
-train-nano: trainer-setup ## train the nano judge and its meta RM, all stages; goes on where it was interrupted
-	PYTHONPATH=services/trainer $(TRAINER) -m grm_trainer all --config services/trainer/configs/nano.yaml $(ARGS)
+NANO ?= nano
+train-nano: trainer-setup ## train the nano judge and its meta RM, all stages (NANO=nano-cpu: a smaller pair without a GPU); goes on where it was interrupted
+	PYTHONPATH=services/trainer $(TRAINER) -m grm_trainer all --config services/trainer/configs/$(NANO).yaml $(ARGS)
 
 test-trainer: trainer-setup ## the trainer's tests, and its whole recipe on a toy configuration
 	$(TRAINER) -m pytest -q services/trainer/tests $(ARGS)

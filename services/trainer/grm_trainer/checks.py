@@ -1,9 +1,9 @@
-"""Checks: what the meta RM is trained on. One judgement each, whether its verdict was correct and, where the generator knows, up to which line it was right."""
+"""Checks: what the meta RM is trained on. One judgement each, whether its verdict was correct and, where the generator knows, from where on it errs."""
 
 from __future__ import annotations
 
 import random
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 
 import torch
@@ -28,8 +28,8 @@ class Check:
     weight: float = 1.0
     judgement: str = ""
     """The trajectory, as it stands in the chat."""
-    lines: list[bool | None] = field(default_factory=list)
-    """For each of its lines, whether all is right up to its end; None: nothing to say. Empty: not known."""
+    analysis: tuple[int, int, int] | None = None
+    """Letters of the judgement: where its analysis begins, where it begins to err (its end: nowhere), where it ends. None: not known."""
 
 
 @dataclass(frozen=True)
@@ -40,61 +40,57 @@ class Row:
     correct: float
     weight: float
     marks: list[int]
-    """Places of the tokens that end a labelled line."""
+    """Places of the tokens of the analysis, and of the judgement's last token."""
     so_far: list[float]
-    """Of each mark, whether all is right up to it: 0 or 1."""
+    """Of each mark, whether all is right up to it, and at the last one whether the verdict is correct: 0 or 1."""
 
 
-def right_so_far(task: Task, permutation: list[int], text: str, correct: bool) -> list[bool | None]:
-    """Check.lines of a judgement: its analysis line by line against that of a perfect critic; the line of the scores by the rule of the reward."""
-    shown = text.split("\n")
-    if "Analysis:" not in shown:
-        return [None] * len(shown)
-    start = shown.index("Analysis:") + 1
-    wanted = critique(task, permutation, random.Random(0), PERFECT).split("\n")
-    wanted = wanted[wanted.index("Analysis:") + 1 :]
-    said: list[bool | None] = [None] * start
-    fine = True
-    for at, line in enumerate(shown[start:]):
-        if line.startswith("Scores:"):
-            said.append(correct)
-            continue
-        fine = fine and at < len(wanted) and line == wanted[at]
-        said.append(fine)
-    return said
+def analysis_of(task: Task, permutation: list[int], text: str) -> tuple[int, int, int] | None:
+    """Check.analysis of a judgement, by what a perfect critic writes of the same responses in the same order. None: it has no analysis."""
+    shown = _analysis(text)
+    if shown is None:
+        return None
+    start, said = shown
+    _, wanted = _analysis(critique(task, permutation, random.Random(0), PERFECT))
+    same = next((at for at, (a, b) in enumerate(zip(said, wanted)) if a != b), min(len(said), len(wanted)))
+    errs = start + (len(said) if said == wanted else same)
+    return start, errs, start + len(said)
+
+
+def _analysis(text: str) -> tuple[int, str] | None:
+    """Where it begins, and the analysis, up to the line of the scores."""
+    before, heading, after = text.partition("Analysis:\n")
+    end = after.rfind("\nScores:")
+    return (len(before) + len(heading), after[:end]) if heading and end >= 0 else None
 
 
 def encode_checks(tokenizer, checks: list[Check]) -> list[Row]:
-    """Tokens of what is asked, and where labelled lines end."""
+    """Tokens of what is asked, and the labels inside."""
     texts = [
         check.asked if isinstance(check.asked, str) else tokenizer.apply_chat_template(check.asked, add_generation_prompt=True, tokenize=False)
         for check in checks
     ]
     if not texts:
         return []
-    marked = any(check.lines for check in checks)
+    marked = any(check.analysis for check in checks)
     # A chat's template holds the special tokens already; a plain text gets them here.
     chats = not isinstance(checks[0].asked, str)
     encoded = tokenizer(texts, add_special_tokens=not chats, return_offsets_mapping=marked)
     rows = []
     for at, (check, ids) in enumerate(zip(checks, encoded["input_ids"])):
-        marks = _marks(check, texts[at], encoded["offset_mapping"][at]) if check.lines else []
+        marks = _marks(check, texts[at], encoded["offset_mapping"][at]) if check.analysis else []
         rows.append(Row(ids, float(check.correct), check.weight, [place for place, _ in marks], [float(right) for _, right in marks]))
     return rows
 
 
 def _marks(check: Check, text: str, offsets: list[tuple[int, int]]) -> list[tuple[int, bool]]:
-    """(the token that holds the last letter of a line, its label)."""
-    end = text.rindex(check.judgement)
-    marks, token = [], 0
-    for line, right in zip(check.judgement.split("\n"), check.lines, strict=True):
-        end += len(line)
-        if right is not None and line:
-            while offsets[token][1] < end:
-                token += 1
-            marks.append((token, right))
-        end += 1
-    return marks
+    """(token, label): those of the analysis, and the last of the judgement."""
+    base = text.rindex(check.judgement)
+    start, errs, end = (base + at for at in check.analysis)
+    marks = [(token, upto <= errs) for token, (_, upto) in enumerate(offsets) if start < upto <= end]
+    whole = base + len(check.judgement)
+    last = next(token for token, (_, upto) in enumerate(offsets) if upto >= whole)
+    return [*marks, (last, check.correct)]
 
 
 class Checks(Dataset):
@@ -161,7 +157,7 @@ def _judged(config: Config, tokenizer, tasks: list[Task], seed: int) -> list[Row
 
 def _check(prompts, task: Task, order: list[int], text: str, correct: bool) -> Check:
     asked = prompts.check(task.query, [r.text for r in task.responses], order, text, task.reference)
-    return Check(asked, correct, judgement=text, lines=right_so_far(task, order, text, correct))
+    return Check(asked, correct, judgement=text, analysis=analysis_of(task, order, text))
 
 
 def drawn(config: Config) -> list[Check]:

@@ -104,7 +104,7 @@ class Rl:
 
 @dataclass
 class MetaCold:
-    """Before drawn trajectories, generated ones: a right and a wrong one of each item, with labels at their lines. Nano scale only."""
+    """Before drawn trajectories, generated ones: a right and a wrong one of each item, with labels inside. Nano scale only."""
 
     items: int
     learning_rate: float
@@ -131,8 +131,8 @@ class Meta:
     items: int = 0
     """Items drawn anew for it, besides those of RFT."""
     cold: MetaCold | None = None
-    lines: float = 0.0
-    """Weight of the loss at the ends of lines, where the generator knows which line errs."""
+    steps_weight: float = 0.0
+    """Weight of the loss inside judgements ("is all right so far"), where the generator knows from where on they err."""
     samples: int = 4
     temperature: float = 1.0
     max_length: int = 640

@@ -1,8 +1,8 @@
 """The meta RM: a pointwise classifier of trajectories, trained with binary cross-entropy on "was this verdict correct".
 
 yes_no: a causal model; its logit is the log-odds of Yes against No as the next token. scalar: a sequence classifier with one output.
-Where the generator knows the erring line, the log-odds at each line's end is trained too, on "is all right so far": one bit for a whole judgement
-teaches a nano model nothing.
+Where the generator knows from where on a judgement errs, the log-odds at each token of its analysis is trained too, on "is all right so far": one bit for
+a whole judgement teaches a nano model nothing.
 """
 
 from __future__ import annotations
@@ -37,16 +37,16 @@ def log_odds(logits: torch.Tensor, answers: tuple[list[int], list[int]]) -> torc
 
 
 class MetaTrainer(Trainer):
-    """One logit a trajectory, binary cross-entropy; and the same at the ends of its labelled lines, weighed by `lines`."""
+    """One logit a trajectory, binary cross-entropy; and the same at its labelled tokens, weighed by `steps_weight`."""
 
-    def __init__(self, *args, answers: tuple[list[int], list[int]] | None, lines: float = 0.0, **kwargs):
+    def __init__(self, *args, answers: tuple[list[int], list[int]] | None, steps_weight: float = 0.0, **kwargs):
         super().__init__(*args, **kwargs)
         self.answers = answers
-        self.lines = lines
+        self.steps_weight = steps_weight
 
     def logits(self, model, inputs) -> tuple[torch.Tensor, torch.Tensor | None]:
         """([B], [M] of the marks); the model is called as a whole, since what distributes it (DDP, FSDP, ZeRO-3) hooks into that call."""
-        if self.lines > 0:
+        if self.steps_weight > 0:
             # Padded at the right: see collate().
             odds = log_odds(model(input_ids=inputs["input_ids"]).logits.float(), self.answers)
             rows, places = inputs["marks"].unbind(1)
@@ -61,7 +61,7 @@ class MetaTrainer(Trainer):
         logits, marked = self.logits(model, inputs)
         loss = F.binary_cross_entropy_with_logits(logits, inputs["correct"].float(), inputs["weight"].float())
         if marked is not None and len(marked):
-            loss = loss + self.lines * F.binary_cross_entropy_with_logits(marked, inputs["so_far"].float())
+            loss = loss + self.steps_weight * F.binary_cross_entropy_with_logits(marked, inputs["so_far"].float())
         return (loss, {"logits": logits}) if return_outputs else loss
 
 
@@ -108,8 +108,8 @@ def _train(config: Config, stage: str, start: str, how: Meta | MetaCold, rows_of
     if len(data) == 0:
         raise ValueError(f"{stage}: no trajectory to train on, or every one is longer than meta.max_length {meta.max_length} tokens")
     trainer = MetaTrainer(
-        model=model, args=arguments, train_dataset=data, data_collator=collate(tokenizer.pad_token_id or 0, left=meta.lines == 0),
-        answers=None if scalar else yes_no_tokens(tokenizer), lines=meta.lines, callbacks=[Progress(config, stage)],
+        model=model, args=arguments, train_dataset=data, data_collator=collate(tokenizer.pad_token_id or 0, left=meta.steps_weight == 0),
+        answers=None if scalar else yes_no_tokens(tokenizer), steps_weight=meta.steps_weight, callbacks=[Progress(config, stage)],
     )
     checkpoints = Path(arguments.output_dir)
     trainer.train(resume_from_checkpoint=get_last_checkpoint(str(checkpoints)) if checkpoints.exists() else None)

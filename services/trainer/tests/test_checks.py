@@ -1,49 +1,52 @@
 import random
 
-from grm_trainer.checks import Check, _marks, right_so_far
+from grm_trainer.checks import Check, _marks, analysis_of
 from grm_trainer.critic import IMPERFECT, PERFECT, Critic, critique
 from grm_trainer.scores import judged_correct, read_scores
 from grm_trainer.tasks import make_tasks
 
 
-def test_every_line_of_a_perfect_judgement_is_right():
+def test_a_perfect_judgement_errs_nowhere():
     rng = random.Random(1)
     for task in make_tasks("train", 7, 200):
         order = list(range(len(task.responses)))
         rng.shuffle(order)
         text = critique(task, order, rng, PERFECT)
-        lines = right_so_far(task, order, text, True)
-        assert len(lines) == len(text.split("\n"))
-        assert lines == [None] * (len(lines) - len(order) - 2) + [True] * (len(order) + 2)
+        start, errs, end = analysis_of(task, order, text)
+        assert errs == end
+        assert text[:start].endswith("Analysis:\n") and text[end:].startswith("\nScores:")
 
 
-def test_from_the_first_error_on_nothing_is_right_but_perhaps_the_verdict():
+def test_an_imperfect_one_is_right_up_to_where_it_leaves_the_perfect_one():
     rng = random.Random(2)
-    seen = {"late": 0, "early": 0, "verdict alone": 0}
+    seen = {"early": 0, "late": 0, "scores alone": 0, "right": 0}
     for task in make_tasks("train", 8, 600):
         order = list(range(len(task.responses)))
         text = critique(task, order, rng, IMPERFECT)
         correct = judged_correct(text, task.labels, order)
-        lines = [line for line in right_so_far(task, order, text, correct) if line is not None]
-        *analysis, verdict = lines
-        assert verdict is correct
-        assert analysis == sorted(analysis, reverse=True)
-        seen["early"] += not analysis[0]
-        seen["late"] += analysis[0] and not analysis[-1]
-        seen["verdict alone"] += all(analysis) and not verdict
+        start, errs, end = analysis_of(task, order, text)
+        wanted = critique(task, order, random.Random(0), PERFECT)
+        wanted = wanted[wanted.index("Analysis:\n") + len("Analysis:\n") : wanted.rindex("\nScores:")]
+        assert wanted.startswith(text[start:errs])
+        assert (errs == end) == (text[start:end] == wanted)
+        seen["right" if errs == end and correct else "scores alone" if errs == end else "early" if "\n" not in text[start:errs] else "late"] += 1
     assert all(count >= 5 for count in seen.values()), seen
 
 
-def test_marks_stand_on_the_last_token_of_their_lines():
-    said = "Analysis:\n2 + 2 = 4.\nResponse 1: 4 right.\nScores: \\boxed{9}"
+def test_marks_are_the_tokens_of_the_analysis_and_the_last_one():
+    said = "Analysis:\n2 + 2 = 5.\nResponse 1: 4 wrong.\nScores: \\boxed{3}"
     text = f"<|user|>[response 1] 4\n[judgement] {said}<|assistant|>"
-    # Tokens of three letters: a line's end lies inside one, wherever it is.
+    # Tokens of three letters: where the analysis begins, errs and ends lies inside one.
     offsets = [(at, min(at + 3, len(text))) for at in range(0, len(text), 3)]
-    marks = _marks(Check([], True, judgement=said, lines=[None, True, False, True]), text, offsets)
-    assert [right for _, right in marks] == [True, False, True]
-    for (token, _), line in zip(marks, said.split("\n")[1:]):
-        start, end = offsets[token]
-        assert start < text.index(line) + len(line) <= end
+    start, errs, end = said.index("2 +"), said.index("5."), said.index("\nScores")
+    marks = _marks(Check([], False, judgement=said, analysis=(start, errs, end)), text, offsets)
+    *inside, (last, verdict) = marks
+    base = text.index(said)
+    for token, label in inside:
+        assert base + start < offsets[token][1] <= base + end
+        assert label is (offsets[token][1] <= base + errs)
+    assert {label for _, label in inside} == {True, False}
+    assert verdict is False and offsets[last][0] < base + len(said) <= offsets[last][1]
 
 
 def test_what_critics_say_of_their_doubt_changes_no_verdict():
@@ -53,8 +56,7 @@ def test_what_critics_say_of_their_doubt_changes_no_verdict():
         order = list(range(len(task.responses)))
         text = critique(task, order, rng, Critic(spread=0.5))
         assert judged_correct(text, task.labels, order)
-        scores = read_scores(text, len(order))
-        unlike += scores != [task.labels[i] for i in order]
+        unlike += read_scores(text, len(order)) != [task.labels[i] for i in order]
         # Having erred: nearer to each other, and nobody who was not best is better than the one who was.
         seed = rng.random()
         sure = read_scores(critique(task, order, random.Random(seed), Critic(misread=1.0)), len(order))

@@ -117,7 +117,7 @@ def test_the_loss_does_not_depend_on_the_padding():
     model.zero_grad()
 
     trainer = MetaTrainer.__new__(MetaTrainer)
-    trainer.answers, trainer.lines = answers, 0.0
+    trainer.answers, trainer.steps_weight = answers, 0.0
     loss, outputs = trainer.compute_loss(model, collate(0)(rows), return_outputs=True)
     loss.backward()
     torch.testing.assert_close(outputs["logits"], odds, atol=1e-5, rtol=1e-5)
@@ -132,8 +132,8 @@ def test_the_loss_does_not_depend_on_the_padding():
     before = log_odds(model.lm_head(hidden[torch.arange(4), mask.sum(1) - 1]), answers)
     torch.testing.assert_close(outputs["logits"], before, atol=1e-5, rtol=1e-5)
 
-    # With labels at lines: padded at the right, the same at the ends of rows, and the mean over the marks besides.
-    trainer.lines = 0.5
+    # With labels inside: padded at the right, the same at the ends of rows, and the mean over the marks besides.
+    trainer.steps_weight = 0.5
     loss, outputs = trainer.compute_loss(model, collate(0, left=False)(rows), return_outputs=True)
     torch.testing.assert_close(outputs["logits"], odds, atol=1e-5, rtol=1e-5)
     marked = torch.stack([log_odds(model(torch.tensor([row["input_ids"]])).logits[0, 1], answers) for row in rows])
