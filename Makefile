@@ -7,7 +7,7 @@ SHELL := bash
 GRM := node dist/src/cli/main.js
 ARGS ?=
 
-.PHONY: trainer-setup train-nano test-trainer help setup setup-llama build run up score status doctor test test-unit sim chaos check lint gen docs format bench scale clean
+.PHONY: trainer-setup train-nano test-trainer help setup setup-llama build run up score status doctor test test-unit sim chaos roll check lint gen docs format bench scale clean
 
 help: ## show this help
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -55,6 +55,9 @@ sim: setup ## simulated clusters with seeded faults (SEED=7 replays one with its
 
 chaos: build ## a real cluster under seeded faults (MINUTES=30 SEED=n, NATS=3 for a cluster of nats-servers); its report goes to .grm/chaos
 	@GRM_CHAOS_MINUTES=$(or $(MINUTES),5) GRM_CHAOS_SEED=$(SEED) GRM_CHAOS_NATS=$(NATS) npx vitest run test/chaos/run.test.ts --reporter=dot --disable-console-intercept $(ARGS)
+
+roll: build ## restart every process of a real cluster, three nats-servers among them, one by one under load (ROUNDS=10)
+	@GRM_ROLL_ROUNDS=$(or $(ROUNDS),3) npx vitest run test/e2e/rolling.test.ts --disable-console-intercept $(ARGS)
 
 check: lint test ## everything that CI checks
 

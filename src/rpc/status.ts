@@ -114,7 +114,10 @@ const strangers = new Map<number, FaultKind>([
   [codes.UNIMPLEMENTED, 'failed_precondition'],
 ]);
 
-/** grpc-js's words, under INTERNAL, for a stream that closed before there was a status: the server or a proxy went away with it. */
+/**
+ * grpc-js's words, under INTERNAL, for a stream that closed before there was a status. A server that hears nothing within the keep-alive
+ * (server.ts, V2) ends the connection so, and who was only held back meanwhile finds it ended.
+ */
 const closedUnanswered = 'Call ended without gRPC status';
 
 /** The gRPC library says RESOURCE_EXHAUSTED of a message above its size limit, which no retry makes smaller; who sheds load names a delay. */

@@ -55,19 +55,7 @@ export async function startCluster(
       processes.push(service);
       return service;
     },
-    async serving(client, workers, metaWorkers) {
-      const giveUpAtMs = Date.now() + readyMs;
-      for (;;) {
-        const { nodes } = await client.status();
-        const count = (role: Role): number =>
-          nodes.filter((node) => node.role === role && !node.draining && node.actors.some((actor) => actor.state === 3))
-            .length;
-        if (count('grm-worker') === workers && count('meta-worker') === metaWorkers) return;
-        if (Date.now() > giveUpAtMs)
-          throw new Error(`${workers} workers and ${metaWorkers} meta workers do not serve: ${JSON.stringify(nodes)}`);
-        await sleep(100);
-      }
-    },
+    serving,
     async [Symbol.asyncDispose]() {
       for (const each of processes) each.kill('SIGKILL');
       await Promise.all(processes.map((each) => each.ended));
@@ -75,6 +63,21 @@ export async function startCluster(
       await nats[Symbol.asyncDispose]();
     },
   };
+}
+
+/** Resolves when so many workers serve, as a coordinator sees it. */
+export async function serving(client: GrmClient, workers: number, metaWorkers: number): Promise<void> {
+  const giveUpAtMs = Date.now() + readyMs;
+  for (;;) {
+    const { nodes } = await client.status();
+    const count = (role: Role): number =>
+      nodes.filter((node) => node.role === role && !node.draining && node.actors.some((actor) => actor.state === 3))
+        .length;
+    if (count('grm-worker') === workers && count('meta-worker') === metaWorkers) return;
+    if (Date.now() > giveUpAtMs)
+      throw new Error(`${workers} workers and ${metaWorkers} meta workers do not serve: ${JSON.stringify(nodes)}`);
+    await sleep(100);
+  }
 }
 
 /** What every service of a test's cluster is told. */

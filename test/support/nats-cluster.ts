@@ -3,14 +3,17 @@
 //   await using nats = await startNatsCluster();
 //   await nats.servers[0].kill();      // the others elect another leader
 
-import { jetstreamManager } from '@nats-io/jetstream';
+import { jetstreamManager, type ClusterInfo } from '@nats-io/jetstream';
 import { connect } from '@nats-io/transport-node';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { freePort } from './cluster.js';
 import { startNats, type NatsServer } from './nats.js';
+import { until } from './processes.js';
 
 export interface NatsCluster extends AsyncDisposable {
   readonly servers: readonly NatsServer[];
+  /** Resolves when every replica of every stream and consumer is there and holds what its leader does: another server may go then. */
+  whole(): Promise<void>;
 }
 
 const size = 3;
@@ -39,7 +42,32 @@ export async function startNatsCluster(): Promise<NatsCluster> {
     await dispose();
     throw error;
   }
-  return { servers, [Symbol.asyncDispose]: dispose };
+  return { servers, whole: () => whole(servers), [Symbol.asyncDispose]: dispose };
+}
+
+async function whole(servers: readonly NatsServer[]): Promise<void> {
+  const nc = await connect({ servers: servers.map(({ url }) => url), timeout: readyMs });
+  try {
+    const jsm = await jetstreamManager(nc, { timeout: readyMs });
+    let behind: string[] = [];
+    const look = async (): Promise<boolean> => {
+      behind = [];
+      const note = (what: string, cluster: ClusterInfo | undefined): void => {
+        const current = (cluster?.replicas ?? []).filter(({ current, offline }) => current && !offline);
+        if (cluster?.leader === undefined || current.length !== servers.length - 1) behind.push(what);
+      };
+      for await (const { config, cluster } of jsm.streams.list()) {
+        note(config.name, cluster);
+        for await (const { name, cluster: ofConsumer } of jsm.consumers.list(config.name)) note(name, ofConsumer);
+      }
+      return behind.length === 0;
+    };
+    await until(() => look().catch(() => false), 'every replica is current', readyMs).catch((error: unknown) => {
+      throw new Error(`${String(error)}: ${behind.join(', ')}`);
+    });
+  } finally {
+    await nc.close();
+  }
 }
 
 async function answers(servers: readonly NatsServer[]): Promise<void> {

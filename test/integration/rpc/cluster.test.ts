@@ -15,6 +15,7 @@ import type { DeadLetter } from '../../../src/work/shard.js';
 import { RewardServiceClient, type ScoreRequest } from '../../../src/wire/gen/grm/v1/reward.js';
 import { failure, aRequest, RpcPeer, someStatus, until } from '../../support/rpc-peer.js';
 import { ScriptedCoordinator, verdictFor } from '../../support/scripted-coordinator.js';
+import { startTcpProxy } from '../../support/tcp-proxy.js';
 
 const letter: DeadLetter = {
   requestId: 'r1',
@@ -211,6 +212,26 @@ describe('closing', () => {
     expect((await streamEnd).code).toBe(grpc.status.UNAVAILABLE);
     expect(coordinator.calls.map(({ caller }) => caller.signal.aborted)).toEqual([false, false, false]);
     raw.close();
+  });
+
+  it('V2: a connection that is silent for the keep-alive is given up; whoever was held back is told `unreachable`, and a retry is answered', async () => {
+    await using peer = await RpcPeer.open({ keepaliveMs: 100, keepaliveTimeoutMs: 200 });
+    const { coordinator } = peer;
+    await using door = await startTcpProxy(Number(peer.server.address.split(':').at(-1)));
+    const hasty = peer.client({ address: door.address, retries: { triesMax: 1 } });
+    const patient = peer.client({ address: door.address, retries: { triesMax: 20, backoffMs: 20 } });
+    coordinator.hold();
+    const lost = ['one', 'two', 'three'].map((query) => failure(hasty.score(aRequest({ query }))));
+    const kept = patient.score(aRequest({ query: 'kept' }));
+    await until(() => coordinator.calls.length === 4);
+    door.set({ kind: 'black hole' });
+    await until(() => coordinator.gone === 4);
+    door.set({ kind: 'clear' });
+    // The server has nobody to tell a status; they see the connection end, and no more.
+    expect((await Promise.all(lost)).map(({ kind }) => kind)).toEqual(['unreachable', 'unreachable', 'unreachable']);
+    await until(() => coordinator.calls.length === 5);
+    coordinator.calls[4]!.verdict();
+    expect(await kept).toEqual(verdictFor(coordinator.calls[4]!.input));
   });
 
   it('V3: an old connection is left for a new one, and no call fails', async () => {
