@@ -7,7 +7,7 @@ SHELL := bash
 GRM := node dist/src/cli/main.js
 ARGS ?=
 
-.PHONY: trainer-setup train-nano test-trainer help setup setup-llama build run up score status doctor test test-unit sim chaos roll check lint gen docs format bench scale clean
+.PHONY: trainer-setup train-nano test-trainer help setup setup-llama build run up score status doctor test test-unit sim chaos roll kills check lint gen docs format bench scale clean
 
 help: ## show this help
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -58,6 +58,9 @@ chaos: build ## a real cluster under seeded faults (MINUTES=30 SEED=n, NATS=3 fo
 
 roll: build ## restart every process of a real cluster, three nats-servers among them, one by one under load (ROUNDS=10)
 	@GRM_ROLL_ROUNDS=$(or $(ROUNDS),3) npx vitest run test/e2e/rolling.test.ts --disable-console-intercept $(ARGS)
+
+kills: build ## kill nats-server again and again under load, and look for what stays in the queues (KILLS=50)
+	@GRM_NATS_KILLS=$(or $(KILLS),20) npx vitest run test/e2e/nats-restart.test.ts --disable-console-intercept $(ARGS)
 
 check: lint test ## everything that CI checks
 

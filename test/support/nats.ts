@@ -42,6 +42,8 @@ export interface NatsServer extends AsyncDisposable {
 }
 
 const startMs = 15_000;
+/** The setting nats.server_binary by its environment name, as in `make setup`: tests run against any version. */
+const serverBinary = process.env.GRM_NATS__SERVER_BINARY ?? 'nats-server';
 const living = new Set<ChildProcess>();
 process.on('exit', () => {
   for (const child of living) child.kill('SIGKILL');
@@ -73,7 +75,7 @@ export async function startNats(options: NatsOptions = {}): Promise<NatsServer> 
       portsDir,
     ];
     const env = { ...process.env, GRM_NATS_STORE_DIR: JSON.stringify(storeDir), ...options.env };
-    const started = spawn('nats-server', args, { stdio: ['ignore', 'pipe', 'pipe'], env });
+    const started = spawn(serverBinary, args, { stdio: ['ignore', 'pipe', 'pipe'], env });
     child = started;
     living.add(started);
     let failed: Error | undefined;
@@ -88,7 +90,7 @@ export async function startNats(options: NatsOptions = {}): Promise<NatsServer> 
     started.stderr.on('data', hear);
     const giveUpAt = Date.now() + startMs;
     while (Date.now() < giveUpAt) {
-      if (failed) throw new Error(`nats-server did not start: ${failed.message}`);
+      if (failed) throw new Error(`${serverBinary} did not start: ${failed.message}`);
       if (started.exitCode !== null) throw new Error(`nats-server exited with ${started.exitCode}:\n${written}`);
       const found = port === -1 ? await portOf(portsDir, started.pid) : port;
       if (found !== undefined && (await answers(found))) return found;
