@@ -117,7 +117,8 @@ function hear(event: QueueEvent, events: Events, log: Log): void {
       events.emit('queue.drift', { what: event.words });
       return;
     case 'topology':
-      log.info(`${event.what} ${event.action}`);
+      if (event.action === 'moved') log.warn(`${event.what} moved: the server that led it had fallen behind`);
+      else log.info(`${event.what} ${event.action}`);
       return;
     case 'waiting':
       log.info(event.words);

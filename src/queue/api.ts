@@ -32,7 +32,7 @@ interface Answer {
   readonly num_redelivered?: number;
   readonly purged?: number;
   /** Base64. */
-  readonly message?: { readonly data?: string; readonly hdrs?: string };
+  readonly message?: { readonly seq: number; readonly data?: string; readonly hdrs?: string };
 }
 
 /** JetStream said no. */
@@ -107,16 +107,21 @@ export async function purge(
   return (await call(requests, `STREAM.PURGE.${stream}`, what)).purged ?? 0;
 }
 
-/** The newest message on a subject as the stream's leader knows it. */
+/** Tells the server that leads a consumer to leave that to another. Throws ApiError where there is no other. */
+export async function stepDown(requests: Requests, stream: string, consumer: string): Promise<void> {
+  await call(requests, `CONSUMER.LEADER.STEPDOWN.${stream}.${consumer}`, {});
+}
+
+/** The newest message on a subject, or under a filter, as the stream's leader knows it. */
 export async function lastMessage(
   requests: Requests,
   stream: string,
   subject: string,
-): Promise<{ readonly data: Uint8Array; readonly headers: string } | undefined> {
+): Promise<{ readonly seq: number; readonly data: Uint8Array; readonly headers: string } | undefined> {
   try {
     const { message } = await call(requests, `STREAM.MSG.GET.${stream}`, { last_by_subj: subject });
     const bytes = (base64: string | undefined): Buffer => Buffer.from(base64 ?? '', 'base64');
-    return message && { data: bytes(message.data), headers: bytes(message.hdrs).toString() };
+    return message && { seq: message.seq, data: bytes(message.data), headers: bytes(message.hdrs).toString() };
   } catch (error) {
     if (error instanceof ApiError && error.code === noMessageFound) return undefined;
     throw error;

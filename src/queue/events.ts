@@ -4,8 +4,8 @@ import type { Swept } from './queue.js';
 
 export type QueueEvent =
   | { readonly kind: 'connection'; readonly state: 'connected' | 'disconnected'; readonly reason: string }
-  /** A stream or consumer was made, changed to what the table asks, or made anew. */
-  | { readonly kind: 'topology'; readonly what: string; readonly action: 'created' | 'updated' | 'recreated' }
+  /** A stream or consumer was made, changed to what the table asks, made anew, or given to another server to lead. */
+  | { readonly kind: 'topology'; readonly what: string; readonly action: 'created' | 'updated' | 'recreated' | 'moved' }
   | { readonly kind: 'drift'; readonly words: string }
   | { readonly kind: 'waiting'; readonly words: string }
   /** The server refuses this user a subject. */

@@ -7,9 +7,21 @@
 //       seen for `settleMs`, or at once after a lost connection. A task delivered twice by that is harmless: the ledger decides (P2).
 //       Without complete knowledge of who works on what, none is made anew; all else goes on.
 //   J2. Under load only messages at or below the ack floor are removed: those are acknowledged by definition.
+//   J6. A consumer for which nothing waits, though its stream holds newer messages for it than it ever delivered, is blind: the server
+//       that leads it has a copy of the stream that fell behind and stays so (seen in a cluster whose servers were killed, 2.9.10). After
+//       `settleMs` another server has to lead it, or it is made anew where there is none. Whoever works on what is not disturbed by that.
 
 import type { JetStreamManager } from '@nats-io/jetstream';
-import { consumersOf, purge, streamInfo, subjectsOf, type ConsumerState } from './api.js';
+import {
+  ApiError,
+  consumersOf,
+  lastMessage,
+  purge,
+  stepDown,
+  streamInfo,
+  subjectsOf,
+  type ConsumerState,
+} from './api.js';
 import type { OnQueueEvent } from './events.js';
 import type { Link } from './link.js';
 import type { SweepState, Swept } from './queue.js';
@@ -22,7 +34,7 @@ export interface JanitorParts {
   readonly link: Link;
   readonly requests: Requests;
   readonly jsm: JetStreamManager;
-  readonly trimmer: Trimmer;
+  readonly trimmer: Pick<Trimmer, 'trim'>;
   readonly consumers: readonly ConsumerWanted[];
   /** J1: more than twice the consumers' ack_wait. */
   readonly settleMs: number;
@@ -72,6 +84,7 @@ export class Janitor {
         await this.create(wanted, 'created');
         continue;
       }
+      await this.sweepBlind(wanted, consumer, `${key} blind`, state.last_seq);
       const quiet = consumer.num_pending === 0 && (consumer.num_ack_pending > 0 || state.messages > 0);
       const row = quiet
         ? await this.sweepQuiet(wanted, consumer, key, known)
@@ -79,6 +92,33 @@ export class Janitor {
       if (row) swept.push(row);
     }
     return swept;
+  }
+
+  /** J6. */
+  private async sweepBlind(
+    wanted: ConsumerWanted,
+    { num_pending: waiting, delivered }: ConsumerState,
+    key: string,
+    lastSeq: number,
+  ): Promise<void> {
+    const { stream, config } = wanted;
+    const newest =
+      waiting > 0 || delivered.stream_seq >= lastSeq
+        ? undefined
+        : await lastMessage(this.parts.requests, stream, config.filter_subject);
+    if (!newest || newest.seq <= delivered.stream_seq) {
+      this.suspicions.delete(key);
+      return;
+    }
+    if (!this.settled(key, String(delivered.consumer_seq))) return;
+    this.suspicions.delete(key);
+    try {
+      await stepDown(this.parts.requests, stream, config.durable_name);
+      this.tell(wanted, 'moved');
+    } catch (error) {
+      if (!(error instanceof ApiError)) throw error;
+      await this.recreate(wanted);
+    }
   }
 
   /** J1. */
@@ -101,8 +141,7 @@ export class Janitor {
     if (!atOnce && !this.settled(key, picture)) return undefined;
     this.suspicions.delete(key);
     this.restarted.delete(key);
-    await this.parts.jsm.consumers.delete(wanted.stream, wanted.config.durable_name);
-    await this.create(wanted, 'recreated');
+    await this.recreate(wanted);
     return {
       stream: wanted.stream,
       consumer: wanted.config.durable_name,
@@ -141,12 +180,17 @@ export class Janitor {
     return this.parts.settleMs <= 0;
   }
 
+  private async recreate(wanted: ConsumerWanted): Promise<void> {
+    await this.parts.jsm.consumers.delete(wanted.stream, wanted.config.durable_name);
+    await this.create(wanted, 'recreated');
+  }
+
   private async create(wanted: ConsumerWanted, action: 'created' | 'recreated'): Promise<void> {
     await this.parts.jsm.consumers.add(wanted.stream, wanted.config);
-    this.parts.onEvent({
-      kind: 'topology',
-      what: `consumer ${wanted.config.durable_name} of ${wanted.stream}`,
-      action,
-    });
+    this.tell(wanted, action);
+  }
+
+  private tell({ stream, config }: ConsumerWanted, action: 'created' | 'recreated' | 'moved'): void {
+    this.parts.onEvent({ kind: 'topology', what: `consumer ${config.durable_name} of ${stream}`, action });
   }
 }

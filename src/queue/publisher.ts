@@ -33,6 +33,9 @@ const publisherBounds: PublisherBounds = {
   roomMs: limits.pubAckMs * limits.publishTriesMax,
 };
 
+/** A nats-server that cannot write says so in its log, and to its clients nothing. */
+const silentHint = '; it was connected and stored nothing: is its disk full, or has it no leader? Its log says';
+
 const stored: PublishResult = { kind: 'stored', again: false };
 const storedBefore: PublishResult = { kind: 'stored', again: true };
 const takenBefore: PublishResult = { kind: 'exists', retried: false };
@@ -96,6 +99,7 @@ export class Publisher {
 
   private async attempt(subject: string, data: Uint8Array, headers?: MsgHdrs): Promise<PublishResult> {
     const giveUpAt = Date.now() + limits.pubAckMs * limits.publishTriesMax;
+    let wasSilent = false;
     for (let tries = 1; ; tries += 1) {
       const reply = await this.requests.ask(subject, data, limits.pubAckMs, headers);
       let why: string;
@@ -107,10 +111,12 @@ export class Publisher {
         throw deniedFault(reply.denied);
       } else {
         why = reply.why;
+        wasSilent ||= why === 'timeout';
       }
       const leftMs = giveUpAt - Date.now();
       if (tries >= limits.publishTriesMax || leftMs <= 0) {
-        throw new FaultError(fault('queue_unavailable', `NATS did not store ${subject} in ${tries} tries: ${why}`));
+        const words = `NATS did not store ${subject} in ${tries} tries: ${why}${wasSilent ? silentHint : ''}`;
+        throw new FaultError(fault('queue_unavailable', words));
       }
       this.onEvent({ kind: 'publish_retry', subject, reason: why, tries });
       if (why === 'disconnected') await this.link.whenConnected(leftMs);
