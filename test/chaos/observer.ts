@@ -9,6 +9,8 @@ import type { NatsServer } from '../support/nats.js';
 import type { Stored } from './ledger-story.js';
 
 export interface Observer {
+  /** Of nats-server. */
+  readonly version: string;
   /** Announcements so far. */
   readonly heard: readonly Stored[];
   /** What the ledger and the quarantine hold now. */
@@ -40,6 +42,7 @@ export async function observe(servers: readonly NatsServer[]): Promise<Observer>
   });
   const jsm = await jetstreamManager(nc);
   return {
+    version: nc.info?.version ?? 'unknown',
     heard,
     async read() {
       const kept: Stored[] = [];

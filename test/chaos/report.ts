@@ -12,6 +12,8 @@ type Counts = Readonly<Record<string, number>>;
 export interface Report {
   readonly seed: number;
   readonly natsServers: number;
+  /** "2.9.10" */
+  readonly natsVersion: string;
   /** Of the faults and the load; starting, healing and judging come on top. */
   readonly seconds: number;
   /** Struck, and left out because nothing of the kind could be struck at that moment. */
@@ -30,12 +32,15 @@ export interface Report {
   readonly deadOfOthers: number;
   /** Processes started, the first of each included. */
   readonly starts: number;
+  /** Accepted requests with a verdict whose record is not there any more: NATS has lost it, nobody of ours removes it so early. */
+  readonly recordsLost: number;
   readonly violations: readonly Complaint[];
 }
 
 export interface Told {
   readonly seed: number;
   readonly natsServers: number;
+  readonly natsVersion: string;
   readonly seconds: number;
   readonly entries: readonly Entry[];
   readonly plans: ReadonlyMap<string, RequestPlan>;
@@ -50,10 +55,12 @@ export interface Told {
 export function reportOf(told: Told): Report {
   const { entries, plans, verdicts, dead, strikes } = told;
   const poison = new Set([...plans.values()].flatMap(({ isPoison, requestId }) => (isPoison ? [requestId] : [])));
+  const records = new Set(entries.flatMap((each) => (isRecord(each) ? [each.request] : [])));
   const ofPoison = dead.filter(({ requestId }) => poison.has(requestId)).length;
   return {
     seed: told.seed,
     natsServers: told.natsServers,
+    natsVersion: told.natsVersion,
     seconds: told.seconds,
     faults: Object.fromEntries(
       faultKinds.map((kind) => {
@@ -76,8 +83,13 @@ export function reportOf(told: Told): Report {
     deadOfPoison: ofPoison,
     deadOfOthers: dead.length - ofPoison,
     starts: told.starts,
+    recordsLost: [...verdicts.keys()].filter((request) => !records.has(request)).length,
     violations: told.violations,
   };
+}
+
+function isRecord(entry: Entry): entry is Extract<Entry, { kind: 'ledger' }> {
+  return entry.kind === 'ledger' && entry.what === 'record' && entry.how === 'stored';
 }
 
 type Answered = Extract<Entry, { kind: 'answered' }>;
@@ -117,7 +129,7 @@ export function markdown(report: Report): string {
   const { faults, callers, violations } = report;
   const ends = ['content', 'lost', 'tired', 'waits'];
   return [
-    `# Chaos run: seed ${report.seed}, ${report.natsServers} nats-server${report.natsServers === 1 ? '' : 's'}, ${report.seconds} s`,
+    `# Chaos run: seed ${report.seed}, ${report.natsServers} nats-server${report.natsServers === 1 ? '' : 's'} ${report.natsVersion}, ${report.seconds} s`,
     '',
     table(
       ['fault', 'struck', 'left out'],
@@ -139,6 +151,7 @@ export function markdown(report: Report): string {
         ['dead shards of poison', report.deadOfPoison],
         ['dead shards of others', report.deadOfOthers],
         ['processes started', report.starts],
+        ['records that NATS lost', report.recordsLost],
         ['violations', violations.length],
       ],
     ),

@@ -93,7 +93,19 @@ export async function runChaos(options: ChaosOptions): Promise<ChaosRan> {
     poison: new Set([...plans.values()].flatMap(({ name, isPoison }) => (isPoison ? [name] : []))),
   });
   const seconds = Math.round(pace.durationMs / 1_000);
-  const told = { seed, natsServers: servers, seconds, entries, plans, verdicts, dead, strikes, engineCalls, starts };
+  const told = {
+    seed,
+    natsServers: servers,
+    natsVersion: observer.version,
+    seconds,
+    entries,
+    plans,
+    verdicts,
+    dead,
+    strikes,
+    engineCalls,
+    starts,
+  };
   return { report: reportOf({ ...told, violations }), entries, startMs };
 }
 
