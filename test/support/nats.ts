@@ -19,6 +19,8 @@ export interface NatsOptions {
   readonly jetstream?: string;
   /** A configuration file instead of one made from these. Address and port are still ours, and $GRM_NATS_STORE_DIR is the store. */
   readonly file?: string;
+  /** A folder for its store, removed with it. Default: one of its own. */
+  readonly storeDir?: string;
   /** Variables that it refers to. */
   readonly env?: Readonly<Record<string, string>>;
 }
@@ -51,7 +53,7 @@ process.on('exit', () => {
 
 export async function startNats(options: NatsOptions = {}): Promise<NatsServer> {
   const dir = await mkdtemp(join(tmpdir(), 'grm-nats-'));
-  const storeDir = join(dir, 'store');
+  const storeDir = options.storeDir ?? join(dir, 'store');
   const portsDir = join(dir, 'ports');
   const configFile = join(dir, 'nats.conf');
   await mkdir(portsDir);
@@ -124,6 +126,7 @@ export async function startNats(options: NatsOptions = {}): Promise<NatsServer> 
     resume: () => void child?.kill('SIGCONT'),
     async [Symbol.asyncDispose]() {
       await kill();
+      if (options.storeDir !== undefined) await rm(storeDir, { recursive: true, force: true, maxRetries: 3 });
       await rm(dir, { recursive: true, force: true, maxRetries: 3 });
     },
   };
