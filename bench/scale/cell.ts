@@ -220,6 +220,7 @@ export function openCell(loop: Loop, scenario: Scenario, number: number): Cell {
     const cpu = station(id, loop);
     const door: Door = { cpu, holder: { dead: false, held: new Set() } };
     const samplesMax = inFlightMax(scenario);
+    const weights = { class: scenario.classWeights, tenant: scenario.tenantWeights };
     const context: CoordinatorContext = {
       settings: {
         nodeId: id,
@@ -245,15 +246,8 @@ export function openCell(loop: Loop, scenario: Scenario, number: number): Cell {
       ledger: queue.ledger(door),
       work: queue.work(door),
       members: membersOf(),
-      admission: new Admission(
-        { requestsMax: samplesMax, samplesMax, bytesMax: 64 * 1024 ** 3 },
-        loop,
-        scenario.classWeights,
-      ),
-      dispatcher: new Dispatcher(windowOf(scenario), {
-        class: scenario.classWeights,
-        tenant: scenario.tenantWeights,
-      }),
+      admission: new Admission({ requestsMax: samplesMax, samplesMax, bytesMax: 64 * 1024 ** 3 }, loop, weights),
+      dispatcher: new Dispatcher(windowOf(scenario), weights),
       hedging: new Hedging({ extraRatio: 0, percentile: 1, floorMs: 0, observedMin: 1 }),
       events,
       clock: loop,

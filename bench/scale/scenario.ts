@@ -59,7 +59,7 @@ export function windowOf(scenario: Scenario): number {
   return windowSamples === 'fit' ? Math.ceil((1.25 * slotsOf(scenario)) / coordinators) : windowSamples;
 }
 
-/** Samples that one coordinator may have in flight: with room for all that callers keep open, twice, as half is kept for the classes; so nothing is refused. */
+/** Samples that one coordinator may have in flight: with room for all that callers keep open, twice, as one of the smallest weight has half of it; so nothing is refused. */
 export function inFlightMax(scenario: Scenario): number {
   const { arrivals, coordinators, flows, k } = scenario;
   const perSlot = arrivals.kind === 'backlog' ? arrivals.perSlot : 8;

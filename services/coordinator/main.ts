@@ -78,7 +78,7 @@ async function openCoordinatorProcess(config: Config) {
         bytesMax: settings.bytesInFlightMax,
       },
       clock,
-      settings.weights.class,
+      settings.weights,
     ),
     dispatcher: new Dispatcher(settings.dispatchSamplesMax, settings.weights),
     hedging: new Hedging({ ...settings.hedge, observedMin: hedgeObservedMin }),

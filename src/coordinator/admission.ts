@@ -2,12 +2,14 @@
 //
 //   A1. Admitted requests, samples and bytes never exceed their bounds; a lone request is admitted whatever its size (it fits limits.ts).
 //   A2. Every ticket is given back exactly once.
-//   A3. Half of each bound is kept for the classes by their weights: whatever floods the door in one class, another finds its part of that half
-//       free. The rest is for who comes first, so one class alone may fill all but what is kept for the others.
+//   A3. A flow (class and tenant) holds of each bound at most its weight times what nobody holds, the smallest class weighing 1. So whoever
+//       floods leaves something free, and those who hold less find it. When all flood, each holds by its weight, and what one of them
+//       finishes makes room for its own next request. After Choudhury and Hahne, "Dynamic queue length thresholds" (1998).
 
 import { fault, type Fault } from '../fault.js';
-import { classes, type Class } from '../grm/query.js';
+import type { Class } from '../grm/query.js';
 import type { Clock } from '../process/clock.js';
+import type { DispatchWeights } from './dispatch.js';
 
 export interface AdmissionBounds {
   readonly requestsMax: number;
@@ -25,33 +27,33 @@ export type Admitted =
 
 type Load = Record<'requests' | 'samples' | 'bytes', number>;
 
-/** A3: the part of a bound that is kept by class. */
-const keptRatio = 0.5;
-
 export class Admission {
-  readonly #held: Readonly<Record<Class, Load>> = { interactive: nothing(), rl: nothing(), batch: nothing() };
+  readonly #load = nothing();
+  /** Of flows that hold something. */
+  readonly #flows = new Map<string, Load>();
+  readonly #max: Readonly<Load>;
   #draining = false;
   /** Exponentially weighted mean of the time between two finished requests, milliseconds: what a shed caller is told to wait for. */
   #finishEveryMs = 100;
   #lastFinishAtMs: number | undefined;
 
   constructor(
-    private readonly bounds: AdmissionBounds,
+    bounds: AdmissionBounds,
     private readonly clock: Clock,
-    /** Not all 0. */
-    private readonly weights: Readonly<Record<Class, number>>,
-  ) {}
+    private readonly weights: DispatchWeights,
+  ) {
+    this.#max = { requests: bounds.requestsMax, samples: bounds.samplesMax, bytes: bounds.bytesMax };
+  }
 
-  get load(): { requests: number; samples: number; bytes: number } {
-    const sum = (what: keyof Load): number => classes.reduce((total, each) => total + this.#held[each][what], 0);
-    return { requests: sum('requests'), samples: sum('samples'), bytes: sum('bytes') };
+  get load(): Readonly<Load> {
+    return { ...this.#load };
   }
 
   drain(): void {
     this.#draining = true;
   }
 
-  admit(samples: number, bytes: number, klass: Class): Admitted {
+  admit(samples: number, bytes: number, tenant: string, klass: Class): Admitted {
     if (this.#draining) {
       return {
         kind: 'refused',
@@ -59,27 +61,28 @@ export class Admission {
         fault: fault('draining', 'this coordinator is draining; retry at another', { retryAfterMs: 200 }),
       };
     }
-    const load = this.load;
+    const load = this.#load;
+    const max = this.#max;
+    const name = `${klass}/${tenant}`;
+    const flow = this.#flows.get(name) ?? nothing();
+    const weight = this.#weightOf(tenant, klass);
+    const fits = (what: keyof Load, more: number): boolean =>
+      load[what] + more <= max[what] && flow[what] + more <= weight * (max[what] - load[what]);
     const empty = load.requests === 0;
-    const { requestsMax, samplesMax, bytesMax } = this.bounds;
-    const fits = (what: keyof Load, more: number, max: number): boolean =>
-      load[what] + more + this.#keptForOthers(klass, what, max) <= max;
-    if (!empty && !(fits('requests', 1, requestsMax) && fits('samples', samples, samplesMax))) {
-      return this.#refuse(
-        'samples',
-        `${load.samples} samples of ${load.requests} requests in flight, at most ${samplesMax} of ${requestsMax}, some of them kept for other classes`,
-      );
-    }
-    if (!empty && !fits('bytes', bytes, bytesMax)) {
-      return this.#refuse(
-        'bytes',
-        `${load.bytes} bytes in flight, at most ${bytesMax}, some of them kept for other classes`,
-      );
-    }
-    const mine = this.#held[klass];
-    mine.requests++;
-    mine.samples += samples;
-    mine.bytes += bytes;
+    const words = (what: keyof Load): string =>
+      `${load[what]} ${what} in flight, ${flow[what]} of them of this tenant and class, at most ${max[what]} in all`;
+    if (!empty && !fits('requests', 1)) return this.#refuse('samples', words('requests'));
+    if (!empty && !fits('samples', samples)) return this.#refuse('samples', words('samples'));
+    if (!empty && !fits('bytes', bytes)) return this.#refuse('bytes', words('bytes'));
+    const add = (sign: 1 | -1): void => {
+      for (const each of [load, flow]) {
+        each.requests += sign;
+        each.samples += sign * samples;
+        each.bytes += sign * bytes;
+      }
+    };
+    add(1);
+    this.#flows.set(name, flow);
     let held = true;
     return {
       kind: 'admitted',
@@ -87,23 +90,18 @@ export class Admission {
         release: () => {
           if (!held) throw new Error('admission: a ticket was given back twice (A2)');
           held = false;
-          mine.requests--;
-          mine.samples -= samples;
-          mine.bytes -= bytes;
+          add(-1);
+          if (flow.requests === 0) this.#flows.delete(name);
           this.#noteFinish();
         },
       },
     };
   }
 
-  /** A3: what the other classes have not used of what is kept for them. */
-  #keptForOthers(klass: Class, what: keyof Load, max: number): number {
-    const weightOfAll = classes.reduce((sum, each) => sum + this.weights[each], 0);
-    return classes.reduce((sum, other) => {
-      if (other === klass) return sum;
-      const kept = Math.floor((max * keptRatio * this.weights[other]) / weightOfAll);
-      return sum + Math.max(0, kept - this.#held[other][what]);
-    }, 0);
+  /** A3. */
+  #weightOf(tenant: string, klass: Class): number {
+    const { class: ofClass, tenant: ofTenant } = this.weights;
+    return (ofClass[klass] * (ofTenant[tenant] ?? 1)) / Math.min(...Object.values(ofClass));
   }
 
   #refuse(why: 'samples' | 'bytes', words: string): Admitted {

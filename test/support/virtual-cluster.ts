@@ -47,6 +47,7 @@ export interface ClusterOptions extends Omit<MemoryNatsOptions, 'clock'> {
   readonly settings?: Partial<CoordinatorSettings>;
   readonly bounds?: Partial<AdmissionBounds>;
   readonly windowSamples?: number;
+  readonly tenantWeights?: DispatchWeights['tenant'];
   /** Default: nothing is asked for twice. */
   readonly hedge?: HedgeSettings;
   /** How long a death stays unnoticed. */
@@ -183,13 +184,13 @@ export class VirtualCluster {
     const members = this.#members.seenBy(id, queue);
     const bounds = { requestsMax: 1_000, samplesMax: 8_000, bytesMax: 64 * 1024 * 1024, ...options.bounds };
     const windowSamples = options.windowSamples ?? 4_096;
-    const weights = { class: classWeights, tenant: {} };
+    const weights = { class: classWeights, tenant: options.tenantWeights ?? {} };
     const context: CoordinatorContext = {
       settings: { nodeId: id, ...settingsDefault, ...options.settings, ...more },
       ledger: queue.ledger,
       work: queue.work,
       members,
-      admission: new Admission(bounds, process, classWeights),
+      admission: new Admission(bounds, process, weights),
       dispatcher: options.dispatcher?.(id, windowSamples, weights) ?? new Dispatcher(windowSamples, weights),
       hedging: new Hedging(options.hedge ?? noHedging),
       events: this.#events(id),

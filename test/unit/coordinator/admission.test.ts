@@ -4,8 +4,9 @@ import { Admission, type Ticket } from '../../../src/coordinator/admission.js';
 import { virtualClock } from '../../support/virtual-clock.js';
 
 const bounds = { requestsMax: 10, samplesMax: 64, bytesMax: 10_000 };
-/** All of the bounds are open to rl: nothing is kept for others. */
-const rlAlone = { interactive: 0, rl: 1, batch: 0 };
+const weights = { class: { interactive: 8, rl: 4, batch: 1 }, tenant: { big: 3 } };
+/** A3 is out of the way: what rl may hold is the bounds. */
+const rlAlone = { class: { interactive: 1, rl: 1e6, batch: 1 }, tenant: {} };
 
 const acts = fc.array(
   fc.oneof(
@@ -28,7 +29,7 @@ test('A1 (P4): bounds are never exceeded but by a lone request, and the load is 
             held.length < bounds.requestsMax &&
             admission.load.samples + act.samples <= bounds.samplesMax &&
             admission.load.bytes + act.bytes <= bounds.bytesMax;
-          const admitted = admission.admit(act.samples, act.bytes, 'rl');
+          const admitted = admission.admit(act.samples, act.bytes, 't', 'rl');
           expect(admitted.kind).toBe(held.length === 0 || fits ? 'admitted' : 'refused');
           if (admitted.kind === 'admitted') held.push({ ticket: admitted.ticket, ...act });
           else expect(admitted.fault.retryAfterMs).toBeGreaterThan(0);
@@ -52,7 +53,7 @@ test('A1 (P4): bounds are never exceeded but by a lone request, and the load is 
 
 test('A2: a ticket given back twice is a bug', () => {
   const admission = new Admission(bounds, virtualClock(), rlAlone);
-  const admitted = admission.admit(1, 1, 'rl');
+  const admitted = admission.admit(1, 1, 't', 'rl');
   if (admitted.kind !== 'admitted') throw new Error('there is room');
   admitted.ticket.release();
   expect(() => admitted.ticket.release()).toThrow('A2');
@@ -61,15 +62,23 @@ test('A2: a ticket given back twice is a bug', () => {
 
 test('why it was refused, and who drains refuses all', () => {
   const admission = new Admission(bounds, virtualClock(), rlAlone);
-  admission.admit(60, 1, 'rl');
-  expect(admission.admit(5, 1, 'rl')).toMatchObject({ kind: 'refused', why: 'samples', fault: { kind: 'overloaded' } });
-  expect(admission.admit(1, 10_000, 'rl')).toMatchObject({
+  admission.admit(60, 1, 't', 'rl');
+  expect(admission.admit(5, 1, 't', 'rl')).toMatchObject({
+    kind: 'refused',
+    why: 'samples',
+    fault: { kind: 'overloaded' },
+  });
+  expect(admission.admit(1, 10_000, 't', 'rl')).toMatchObject({
     kind: 'refused',
     why: 'bytes',
     fault: { kind: 'overloaded' },
   });
   admission.drain();
-  expect(admission.admit(1, 1, 'rl')).toMatchObject({ kind: 'refused', why: 'draining', fault: { kind: 'draining' } });
+  expect(admission.admit(1, 1, 't', 'rl')).toMatchObject({
+    kind: 'refused',
+    why: 'draining',
+    fault: { kind: 'draining' },
+  });
 });
 
 test('the retry delay follows how fast requests finish', async () => {
@@ -77,12 +86,12 @@ test('the retry delay follows how fast requests finish', async () => {
     const clock = virtualClock();
     const admission = new Admission({ ...bounds, requestsMax: 1 }, clock, rlAlone);
     for (let i = 0; i < 100; i++) {
-      const admitted = admission.admit(1, 1, 'rl');
+      const admitted = admission.admit(1, 1, 't', 'rl');
       await clock.advance(everyMs);
       if (admitted.kind === 'admitted') admitted.ticket.release();
     }
-    admission.admit(1, 1, 'rl');
-    const refused = admission.admit(1, 1, 'rl');
+    admission.admit(1, 1, 't', 'rl');
+    const refused = admission.admit(1, 1, 't', 'rl');
     return refused.kind === 'refused' ? (refused.fault.retryAfterMs ?? 0) : 0;
   };
   expect(await delayAfter(1)).toBe(50);
@@ -91,47 +100,95 @@ test('the retry delay follows how fast requests finish', async () => {
   expect(await delayAfter(60_000)).toBe(30_000);
 });
 
-const weights = { interactive: 8, rl: 4, batch: 1 };
+type Klass = 'interactive' | 'rl' | 'batch';
 
-test('A3: a flood of one class leaves the others their part of the half that is kept', () => {
-  const admission = new Admission({ requestsMax: 260, samplesMax: 2_600, bytesMax: 260_000 }, virtualClock(), weights);
-  const flood = (klass: 'interactive' | 'rl' | 'batch'): number => {
-    let admitted = 0;
-    while (admission.admit(8, 100, klass).kind === 'admitted') admitted++;
-    return admitted;
+test('A3: whoever floods leaves something free, by its weight; the others find it, and in the end each holds its part', () => {
+  const admission = new Admission({ requestsMax: 140, samplesMax: 1_400, bytesMax: 140_000 }, virtualClock(), weights);
+  const held: Record<string, Ticket[]> = {};
+  const flood = (klass: Klass, tenant: string): number => {
+    const mine = (held[`${klass}/${tenant}`] ??= []);
+    for (;;) {
+      const admitted = admission.admit(8, 100, tenant, klass);
+      if (admitted.kind === 'refused') return mine.length;
+      mine.push(admitted.ticket);
+    }
   };
-  // Of 260 requests 80 are kept for interactive, 40 for rl and 10 for batch.
-  expect(flood('batch')).toBe(140);
-  expect(flood('rl')).toBe(40);
-  expect(flood('interactive')).toBe(80);
-  expect(admission.load.requests).toBe(260);
-  expect(flood('batch') + flood('rl') + flood('interactive')).toBe(0);
+  // One, four and eight times what is free.
+  expect(flood('batch', 'a')).toBe(70);
+  expect(flood('rl', 'a')).toBe(56);
+  expect(flood('interactive', 'a')).toBe(13);
+  // As they finish, all come down to their parts.
+  for (let round = 0; round < 100; round++) {
+    for (const each of Object.values(held)) each.shift()?.release();
+    for (const klass of ['batch', 'rl', 'interactive'] as const) flood(klass, 'a');
+  }
+  const [batch, rl, interactive] = Object.values(held).map((each) => each.length);
+  expect(Math.abs(batch! - 10)).toBeLessThanOrEqual(2);
+  expect(Math.abs(rl! - 40)).toBeLessThanOrEqual(4);
+  expect(Math.abs(interactive! - 80)).toBeLessThanOrEqual(8);
+  expect(admission.load.requests).toBeLessThan(140);
 });
 
-test('A1 A3: whatever comes and goes, no bound is passed and no class is refused within its part', () => {
-  const klasses = fc.constantFrom('interactive', 'rl', 'batch');
+test('A3: tenants of one class hold by their weights, too, and one that holds little is admitted while another floods', () => {
+  const admission = new Admission({ requestsMax: 170, samplesMax: 1e6, bytesMax: 1e6 }, virtualClock(), weights);
+  const held: Record<string, Ticket[]> = { big: [], small: [] };
+  const flood = (tenant: string): void => {
+    for (;;) {
+      const admitted = admission.admit(1, 1, tenant, 'rl');
+      if (admitted.kind === 'refused') return;
+      held[tenant]!.push(admitted.ticket);
+    }
+  };
+  flood('small');
+  expect(admission.admit(1, 1, 'another', 'rl').kind).toBe('admitted');
+  for (let round = 0; round < 200; round++) {
+    held.small!.shift()?.release();
+    flood('big');
+    flood('small');
+  }
+  expect(held.big!.length / held.small!.length).toBeCloseTo(3, 0);
+});
+
+test('A1 A3: whatever comes and goes, no bound is passed, and a flow is refused only for a bound or for its part', () => {
+  const bounded = { requestsMax: 50, samplesMax: 200, bytesMax: 1_000 };
   const step = fc.oneof(
-    fc.record({ klass: klasses, samples: fc.integer({ min: 1, max: 4 }) }),
+    fc.record({
+      klass: fc.constantFrom<Klass>('interactive', 'rl', 'batch'),
+      tenant: fc.constantFrom('big', 'a', 'b'),
+      samples: fc.integer({ min: 1, max: 8 }),
+      bytes: fc.integer({ min: 0, max: 40 }),
+    }),
     fc.record({ release: fc.nat(200) }),
   );
   fc.assert(
-    fc.property(fc.array(step, { maxLength: 400 }), (steps) => {
-      const admission = new Admission({ requestsMax: 52, samplesMax: 208, bytesMax: 10_000 }, virtualClock(), weights);
-      const held: { ticket: Ticket; klass: string }[] = [];
+    fc.property(fc.array(step, { maxLength: 300 }), (steps) => {
+      const admission = new Admission(bounded, virtualClock(), weights);
+      const held: { ticket: Ticket; flow: string; samples: number; bytes: number }[] = [];
       for (const each of steps) {
         if ('release' in each) {
           held.splice(each.release % Math.max(1, held.length), 1)[0]?.ticket.release();
           continue;
         }
-        const mine = held.filter(({ klass }) => klass === each.klass).length;
-        const admitted = admission.admit(each.samples, 1, each.klass);
-        // Of 52 requests and 208 samples: 16 and 64, 8 and 32, 2 and 8.
-        const kept = { interactive: 16, rl: 8, batch: 2 }[each.klass];
-        if (mine < kept) expect(admitted.kind).toBe('admitted');
-        if (admitted.kind === 'admitted') held.push({ ticket: admitted.ticket, klass: each.klass });
-        expect(admission.load.requests).toBeLessThanOrEqual(52);
-        expect(admission.load.samples).toBeLessThanOrEqual(208);
+        const { klass, tenant, samples, bytes } = each;
+        const flow = `${klass}/${tenant}`;
+        const sums = (of: typeof held) => [
+          of.length,
+          of.reduce((sum, one) => sum + one.samples, 0),
+          of.reduce((sum, one) => sum + one.bytes, 0),
+        ];
+        const all = sums(held);
+        const mine = sums(held.filter((one) => one.flow === flow));
+        const weight = weights.class[klass] * (tenant === 'big' ? 3 : 1);
+        const fits = [1, samples, bytes].every((more, at) => {
+          const max = Object.values(bounded)[at]!;
+          return all[at]! + more <= max && mine[at]! + more <= weight * (max - all[at]!);
+        });
+        const admitted = admission.admit(samples, bytes, tenant, klass);
+        expect(admitted.kind).toBe(held.length === 0 || fits ? 'admitted' : 'refused');
+        if (admitted.kind === 'admitted') held.push({ ticket: admitted.ticket, flow, samples, bytes });
       }
+      for (const { ticket } of held) ticket.release();
+      expect(admission.load).toEqual({ requests: 0, samples: 0, bytes: 0 });
     }),
   );
 });

@@ -11,13 +11,15 @@ import { ask, virtualCluster, type VirtualCluster, type VirtualCoordinator } fro
 const slots = 16;
 const k = 4;
 const perSecond = slots / k;
-/** 40 requests are kept for interactive, 20 for rl, 5 for batch: each a backlog for the window. */
+/** Enough for every flow to have a backlog before the window. */
 const bounds = { requestsMax: 130, samplesMax: 8_000, bytesMax: 1_000_000 };
 const windowSamples = slots;
 const options = { k, vote: 'sum', timeBudgetMs: 600_000 } as const;
 
-async function overloaded(): Promise<{ cluster: VirtualCluster; a: VirtualCoordinator; peak: () => Peak }> {
-  const cluster = await virtualCluster({ bounds, windowSamples });
+async function overloaded(
+  tenantWeights: Readonly<Record<string, number>> = {},
+): Promise<{ cluster: VirtualCluster; a: VirtualCoordinator; peak: () => Peak }> {
+  const cluster = await virtualCluster({ bounds, windowSamples, tenantWeights });
   const a = cluster.coordinator('a');
   const engine = scriptedEngine({
     clock: cluster.clock,
@@ -144,4 +146,79 @@ test('two tenants of one class share alike, and both get on', async () => {
   ] as const;
   const [a = 0, b = 0] = await contend(flows, 60);
   expect(Math.min(a, b) / Math.max(a, b)).toBeGreaterThan(0.7);
+});
+
+interface Stream {
+  readonly class: Class;
+  readonly tenant: string;
+  /** Requests offered each second, whatever becomes of those before. */
+  readonly perSecond: number;
+}
+
+/** Offers the streams for so long; says how many requests of each were answered within it, without the first third, and shed. */
+async function flooded(streams: readonly Stream[], seconds: number, tenantWeights: Readonly<Record<string, number>>) {
+  const { cluster, a } = await overloaded(tenantWeights);
+  const startMs = cluster.clock.now();
+  const countedFromMs = startMs + (seconds * 1_000) / 3;
+  const endMs = startMs + seconds * 1_000;
+  const tallies = streams.map(() => ({ answered: 0, shed: 0 }));
+  const open: Promise<void>[] = [];
+  streams.forEach(({ tenant, class: klass, perSecond: rate }, at) => {
+    const tally = tallies[at]!;
+    const offer = (): void => {
+      if (cluster.clock.now() >= endMs) return;
+      const call = a.score(ask(options, { tenant, class: klass })).then((outcome) => {
+        const now = cluster.clock.now();
+        if (outcome.kind === 'fault') expect(outcome.fault.kind).toBe('overloaded');
+        if (now < countedFromMs || now > endMs) return;
+        if (outcome.kind === 'fault') tally.shed++;
+        else tally.answered++;
+      });
+      open.push(call);
+      // Whole milliseconds, as clocks tell them.
+      cluster.clock.after(Math.round(1_000 / rate), offer);
+    };
+    // None of them is always the first.
+    cluster.clock.after(Math.round((at * 1_000) / rate / streams.length), offer);
+  });
+  await cluster.clock.advance(endMs - startMs);
+  await cluster.clock.until(Promise.all(open), 300_000);
+  return tallies;
+}
+
+test('two tenants offer ten times what there is: each gets its weight, and not what it is loud enough for', async () => {
+  const flood = [
+    { class: 'rl', tenant: 'heavy', perSecond: 10 * perSecond },
+    { class: 'rl', tenant: 'light', perSecond: 30 * perSecond },
+  ] as const;
+  const [heavy, light] = await flooded(flood, 60, { heavy: 3 });
+  const share = heavy!.answered / (heavy!.answered + light!.answered);
+  expect(share).toBeGreaterThan(0.65);
+  expect(share).toBeLessThan(0.85);
+  expect(heavy!.answered + light!.answered).toBeGreaterThanOrEqual(40 * perSecond * 0.9);
+});
+
+test('a tenant that asks for less than its part is not shed because another floods', async () => {
+  const flood = [
+    { class: 'rl', tenant: 'quiet', perSecond: perSecond / 4 },
+    { class: 'rl', tenant: 'loud', perSecond: 20 * perSecond },
+  ] as const;
+  const [quiet, loud] = await flooded(flood, 30, {});
+  expect(quiet!.shed).toBe(0);
+  expect(quiet!.answered).toBeGreaterThanOrEqual((20 * perSecond) / 4 - 2);
+  expect(loud!.shed).toBeGreaterThan(loud!.answered);
+});
+
+test('three classes flood at once: each gets its weight', async () => {
+  const flood = (['interactive', 'rl', 'batch'] as const).map((klass) => ({
+    class: klass,
+    tenant: 'a',
+    perSecond: 10 * perSecond,
+  }));
+  const answered = (await flooded(flood, 60, {})).map((each) => each.answered);
+  const all = answered.reduce((sum, each) => sum + each, 0);
+  for (const [at, weight] of [8, 4, 1].entries()) {
+    expect(answered[at]! / all).toBeGreaterThan((weight / 13) * 0.7);
+    expect(answered[at]! / all).toBeLessThan((weight / 13) * 1.3);
+  }
 });

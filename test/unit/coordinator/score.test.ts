@@ -321,7 +321,7 @@ test("P2: a cancelled request's key with other content takes none of its samples
 });
 
 test('overload: shed with a retry delay, and the accepted ones finish (P4)', async () => {
-  const cluster = await virtualCluster({ bounds: { samplesMax: 24 } });
+  const cluster = await virtualCluster({ bounds: { samplesMax: 16 } });
   const a = cluster.coordinator('a');
   await cluster.worker('w');
   const outcomes = Array.from({ length: 5 }, () => a.score(ask({ k: 8 })));
