@@ -170,7 +170,7 @@ class Meters {
         this.#seen.set(key, seen);
         const taken = seen.has(value) || seen.size < values.limited ? value : 'other';
         fresh ||= !seen.has(taken);
-        if (taken !== 'other') seen.add(taken);
+        seen.add(taken);
         bounded[label] = open[label] = taken;
       } else {
         bounded[label] = values.includes(value) ? value : 'other';
