@@ -8,6 +8,7 @@ import type { CoordinatorContext, Members } from '../../src/coordinator/context.
 import { Dispatcher } from '../../src/coordinator/dispatch.js';
 import { Hedging } from '../../src/coordinator/hedging.js';
 import { openCoordinator, type RunningCoordinator } from '../../src/coordinator/service.js';
+import { windowOf } from '../../src/coordinator/window.js';
 import { parseMetaTemplate } from '../../src/grm/prompt.js';
 import { limits } from '../../src/limits.js';
 import { Events } from '../../src/observe/events.js';
@@ -26,7 +27,7 @@ import { SimEngine, SimMetaEngine } from './engine.js';
 import type { Loop } from './loop.js';
 import { SimNats } from './nats.js';
 import { cellQueue, type CellQueue, type Door } from './queue.js';
-import { inFlightMax, windowOf, type Scenario } from './scenario.js';
+import { inFlightMax, slotsOf, type Scenario } from './scenario.js';
 import { station, type Station } from './station.js';
 import type { Holder } from './tasks.js';
 import { grmTemplate, metaTemplate, templateHash } from './templates.js';
@@ -183,12 +184,14 @@ export function openCell(loop: Loop, scenario: Scenario, number: number): Cell {
   // Leases, as every node tells them and every coordinator reads them.
   const nodes = workersHere + metaHere + scenario.coordinators / partitions;
   let busyRatio = 0;
+  let engines = workersHere;
   const beat = (): void => {
     measureTaken();
     const alive = workers.filter(({ holder }) => !holder.dead);
     const slots = alive.length * inputs.engine.slots;
     const taken = alive.reduce((sum, { credit }) => sum + credit.taken, 0);
     busyRatio = slots === 0 ? 1 : taken / slots;
+    engines = alive.length;
     const named =
       inputs.sizes.leaseRequestBytes * Math.min(limits.busyRequestsMax, taken / 8 / Math.max(1, alive.length));
     const leaseBytes = inputs.sizes.leaseBytes + named;
@@ -206,10 +209,7 @@ export function openCell(loop: Loop, scenario: Scenario, number: number): Cell {
     coordinators: () => ids,
     metaServing: () => metaHere,
     metaExpected: () => metaHere > 0,
-    fleet: () => {
-      const engines = workers.filter(({ holder }) => !holder.dead).length;
-      return { engines, slots: engines * inputs.engine.slots, busyRatio };
-    },
+    fleet: () => ({ engines, slots: engines * inputs.engine.slots, busyRatio }),
     want: () => undefined,
     cancel: (requestId, run) => {
       nats.say('cancels', 1 + nodes, 150);
@@ -221,6 +221,8 @@ export function openCell(loop: Loop, scenario: Scenario, number: number): Cell {
     const door: Door = { cpu, holder: { dead: false, held: new Set() } };
     const samplesMax = inFlightMax(scenario);
     const weights = { class: scenario.classWeights, tenant: scenario.tenantWeights };
+    const members = membersOf();
+    const window = windowIn(scenario, members, samplesMax);
     const context: CoordinatorContext = {
       settings: {
         nodeId: id,
@@ -245,9 +247,9 @@ export function openCell(loop: Loop, scenario: Scenario, number: number): Cell {
       },
       ledger: queue.ledger(door),
       work: queue.work(door),
-      members: membersOf(),
+      members,
       admission: new Admission({ requestsMax: samplesMax, samplesMax, bytesMax: 64 * 1024 ** 3 }, loop, weights),
-      dispatcher: new Dispatcher(windowOf(scenario), weights),
+      dispatcher: new Dispatcher(window, weights),
       hedging: new Hedging({ extraRatio: 0, percentile: 1, floorMs: 0, observedMin: 1 }),
       events,
       clock: loop,
@@ -274,4 +276,11 @@ export function openCell(loop: Loop, scenario: Scenario, number: number): Cell {
     metaBookedMs: () => metaEngines.reduce((sum, engine) => sum + engine.bookedMs(), 0),
     crashes: () => crashes,
   };
+}
+
+function windowIn(scenario: Scenario, members: Members, samplesInFlightMax: number): () => number {
+  const { windowSamples, coordinators } = scenario;
+  const dispatchSamplesMax =
+    windowSamples === 'fit' ? Math.ceil((1.25 * slotsOf(scenario)) / coordinators) : windowSamples;
+  return () => windowOf({ dispatchSamplesMax, samplesInFlightMax }, members);
 }

@@ -1,7 +1,7 @@
 // make scale: the product's planning, fairness, credit, stop and vote code at sizes that no test machine has, in simulated time.
 //
 //   node dist/bench/scale/main.js [--workers 10,100,1000] [--samples-per-worker 1000 | --samples 10000000] [--coordinators auto]
-//     [--partitions 1] [--k 32] [--stop none|outcome_fixed|confident] [--meta] [--meta-workers auto] [--slots 64] [--window fit|4096]
+//     [--partitions 1] [--k 32] [--stop none|outcome_fixed|confident] [--meta] [--meta-workers auto] [--slots 64] [--window auto|4096]
 //     [--shard-samples 8] [--crash-hours 100] [--per-slot 3 | --poisson 100] [--tenant-weights a=2,b=1] [--nats-cores 4] [--replica-factor 1] [--seed 1] [--json]
 //   node dist/bench/scale/main.js --read run-1.json,run-2.json
 //
@@ -32,7 +32,7 @@ const values = optionsOf(
         meta: { type: 'boolean', default: false },
         'meta-workers': { type: 'string', default: 'auto' },
         slots: { type: 'string', default: String(inputsDefault.engine.slots) },
-        window: { type: 'string', default: 'fit' },
+        window: { type: 'string', default: 'auto' },
         'shard-samples': { type: 'string', default: String(limits.shardSamplesMax) },
         'crash-hours': { type: 'string' },
         'per-slot': { type: 'string', default: '3' },
@@ -105,7 +105,7 @@ function scenarioOf(workers: number, k: number, partitions: number, stop: string
         }),
     ),
     classWeights: { interactive: 8, rl: 4, batch: 1 },
-    windowSamples: values.window === 'fit' ? 'fit' : numberOf('window', values.window),
+    windowSamples: values.window === 'auto' ? 'auto' : numberOf('window', values.window),
     shardSamplesMax: numberOf('shard-samples', values['shard-samples']),
     arrivals:
       values.poisson === undefined

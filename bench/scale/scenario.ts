@@ -30,8 +30,8 @@ export interface Scenario {
   readonly flows: readonly FlowSpec[];
   readonly tenantWeights: Readonly<Record<string, number>>;
   readonly classWeights: Readonly<Record<Class, number>>;
-  /** Of one coordinator; 'fit': as many as keep all slots busy with a quarter to spare. */
-  readonly windowSamples: number | 'fit';
+  /** Of one coordinator; 'auto': as the product chooses; 'fit': the same without its lower bound. */
+  readonly windowSamples: number | 'auto' | 'fit';
   readonly shardSamplesMax: number;
   readonly arrivals: Arrivals;
   /** Mean time between two crashes of one worker, hours; Infinity: none. */
@@ -52,11 +52,6 @@ export const flowsDefault: readonly FlowSpec[] = ['a', 'b', 'c'].flatMap((tenant
 
 export function slotsOf({ workers, inputs }: Scenario): number {
   return workers * inputs.engine.slots;
-}
-
-export function windowOf(scenario: Scenario): number {
-  const { windowSamples, coordinators } = scenario;
-  return windowSamples === 'fit' ? Math.ceil((1.25 * slotsOf(scenario)) / coordinators) : windowSamples;
 }
 
 /** Samples that one coordinator may have in flight: with room for all that callers keep open, twice, as one of the smallest weight has half of it; so nothing is refused. */

@@ -6,6 +6,7 @@ import { Dispatcher } from '../../src/coordinator/dispatch.js';
 import { Hedging } from '../../src/coordinator/hedging.js';
 import { openCoordinator, type RunningCoordinator } from '../../src/coordinator/service.js';
 import { chosen } from '../../src/coordinator/takeover.js';
+import { windowOf } from '../../src/coordinator/window.js';
 import { askEach, broadcastCancel, broadcastWanted, listenForeign, listenWanted } from '../../src/actor/handle.js';
 import { openNode, type Node } from '../../src/actor/node.js';
 import { openRegistry, type Registry } from '../../src/actor/registry.js';
@@ -66,11 +67,12 @@ async function openCoordinatorProcess(config: Config) {
   });
 
   if (passes) host.log.warn('this process is going to die: GRM_FAILPOINT is set', { failpoint });
+  const members = membersOf(registry, node, host);
   const context: CoordinatorContext = {
     settings: { nodeId: node.id, ...settings, defaults: config.defaults, defaultClass: config.defaults.class },
     ledger: queue.ledger,
     work: queue.work,
-    members: membersOf(registry, node, host),
+    members,
     admission: new Admission(
       {
         requestsMax: settings.requestsInFlightMax,
@@ -80,7 +82,7 @@ async function openCoordinatorProcess(config: Config) {
       clock,
       settings.weights,
     ),
-    dispatcher: new Dispatcher(settings.dispatchSamplesMax, settings.weights),
+    dispatcher: new Dispatcher(() => windowOf(settings, members), settings.weights),
     hedging: new Hedging({ ...settings.hedge, observedMin: hedgeObservedMin }),
     events,
     clock,
@@ -170,12 +172,6 @@ async function openCoordinatorProcess(config: Config) {
 /** The coordinator's view of the cluster, from the leases. */
 function membersOf(registry: Registry, node: Node, host: Host): Members {
   const { config, queue, clock } = host;
-  const workers = () =>
-    registry
-      .nodes()
-      .filter(
-        ({ node: each }) => each.role === 'grm-worker' && each.pool === config.coordinator.pool && !each.draining,
-      );
   let metaServedAtMs = -Infinity;
   const metaServing = (): number | 'unknown' => {
     const serving = registry.serving('meta-worker', config.coordinator.metaPool);
@@ -186,9 +182,7 @@ function membersOf(registry: Registry, node: Node, host: Host): Members {
   return {
     alive: (id) => (id === node.id ? true : registry.alive(id)),
     coordinators: () => {
-      const ids = registry
-        .nodes()
-        .flatMap(({ node: each }) => (each.role === 'coordinator' && !each.draining ? [each.id] : []));
+      const ids = registry.taking('coordinator');
       return ids.includes(node.id) ? ids : [...ids, node.id];
     },
     metaServing,
@@ -197,14 +191,7 @@ function membersOf(registry: Registry, node: Node, host: Host): Members {
       registry.expected('meta-worker', config.coordinator.metaPool) > 0 ||
       clock.now() - metaServedAtMs < config.coordinator.metaPatienceMs,
     fleet: () => {
-      let engines = 0;
-      let slots = 0;
-      let running = 0;
-      for (const { node: each } of workers()) {
-        engines += Math.max(1, each.actors.length);
-        slots += each.slots;
-        running += each.running;
-      }
+      const { engines, slots, running } = registry.pool('grm-worker', config.coordinator.pool);
       return { engines, slots, busyRatio: slots === 0 ? 1 : running / slots };
     },
     want: (requestId) => broadcastWanted(queue.control, requestId),

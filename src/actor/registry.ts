@@ -6,12 +6,13 @@
 //       has the time to reconnect and renew.
 //   R3. A node whose lease is there is alive, at once.
 //   R4. A lease that cannot be read is left out of `nodes` and told once; it hides nobody else, and its node is alive.
+//   R5. What a coordinator asks at every request (`pool`, `taking`) is counted once per reading, however many nodes there are.
 
 import { limits } from '../limits.js';
 import type { Events } from '../observe/events.js';
 import { sleep, type Clock } from '../process/clock.js';
 import type { ControlPlane } from '../queue/queue.js';
-import { ActorState, type Actor } from '../wire/gen/grm/v1/cluster.js';
+import { ActorState } from '../wire/gen/grm/v1/cluster.js';
 import { decodeLease, type NodeInfo } from './lease.js';
 
 export interface RegistryOptions {
@@ -33,6 +34,17 @@ export interface ClusterWork {
   readonly oldestOpenAtMs?: number;
 }
 
+/** A pool as its nodes' leases add up. */
+export interface PoolCount {
+  /** At least one a node: one that has just begun has not made its engines yet. */
+  readonly engines: number;
+  readonly slots: number;
+  /** Slots in use. */
+  readonly running: number;
+  readonly serving: number;
+  readonly expected: number;
+}
+
 export interface Registry {
   /** Live nodes of the last reading, ordered by id. `heartbeatAgeMs` is up to date. */
   nodes(): readonly NodeInfo[];
@@ -43,6 +55,10 @@ export interface Registry {
   serving(role: string, pool: string): number;
   /** The same, and those that are about to: their engine loads, or is started again. Not those that drain or have given up. */
   expected(role: string, pool: string): number;
+  /** Of that role and pool's nodes that do not drain. */
+  pool(role: string, pool: string): PoolCount;
+  /** Names of that role's nodes that do not drain. */
+  taking(role: string): readonly string[];
   work(): ClusterWork;
   /** Called when nodes come, go, drain or resume, or their actors change state. The returned function ends it. */
   onChange(hear: () => void): () => void;
@@ -69,6 +85,9 @@ class LeaseRegistry implements Registry {
   #loop = Promise.resolve();
   #reading: Promise<void> | undefined;
   #nodes: ReadonlyMap<string, NodeInfo> = new Map();
+  /** R5: of the last reading, by role and pool, and by role. */
+  readonly #pools = new Map<string, PoolCount>();
+  readonly #taking = new Map<string, readonly string[]>();
   /** Names of all leases of the last reading, the unreadable ones too (R3). */
   #present: ReadonlySet<string> = new Set();
   /** When each node was last read, kept for a lease's time after it went (R2). */
@@ -113,22 +132,42 @@ class LeaseRegistry implements Registry {
   }
 
   serving(role: string, pool: string): number {
-    return this.#takeWork(role, pool).filter((engines) => engines.some(({ state }) => state === ActorState.ALIVE))
-      .length;
+    return this.pool(role, pool).serving;
   }
 
   expected(role: string, pool: string): number {
-    // A node that has just begun has not made its engines yet.
-    return this.#takeWork(role, pool).filter(
-      (engines) => engines.length === 0 || engines.some(({ state }) => state !== ActorState.DEAD),
-    ).length;
+    return this.pool(role, pool).expected;
   }
 
-  /** The engines of each node of that role and pool that does not drain. */
-  #takeWork(role: string, pool: string): Actor[][] {
-    return [...this.#nodes.values()]
-      .filter(({ node }) => node.role === role && node.pool === pool && !node.draining)
-      .map(({ node }) => node.actors.filter(({ kind }) => engineKinds.has(kind)));
+  pool(role: string, pool: string): PoolCount {
+    const key = `${role} ${pool}`;
+    let count = this.#pools.get(key);
+    if (!count) this.#pools.set(key, (count = this.#count(role, pool)));
+    return count;
+  }
+
+  taking(role: string): readonly string[] {
+    let ids = this.#taking.get(role);
+    if (!ids) {
+      ids = [...this.#nodes.values()].flatMap(({ node }) => (node.role === role && !node.draining ? [node.id] : []));
+      this.#taking.set(role, ids);
+    }
+    return ids;
+  }
+
+  #count(role: string, pool: string): PoolCount {
+    const count = { engines: 0, slots: 0, running: 0, serving: 0, expected: 0 };
+    for (const { node } of this.#nodes.values()) {
+      if (node.role !== role || node.pool !== pool || node.draining) continue;
+      const engines = node.actors.filter(({ kind }) => engineKinds.has(kind));
+      count.engines += Math.max(1, node.actors.length);
+      count.slots += node.slots;
+      count.running += node.running;
+      if (engines.some(({ state }) => state === ActorState.ALIVE)) count.serving++;
+      // A node that has just begun has not made its engines yet.
+      if (engines.length === 0 || engines.some(({ state }) => state !== ActorState.DEAD)) count.expected++;
+    }
+    return count;
   }
 
   work(): ClusterWork {
@@ -193,6 +232,8 @@ class LeaseRegistry implements Registry {
       else if (unreadable.size < limits.nodesMax) unreadable.add(name);
     }
     this.#nodes = new Map([...nodes].sort(([a], [b]) => (a < b ? -1 : 1)));
+    this.#pools.clear();
+    this.#taking.clear();
     this.#present = new Set(leases.map(({ name }) => name));
     this.#remember(now);
     this.#tellUnreadable(unreadable);

@@ -207,10 +207,9 @@ export async function collect(
       if (state.reach > seen) widen();
     }
     if (state.kind !== 'gathering') return;
-    const { engines, busyRatio } = members.fleet();
     const wanted = missing(state).filter((index) => index >= askedTo);
     const wave = state.adaptive ? wanted.length : plan.k;
-    const samplesMax = shardSamples(wave, engines, busyRatio, settings.shardSamplesMax);
+    const samplesMax = shardSamples(wave, members.fleet(), settings.shardSamplesMax);
     const nowMs = clock.now();
     const shards = planShards(record, wanted, {
       deadlineAtMs,

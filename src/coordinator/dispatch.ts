@@ -38,11 +38,15 @@ export class Dispatcher {
   /** Items in the queue whose account is closed. */
   #over = 0;
   #pumping = false;
+  /** Samples that may be out now: it moves with the fleet. */
+  readonly #window: () => number;
 
   constructor(
-    private readonly windowSamples: number,
+    windowSamples: number | (() => number),
     private readonly weights: DispatchWeights,
-  ) {}
+  ) {
+    this.#window = typeof windowSamples === 'number' ? () => windowSamples : windowSamples;
+  }
 
   get waiting(): number {
     return this.#queue.size;
@@ -96,7 +100,7 @@ export class Dispatcher {
     if (this.#pumping) return;
     this.#pumping = true;
     try {
-      while (this.#queue.size > 0 && this.#out < this.windowSamples) {
+      while (this.#queue.size > 0 && this.#out < this.#window()) {
         const next = this.#queue.pop();
         if (!next) return;
         if (!next.isOpen()) {

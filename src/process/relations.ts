@@ -51,20 +51,23 @@ function* bounds({ nats, defaults, coordinator }: Config): Generator<Broken> {
   const atMost = function* (key: string, value: number, other: string, max: number, why: string): Generator<Broken> {
     if (value > max) yield { key, message: `must be at most ${other} (${max}): ${why}` };
   };
-  yield* atMost(
-    'coordinator.shard_samples_max',
-    coordinator.shardSamplesMax,
-    'coordinator.dispatch_samples_max',
-    coordinator.dispatchSamplesMax,
-    'a shard must fit into the work queue',
-  );
-  yield* atMost(
-    'coordinator.dispatch_samples_max',
-    coordinator.dispatchSamplesMax,
-    'coordinator.samples_in_flight_max',
-    coordinator.samplesInFlightMax,
-    'no more can be queued than is admitted',
-  );
+  const { dispatchSamplesMax } = coordinator;
+  if (dispatchSamplesMax !== 'auto') {
+    yield* atMost(
+      'coordinator.shard_samples_max',
+      coordinator.shardSamplesMax,
+      'coordinator.dispatch_samples_max',
+      dispatchSamplesMax,
+      'a shard must fit into the work queue',
+    );
+    yield* atMost(
+      'coordinator.dispatch_samples_max',
+      dispatchSamplesMax,
+      'coordinator.samples_in_flight_max',
+      coordinator.samplesInFlightMax,
+      'no more can be queued than is admitted',
+    );
+  }
   yield* atMost(
     'defaults.k',
     defaults.k,

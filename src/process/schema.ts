@@ -155,11 +155,12 @@ const coordinator = z.strictObject({
     256 * MiB,
     'Content bytes of the requests held at once; more are shed.',
   ),
-  dispatchSamplesMax: whole(
-    1,
-    1_000_000,
-    4096,
-    'Samples in the work queue at once; the rest waits here, where tenants and classes share by weight.',
+  dispatchSamplesMax: told(
+    z
+      .union([z.literal('auto'), z.int().min(1).max(1_000_000)], { error: 'must be "auto" or a whole number from 1' })
+      .default('auto'),
+    `Samples in the work queue at once; the rest waits here, where tenants and classes share by weight. auto: 1.25 x the pool's slots / coordinators, at least ${limits.dispatchSamplesMin}.`,
+    '"auto" or a whole number, 1 to 1000000',
   ),
   shardSamplesMax: whole(
     1,

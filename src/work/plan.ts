@@ -80,19 +80,29 @@ function resolveStop(options: PlanOptions, defaults: PlanDefaults): Stop | undef
   return { rule, error: options.stopError ?? defaults.stopError ?? stopErrorDefault };
 }
 
+/** What the plan wants to know of the pool's fleet. */
+export interface Fleet {
+  /** Engines that serve now; 0 when unknown. */
+  readonly engines: number;
+  /** Samples that they take at once. */
+  readonly slots: number;
+  /** Share of the slots in use, 0..1 or more. */
+  readonly busyRatio: number;
+}
+
 /**
  * Samples per shard: few shards share more of a prompt, many finish sooner. An idle fleet gets one shard per free engine, a busy one whole shards.
- * @param engines engines that serve the pool now; 0 when unknown
- * @param busyRatio share of the fleet's slots in use, 0..1
+ * Where so many shards as there are slots could not all be out at once (limits.ackPendingMax), an idle fleet's are larger: else it would stay
+ * idle, and its shards small, for ever.
  */
 export function shardSamples(
   k: number,
-  engines: number,
-  busyRatio: number,
+  { engines, slots, busyRatio }: Fleet,
   samplesMax: number = limits.shardSamplesMax,
 ): number {
   if (engines <= 1 || busyRatio >= 0.5) return Math.min(k, samplesMax);
-  return Math.max(1, Math.min(samplesMax, Math.ceil(k / engines)));
+  const filling = Math.ceil(slots / limits.ackPendingMax);
+  return Math.max(1, Math.min(k, samplesMax, Math.max(filling, Math.ceil(k / engines))));
 }
 
 /** What a shard says besides its samples. */

@@ -4,6 +4,7 @@ import { jetstreamManager } from '@nats-io/jetstream';
 import { connect } from '@nats-io/transport-node';
 import { expect, test } from 'vitest';
 import { FaultError } from '../../../src/fault.js';
+import { limits } from '../../../src/limits.js';
 import type { QueueEvent } from '../../../src/queue/events.js';
 import { openQueue } from '../../../src/queue/jetstream.js';
 import { wantedConsumers, wantedStreams } from '../../../src/queue/streams.js';
@@ -50,6 +51,19 @@ test('streams altered by hand: told by those who do not own them, put right by t
   expect(owner.drift).toEqual([]);
   expect(events).toContainEqual({ kind: 'topology', what: 'stream GRM_RES', action: 'updated' });
   expect((await jsm.streams.info('GRM_RES')).config.max_age).toBe(86_400_000_000_000);
+  await owner.close();
+  await nc.close();
+});
+
+test('consumers of a version that let fewer deliveries out are raised by the owner', async () => {
+  await using nats = await startNats();
+  await (await openQueue(queueOptions(nats))).close();
+  const nc = await connect({ servers: nats.url });
+  const jsm = await jetstreamManager(nc);
+  await jsm.consumers.update('GRM_WORK', 'grm-rl', { max_ack_pending: 10_000 });
+  const owner = await openQueue(queueOptions(nats));
+  expect(owner.drift).toEqual([]);
+  expect((await jsm.consumers.info('GRM_WORK', 'grm-rl')).config.max_ack_pending).toBe(limits.ackPendingMax);
   await owner.close();
   await nc.close();
 });

@@ -190,6 +190,27 @@ describe('registry', () => {
     await registry.close();
   });
 
+  it('R5: adds a pool up once per reading, without those that drain', async () => {
+    const { registry, clock, control } = await stage();
+    expect(registry.pool('grm-worker', 'grm')).toEqual({ engines: 0, slots: 0, running: 0, serving: 0, expected: 0 });
+    const [a, b, c] = [await testNode(control, clock), await testNode(control, clock), await testNode(control, clock)];
+    const other = await testNode(control, clock, { pool: 'other' });
+    a.node.spawn(testSpec());
+    a.node.spawn(testSpec({ name: 'second' }));
+    b.load = { ...b.load, slots: 32, running: 8 };
+    void c.node.drain();
+    await clock.advance(2 * limits.heartbeatMs);
+    const count = registry.pool('grm-worker', 'grm');
+    expect(count).toEqual({ engines: 3, slots: 96, running: 8, serving: 1, expected: 2 });
+    expect(registry.pool('grm-worker', 'grm')).toBe(count);
+    expect(registry.taking('grm-worker')).toEqual([a, b, other].map(({ node }) => node.id).sort());
+    b.load = { ...b.load, running: 9 };
+    await clock.advance(2 * limits.heartbeatMs);
+    expect(registry.pool('grm-worker', 'grm').running).toBe(9);
+    for (const { node } of [a, b, c, other]) await node.close();
+    await registry.close();
+  });
+
   it('gathers the work of all nodes', async () => {
     const { registry, clock, control } = await stage();
     expect(registry.work()).toEqual({ busy: new Set(), complete: false });

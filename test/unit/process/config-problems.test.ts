@@ -62,7 +62,7 @@ describe('problems', () => {
       'coordinator.shard_samples_max must be at most coordinator.dispatch_samples_max (4)',
     ],
     [
-      'coordinator: { samples_in_flight_max: 100 }',
+      'coordinator: { dispatch_samples_max: 4096, samples_in_flight_max: 100 }',
       'coordinator.dispatch_samples_max must be at most coordinator.samples_in_flight_max (100)',
     ],
     [

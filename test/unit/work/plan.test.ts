@@ -91,26 +91,41 @@ describe('resolvePlan', () => {
 });
 
 describe('shardSamples', () => {
+  const fleet = (engines: number, busyRatio: number, slots = engines * 64) => ({ engines, slots, busyRatio });
+
   test('an idle fleet gets a shard per engine, a busy or unknown one whole shards', () => {
-    expect(shardSamples(8, 8, 0, 8)).toBe(1);
-    expect(shardSamples(8, 3, 0.2, 8)).toBe(3);
-    expect(shardSamples(8, 3, 0.5, 8)).toBe(8);
-    expect(shardSamples(32, 0, 0, 8)).toBe(8);
-    expect(shardSamples(4, 1, 0, 8)).toBe(4);
+    expect(shardSamples(8, fleet(8, 0), 8)).toBe(1);
+    expect(shardSamples(8, fleet(3, 0.2), 8)).toBe(3);
+    expect(shardSamples(8, fleet(3, 0.5), 8)).toBe(8);
+    expect(shardSamples(32, fleet(0, 0), 8)).toBe(8);
+    expect(shardSamples(4, fleet(1, 0), 8)).toBe(4);
+  });
+
+  test('of a fleet too large for shards of one sample, what may be out at once fills every slot', () => {
+    fc.assert(
+      fc.property(
+        fc.integer({ min: 2, max: 8 * limits.ackPendingMax }),
+        fc.double({ min: 0, max: 2, noNaN: true }),
+        (slots, busy) => {
+          const size = shardSamples(32, { engines: Math.ceil(slots / 64) + 1, slots, busyRatio: busy }, 8);
+          expect(size * limits.ackPendingMax).toBeGreaterThanOrEqual(slots);
+        },
+      ),
+    );
   });
 
   test('always within 1..samplesMax', () => {
-    const ratio = fc.double({ min: 0, max: 2, noNaN: true });
     fc.assert(
       fc.property(
         fc.integer({ min: 1, max: 128 }),
         fc.nat(100),
-        ratio,
+        fc.nat(10_000_000),
+        fc.double({ min: 0, max: 2, noNaN: true }),
         fc.integer({ min: 1, max: 8 }),
-        (k, e, busy, max) => {
-          const size = shardSamples(k, e, busy, max);
+        (k, engines, slots, busyRatio, max) => {
+          const size = shardSamples(k, { engines, slots, busyRatio }, max);
           expect(size).toBeGreaterThanOrEqual(1);
-          expect(size).toBeLessThanOrEqual(max);
+          expect(size).toBeLessThanOrEqual(Math.min(k, max));
         },
       ),
     );
