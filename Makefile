@@ -7,7 +7,7 @@ SHELL := bash
 GRM := node dist/src/cli/main.js
 ARGS ?=
 
-.PHONY: trainer-setup train-nano test-trainer help setup setup-llama build run up score status doctor test test-unit sim chaos roll kills check lint gen docs format bench scale clean
+.PHONY: trainer-setup train-nano test-trainer help setup setup-llama build run up score status doctor test test-unit sim chaos roll kills check lint gen docs format bench bench-peers scale clean
 
 help: ## show this help
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -84,6 +84,17 @@ bench: build ## measurements, each beside its ceiling, within ten minutes (ARGS=
 
 scale: build ## simulate clusters of 10, 100 and 1,000 workers with the real planning code (ARGS="--workers 1000 --samples 10000000")
 	node dist/bench/scale/main.js $(ARGS)
+
+bench-peers: build ## the cluster, Ray Serve, OpenJudge, verdict and a plain client on the same prompts and fake engine (2 GB of Python; ARGS="--only plain")
+	-@$(MAKE) --silent --keep-going bench/peers/.venv/.stamp bench/peers/.venv-verdict/.stamp
+	python3 bench/peers/run.py $(ARGS)
+
+bench/peers/.venv/.stamp: bench/peers/requirements.txt
+bench/peers/.venv-verdict/.stamp: bench/peers/requirements-verdict.txt
+bench/peers/.venv/.stamp bench/peers/.venv-verdict/.stamp:
+	python3 -m venv $(@D)
+	$(@D)/bin/python -m pip install --quiet --requirement $<
+	@touch $@
 
 TRAINER := services/trainer/.venv/bin/python
 

@@ -2,7 +2,7 @@ import js from '@eslint/js';
 import tseslint from 'typescript-eslint';
 
 export default tseslint.config(
-  { ignores: ['dist/**', '**/node_modules/**', 'src/wire/gen/**', 'coverage/**', '.grm/**'] },
+  { ignores: ['**/.venv*/**', 'dist/**', '**/node_modules/**', 'src/wire/gen/**', 'coverage/**', '.grm/**'] },
   js.configs.recommended,
   ...tseslint.configs.strictTypeChecked,
   {

@@ -1,16 +1,20 @@
 // Saturation: does the cluster keep a batching engine as full as a client that drives it directly?
 
 import { openOpenAiEngine } from '../../src/engine/openai.js';
+import type { PromptMessage } from '../../src/grm/prompt.js';
 import { startCluster } from '../cluster.js';
 import { startFake, type FakeProcess } from '../fake-engine.js';
 import { figure, type Figure, type Measurement } from '../figure.js';
 import { flow } from '../flow.js';
 import { requestOf } from '../payload.js';
+import { promptsOf } from '../prompts.js';
 
 /** Sequences that the engine batches: the workers share them out. */
 const slots = 64;
 const workerCounts = [1, 4, 16] as const;
 const ks = [8, 32] as const;
+/** Samples open at once, per slot, at which the engine is driven directly: the best one is the ceiling. */
+const drivenPerSlot = [1, 1.25, 2] as const;
 /** A step of the simulated machine is slow enough that this machine's cores are not what is measured. */
 const machine = [
   '--max-num-seqs',
@@ -30,13 +34,17 @@ export const saturation: Measurement = {
   title: 'Engine saturation',
   words:
     `Tokens per second of one fake engine in continuous batching (${slots} sequences, 10 ms a step and 0.1 ms per sequence) behind ${workerCounts.join(', ')} ` +
-    'workers that share its slots. Ceiling: the same engine driven directly with k samples of each prompt, at the better of one and two samples per slot.',
+    `workers that share its slots. Ceiling: the same engine driven directly with the prompts that the cluster draws, the best of ${drivenPerSlot.join(', ')} samples per slot.`,
   notMeasured: ['saturation of real engines, whose speed depends on prompts and batch in other ways'],
   measure: async ({ seconds, tell }) => {
     await using engine = await startFake(machine);
     const ceilings = new Map<number, number>();
     for (const k of ks) {
-      ceilings.set(k, Math.max(await driven(engine, slots, k, seconds), await driven(engine, slots * 2, k, seconds)));
+      for (const perSlot of drivenPerSlot) {
+        const rate = await driven(engine, slots * perSlot, k, seconds);
+        tell(`driven directly, k=${k}, ${slots * perSlot} samples open: ${rate.toFixed(0)}/s`);
+        ceilings.set(k, Math.max(ceilings.get(k) ?? 0, rate));
+      }
     }
     const figures: Figure[] = [];
     for (const workers of workerCounts) {
@@ -89,14 +97,21 @@ async function driven(fake: FakeProcess, concurrency: number, k: number, seconds
   });
   const stop = new AbortController();
   let serial = 0;
-  let asked = requestOf({});
+  // The samples of a request, those of one prompt beside each other: the first one's is evaluated, the others find it in the engine's cache.
+  let open: PromptMessage[][] = [];
+  const next = (): PromptMessage[] => {
+    if (open.length === 0) {
+      const nonce = (serial >>> 0).toString(16).padStart(8, '0');
+      open = promptsOf(requestOf({}), k, nonce).flatMap(({ messages, samples }) =>
+        Array.from({ length: samples }, () => [...messages]),
+      );
+    }
+    return open.pop()!;
+  };
   const one = async (): Promise<void> => {
     while (!stop.signal.aborted) {
-      // As in the cluster, k samples share a prompt, which the engine evaluates once.
-      if (serial % k === 0) asked = requestOf({});
-      const { query, responses } = asked;
       const job = {
-        messages: [{ role: 'user' as const, content: `${query}\n${responses.join('\n')}` }],
+        messages: next(),
         samples: [{ index: 0, seed: serial++ }],
         temperature: 0.5,
         topP: 1,

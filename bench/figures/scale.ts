@@ -7,8 +7,8 @@ import { payloadBytes } from '../payload.js';
 import { cpuPerThousand, residentBytes } from '../proc.js';
 
 const k = 8;
-const fewSamples = 100;
-const manySamples = 10_000;
+const fewRequests = 100;
+const manyRequests = 10_000;
 const heldRequests = 2_048;
 /** Of a held request, beyond three times its payload. */
 const heldBytesMax = 64 * 1_024;
@@ -20,14 +20,14 @@ export const scale: Measurement = {
   name: 'scale',
   title: 'Many requests in flight',
   words:
-    `CPU of all processes per sample with ${manySamples} samples in flight, engines that take no time. Ceiling: the same with ${fewSamples}. And how much the ` +
+    `CPU of all processes per sample with ${manyRequests} requests in flight, engines that take no time. Ceiling: the same with ${fewRequests}. And how much the ` +
     `coordinator grows (resident memory, garbage included) per request while ${heldRequests} requests wait for a worker that never comes.`,
   notMeasured: ['memory over hours'],
   measure: async ({ seconds, profileDir }) => {
     await using busy = await startCluster({ workers: 1, set, profileDir: profileDir && `${profileDir}/scale` });
     await flow(busy.client, 256, seconds / 2, { k, vote: 'sum' });
-    const few = await cost(busy, fewSamples, seconds);
-    const many = await cost(busy, manySamples, seconds);
+    const few = await cost(busy, fewRequests, seconds);
+    const many = await cost(busy, manyRequests, seconds);
 
     await using held = await startCluster({ workers: 0, set: [...set, 'coordinator.drain_grace_ms=0'] });
     const over = new AbortController();
@@ -38,7 +38,7 @@ export const scale: Measurement = {
     const perRequest = (residentBytes(coordinator) - before) / heldRequests;
     over.abort();
     return [
-      figure(`CPU per 1,000 samples, ${manySamples} in flight`, many, 'ms', {
+      figure(`CPU per 1,000 samples, ${manyRequests} requests in flight`, many, 'ms', {
         ceiling: few,
         bar: { of: 'ratio', is: 'at most', limit: 1.2 },
       }),
@@ -49,10 +49,10 @@ export const scale: Measurement = {
   },
 };
 
-async function cost(cluster: BenchCluster, samples: number, seconds: number): Promise<number> {
+async function cost(cluster: BenchCluster, requests: number, seconds: number): Promise<number> {
   const { coordinator, workers, nats } = cluster.pids;
   const { all } = await cpuPerThousand({ all: [process.pid, coordinator, ...workers, nats] }, () =>
-    flow(cluster.client, Math.ceil(samples / k), seconds, { k, vote: 'sum' }),
+    flow(cluster.client, requests, seconds, { k, vote: 'sum' }),
   );
   return all ?? NaN;
 }

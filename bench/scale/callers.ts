@@ -22,7 +22,9 @@ export interface Callers {
   readonly ended: () => number;
   /** Requests that were refused and sent again. */
   readonly refused: () => number;
-  readonly total: number;
+  readonly total: () => number;
+  /** No more are sent: those that were are all. */
+  stop(): void;
 }
 
 export function startCallers(
@@ -32,7 +34,7 @@ export function startCallers(
   onFinished: (finished: Finished) => void,
 ): Callers {
   const { flows, k, samples, arrivals, seed, inputs } = scenario;
-  const total = Math.ceil(samples / k);
+  let total = Math.ceil(samples / k);
   const doors = cells.flatMap(({ coordinators }) => coordinators);
   let sent = 0;
   let ended = 0;
@@ -91,7 +93,13 @@ export function startCallers(
     };
     loop.after(exponential(random, meanMs), next);
   }
-  return { sent: () => sent, ended: () => ended, refused: () => refused, total };
+  return {
+    sent: () => sent,
+    ended: () => ended,
+    refused: () => refused,
+    total: () => total,
+    stop: () => void (total = sent),
+  };
 }
 
 function inputOf(number: number, { tenant, class: cls }: FlowSpec, scenario: Scenario): ScoreInput {

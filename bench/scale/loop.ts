@@ -16,6 +16,8 @@ const startsAtMs = 1_700_000_000_000;
 /** Events between two turns of the real event loop, which writes the progress and hears signals. */
 const eventsPerTurn = 8_192;
 
+const settled = Promise.resolve();
+
 export class Loop implements Clock {
   readonly #heap = new Heap<Event>();
   #timeMs = 0;
@@ -51,6 +53,10 @@ export class Loop implements Clock {
   /** Runs events until `isOver`, or until there is none. */
   run(isOver: () => boolean): Promise<void> {
     return new Promise((resolve, reject) => {
+      const onward = (): void => {
+        if (this.#events % eventsPerTurn === 0) setImmediate(turn);
+        else process.nextTick(turn);
+      };
       const turn = (): void => {
         try {
           if (isOver() || !this.#step()) {
@@ -61,11 +67,8 @@ export class Loop implements Clock {
           reject(error instanceof Error ? error : new Error(String(error)));
           return;
         }
-        // The tick is set behind all microtasks of this event, those that they set off included.
-        queueMicrotask(() => {
-          if (this.#events % eventsPerTurn === 0) setImmediate(turn);
-          else process.nextTick(turn);
-        });
+        // The tick is set behind all microtasks of this event, those that they set off included. (queueMicrotask costs several times as much.)
+        void settled.then(onward);
       };
       turn();
     });

@@ -2,10 +2,10 @@
 //
 //   node dist/bench/scale/main.js [--workers 10,100,1000] [--samples-per-worker 1000 | --samples 10000000] [--coordinators auto]
 //     [--partitions 1] [--k 32] [--stop none|outcome_fixed|confident] [--meta] [--meta-workers auto] [--slots 64] [--window auto|4096]
-//     [--shard-samples 8] [--crash-hours 100] [--per-slot 3 | --poisson 100] [--tenant-weights a=2,b=1] [--nats-cores 4] [--replica-factor 1] [--seed 1] [--json]
+//     [--shard-samples 8] [--crash-hours 100] [--per-slot 3 | --poisson 100] [--tenant-weights a=2,b=1] [--nats-cores 4] [--replica-factor 1] [--seed 1] [--minutes 20] [--json]
 //   node dist/bench/scale/main.js --read run-1.json,run-2.json
 //
-// Lists make a run per value; --read shows what runs with --json have written.  Inputs and what the model leaves out: docs/scale.md.
+// Lists make a run per value; --minutes ends a run after so much real time, with what was sent until then; --read shows what runs with --json have written.  Inputs and what the model leaves out: docs/scale.md.
 
 import { readFileSync } from 'node:fs';
 import { parseArgs } from 'node:util';
@@ -41,6 +41,7 @@ const values = optionsOf(
         'nats-cores': { type: 'string', default: String(inputsDefault.nats.cores) },
         'replica-factor': { type: 'string', default: '1' },
         seed: { type: 'string', default: '1' },
+        minutes: { type: 'string' },
         read: { type: 'string' },
         json: { type: 'boolean', default: false },
       },
@@ -120,13 +121,16 @@ async function run(scenario: Scenario): Promise<Result> {
   const startedAtMs = performance.now();
   const cpuBefore = process.cpuUsage();
   let toldAtMs = startedAtMs;
-  const tell = ({ done, total, timeMs }: Progress): void => {
+  const minutes = values.minutes === undefined ? Infinity : numberOf('minutes', values.minutes);
+  const tell = ({ done, total, timeMs }: Progress): 'stop' | undefined => {
     const nowMs = performance.now();
-    if (nowMs - toldAtMs < 2_000) return;
+    const over = nowMs - startedAtMs > minutes * 60_000 ? 'stop' : undefined;
+    if (nowMs - toldAtMs < 2_000) return over;
     toldAtMs = nowMs;
     const leftS = ((nowMs - startedAtMs) * (total - done)) / Math.max(1, done) / 1e3;
     const words = `${scenario.workers} workers: ${((100 * done) / total).toFixed(1)}% of ${total} requests, ${(timeMs / 1e3).toFixed(0)} s simulated, ${leftS.toFixed(0)} s left`;
     process.stderr.write(process.stderr.isTTY ? `\r${words}    ` : `${words}\n`);
+    return over;
   };
   const result = await simulate(scenario, tell);
   const { user, system } = process.cpuUsage(cpuBefore);

@@ -55,6 +55,7 @@ export interface CellQueueParts {
 
 /** A notice waits for the coordinator's CPU; below so much it is heard at once. */
 const graceMs = 1;
+const settled = Promise.resolve();
 
 export function cellQueue(parts: CellQueueParts): CellQueue {
   const { loop, nats, sizes, coordinator, seed, templates } = parts;
@@ -100,7 +101,7 @@ export function cellQueue(parts: CellQueueParts): CellQueue {
     const now = (): void => {
       if (entry.follower) hear(entry.follower);
     };
-    if (waitMs < graceMs) queueMicrotask(now);
+    if (waitMs < graceMs) void settled.then(now);
     else loop.after(waitMs, now);
   };
 

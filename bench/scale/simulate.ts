@@ -69,9 +69,10 @@ export interface Progress {
   readonly timeMs: number;
 }
 
+/** `onProgress` may end the run early: with 'stop' nothing more is sent, and what was sent is all. */
 export async function simulate(
   wanted: Scenario,
-  onProgress: (progress: Progress) => void = () => undefined,
+  onProgress: (progress: Progress) => 'stop' | undefined = () => undefined,
 ): Promise<Result> {
   const scenario = checked(wanted);
   const loop = new Loop();
@@ -97,17 +98,18 @@ export async function simulate(
     samplesSaved += verdict.stopping?.samplesSaved ?? 0;
     ofFlow[flow]! += verdict.samples.length;
     latencies.push({ ms: latencyMs, flow });
-    const { total } = callers;
+    const total = callers.total();
     if (from === undefined && callers.ended() * 4 >= total) from = snapshot(loop, cells, ofFlow);
     const last = scenario.arrivals.kind === 'backlog' ? callers.sent() >= total : callers.ended() * 4 >= total * 3;
     if (from !== undefined && to === undefined && last) to = snapshot(loop, cells, ofFlow);
     if (nearlyAtMs === 0 && callers.ended() >= 0.99 * total) nearlyAtMs = loop.timeMs;
-    if (callers.ended() % 64 === 0) onProgress({ done: callers.ended(), total, timeMs: loop.timeMs });
+    if (callers.ended() % 64 !== 0) return;
+    if (onProgress({ done: callers.ended(), total, timeMs: loop.timeMs }) === 'stop') callers.stop();
   };
   const callers = startCallers(loop, cells, scenario, onFinished);
-  await loop.run(() => callers.ended() >= callers.total);
-  if (callers.ended() < callers.total)
-    throw new Error(`scale: ${callers.total - callers.ended()} requests never ended (M1)`);
+  await loop.run(() => callers.ended() >= callers.total());
+  if (callers.ended() < callers.total())
+    throw new Error(`scale: ${callers.total() - callers.ended()} requests never ended (M1)`);
   const end = snapshot(loop, cells, ofFlow);
   const start = from ?? end;
   const stop = to !== undefined && to.timeMs > start.timeMs ? to : end;
@@ -143,7 +145,7 @@ export async function simulate(
 
   return {
     scenario,
-    requests: callers.total,
+    requests: callers.total(),
     samples,
     samplesStored,
     samplesSaved,
