@@ -1,5 +1,6 @@
 // Saturation: does the cluster keep a batching engine as full as a client that drives it directly?
 
+import { setMaxListeners } from 'node:events';
 import { openOpenAiEngine } from '../../src/engine/openai.js';
 import type { PromptMessage } from '../../src/grm/prompt.js';
 import { startCluster } from '../cluster.js';
@@ -34,42 +35,30 @@ export const saturation: Measurement = {
   title: 'Engine saturation',
   words:
     `Tokens per second of one fake engine in continuous batching (${slots} sequences, 10 ms a step and 0.1 ms per sequence) behind ${workerCounts.join(', ')} ` +
-    `workers that share its slots. Ceiling: the same engine driven directly with the prompts that the cluster draws, the best of ${drivenPerSlot.join(', ')} samples per slot.`,
+    `workers that share its slots. Ceiling: the same engine driven directly with the prompts that the cluster draws, at the best of ${drivenPerSlot.join(', ')} samples per slot, before and after.`,
   notMeasured: ['saturation of real engines, whose speed depends on prompts and batch in other ways'],
   measure: async ({ seconds, tell }) => {
     await using engine = await startFake(machine);
-    const ceilings = new Map<number, number>();
+    const best = new Map<number, { readonly concurrency: number; rate: number }>();
     for (const k of ks) {
       for (const perSlot of drivenPerSlot) {
-        const rate = await driven(engine, slots * perSlot, k, seconds);
-        tell(`driven directly, k=${k}, ${slots * perSlot} samples open: ${rate.toFixed(0)}/s`);
-        ceilings.set(k, Math.max(ceilings.get(k) ?? 0, rate));
+        const concurrency = slots * perSlot;
+        const rate = await driven(engine, concurrency, k, seconds / 2);
+        tell(`driven directly, k=${k}, ${concurrency} samples open: ${rate.toFixed(0)}/s`);
+        if (rate > (best.get(k)?.rate ?? 0)) best.set(k, { concurrency, rate });
       }
     }
     const figures: Figure[] = [];
     for (const workers of workerCounts) {
-      tell(`${workers} workers`);
-      await using cluster = await startCluster({
-        workers,
-        engines: () => [{ kind: 'openai', base_url: engine.url, slots: slots / workers }],
-      });
       for (const k of ks) {
-        const stop = new AbortController();
-        // Twice what the slots hold, so that something always waits.
-        const running = flow(
-          cluster.client,
-          Math.max(2, (2 * slots) / k + workers),
-          Infinity,
-          { k, vote: 'sum' },
-          { stop: stop.signal },
-        );
-        running.catch(() => undefined);
-        const rate = await tokensPerSecond(engine, seconds);
-        stop.abort();
-        await running;
+        const { concurrency, rate: before } = best.get(k)!;
+        const through = await scored(engine, workers, k, seconds);
+        // Again beside it: a machine with other work to do is not the same minutes later.
+        const after = await driven(engine, concurrency, k, seconds);
+        best.set(k, { concurrency, rate: after });
         figures.push(
-          figure(`tokens through ${workers} worker${workers > 1 ? 's' : ''}, k=${k}`, rate, '1/s', {
-            ceiling: ceilings.get(k)!,
+          figure(`tokens through ${workers} worker${workers > 1 ? 's' : ''}, k=${k}`, through, '1/s', {
+            ceiling: (before + after) / 2,
             bar: { of: 'ratio', is: 'at least', limit: 0.97 },
           }),
         );
@@ -78,6 +67,22 @@ export const saturation: Measurement = {
     return figures;
   },
 };
+
+async function scored(engine: FakeProcess, workers: number, k: number, seconds: number): Promise<number> {
+  await using cluster = await startCluster({
+    workers,
+    engines: () => [{ kind: 'openai', base_url: engine.url, slots: slots / workers }],
+  });
+  const stop = new AbortController();
+  // Twice what the slots hold, so that something always waits.
+  const open = Math.max(2, (2 * slots) / k + workers);
+  const running = flow(cluster.client, open, Infinity, { k, vote: 'sum' }, { stop: stop.signal });
+  running.catch(() => undefined);
+  const rate = await tokensPerSecond(engine, seconds);
+  stop.abort();
+  await running;
+  return rate;
+}
 
 /** The engine's own count over a window in which the load is steady. */
 async function tokensPerSecond(engine: FakeProcess, seconds: number): Promise<number> {
@@ -96,6 +101,7 @@ async function driven(fake: FakeProcess, concurrency: number, k: number, seconds
     requestTimeoutMs: 60_000,
   });
   const stop = new AbortController();
+  setMaxListeners(0, stop.signal);
   let serial = 0;
   // The samples of a request, those of one prompt beside each other: the first one's is evaluated, the others find it in the engine's cache.
   let open: PromptMessage[][] = [];
