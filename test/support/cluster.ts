@@ -30,7 +30,8 @@ export interface ServiceProcess {
 export interface TestCluster extends AsyncDisposable {
   readonly nats: NatsServer;
   readonly engine: FakeEngine;
-  start(role: Role, env?: Readonly<Record<string, string>>): Promise<ServiceProcess>;
+  /** `enter`: as of startService. */
+  start(role: Role, env?: Readonly<Record<string, string>>, enter?: readonly string[]): Promise<ServiceProcess>;
   /** Resolves when so many workers serve, as a coordinator sees it. */
   serving(client: GrmClient, workers: number, metaWorkers: number): Promise<void>;
 }
@@ -50,8 +51,8 @@ export async function startCluster(
   return {
     nats,
     engine: fake,
-    async start(role, more = {}) {
-      const service = await startService(role, { ...base, ...more });
+    async start(role, more = {}, enter) {
+      const service = await startService(role, { ...base, ...more }, enter);
       processes.push(service);
       return service;
     },
@@ -93,15 +94,24 @@ export function serviceEnvironment(natsServers: readonly string[], engineUrl: st
   };
 }
 
-/** Starts one process of the build; rejects when it ends, or is not ready in time, and then nothing of it is left. */
-export async function startService(role: Role, env: Readonly<Record<string, string>>): Promise<ServiceProcess> {
+/**
+ * Starts one process of the build; rejects when it ends, or is not ready in time, and then nothing of it is left.
+ * @param enter a command that runs the one behind it in its own place: namespace.ts
+ */
+export async function startService(
+  role: Role,
+  env: Readonly<Record<string, string>>,
+  enter: readonly string[] = [],
+): Promise<ServiceProcess> {
   if (!existsSync(join(packageRoot, 'dist', 'services', role, 'main.js'))) {
     throw new Error('dist/ is not built: `make build` first (make test does)');
   }
+  const [execPath, ...execArgv] = [...enter, process.execPath];
   const child: ChildProcess = fork(join(packageRoot, 'dist', 'services', role, 'main.js'), [], {
     env,
     stdio: ['ignore', 'pipe', 'pipe', 'ipc'],
-    execArgv: [],
+    execPath,
+    execArgv,
   });
   let log = '';
   for (const stream of [child.stdout, child.stderr])

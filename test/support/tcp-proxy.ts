@@ -30,7 +30,7 @@ export interface TcpProxyStats {
 
 export interface TcpProxy extends AsyncDisposable {
   readonly port: number;
-  /** "127.0.0.1:port" */
+  /** "host:port" */
   readonly address: string;
   /** Where new connections lead from now on: a port of this machine. */
   aim(port: number): void;
@@ -50,8 +50,11 @@ interface Pair {
 /** A slow reader takes so many pieces a second. */
 const piecesPerSecond = 10;
 
-/** @param target port of this machine; without one, connections are refused (closed at once) until `aim` names it */
-export async function startTcpProxy(target?: number): Promise<TcpProxy> {
+/**
+ * @param target port of this machine; without one, connections are refused (closed at once) until `aim` names it
+ * @param host where it listens
+ */
+export async function startTcpProxy(target?: number, host = '127.0.0.1'): Promise<TcpProxy> {
   let to = target;
   let weather: Weather = { kind: 'clear' };
   let isClosed = false;
@@ -138,13 +141,13 @@ export async function startTcpProxy(target?: number): Promise<TcpProxy> {
   });
   await new Promise<void>((resolve, reject) => {
     listener.once('error', reject);
-    listener.listen(0, '127.0.0.1', resolve);
+    listener.listen(0, host, resolve);
   });
   const { port } = listener.address() as AddressInfo;
 
   return {
     port,
-    address: `127.0.0.1:${port}`,
+    address: `${host}:${port}`,
     aim: (next) => void (to = next),
     set(next) {
       weather = next;
