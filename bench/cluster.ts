@@ -23,6 +23,8 @@ export interface ClusterPlan {
 
 export interface BenchCluster extends AsyncDisposable {
   readonly client: GrmClient;
+  /** Of the coordinator's gRPC door. */
+  readonly address: string;
   readonly natsUrl: string;
   readonly pids: {
     readonly coordinator: number;
@@ -96,6 +98,7 @@ export async function startCluster(plan: ClusterPlan): Promise<BenchCluster> {
     const pidsOf = (those: readonly ChildProcess[]): number[] => those.map(({ pid }) => pid ?? 0);
     return {
       client,
+      address: grpc,
       natsUrl: nats.url,
       pids: { coordinator: coordinator.pid ?? 0, workers: pidsOf(grm), metas: pidsOf(metas), nats: nats.pid },
       async [Symbol.asyncDispose]() {

@@ -13,6 +13,7 @@ import type { Figure, Measurement, Setting } from './figure.js';
 import { adaptive } from './figures/adaptive.js';
 import { latency } from './figures/latency.js';
 import { nano } from './figures/nano.js';
+import { overload } from './figures/overload.js';
 import { prefix } from './figures/prefix.js';
 import { saturation } from './figures/saturation.js';
 import { scale } from './figures/scale.js';
@@ -20,7 +21,7 @@ import { throughput } from './figures/throughput.js';
 import { machineWords, pageOf, type Result } from './page.js';
 import { optionsOf, refuse } from './usage.js';
 
-const all: readonly Measurement[] = [throughput, latency, saturation, nano, adaptive, prefix, scale];
+const all: readonly Measurement[] = [throughput, latency, saturation, nano, adaptive, prefix, overload, scale];
 const names = all.map(({ name }) => name).join(', ');
 
 const values = optionsOf(
