@@ -6,7 +6,7 @@
 //   S3. A verdict that is INVALID only because time ran out is answered and not stored: a retry goes on from the samples that are there.
 
 import { FaultError, fault, type Fault } from '../fault.js';
-import type { Stopping, Verdict } from '../grm/verdict.js';
+import type { Stopping } from '../grm/verdict.js';
 import { vote } from '../grm/vote.js';
 import { missing, unranked, type Gather } from '../work/gather.js';
 import { resolvePlan } from '../work/plan.js';
@@ -16,6 +16,7 @@ import type { CoordinatorContext } from './context.js';
 import type { ScoreInput, ScoreOutcome } from './coordinator.js';
 import { finishedElsewhere, ledgerFull, stopFault } from './elsewhere.js';
 import type { Identity } from './identity.js';
+import { storeVerdict } from './store.js';
 
 /** A request that came through a door, or one that a dead coordinator left behind. */
 export type Job =
@@ -216,7 +217,7 @@ async function conclude(
     await ledger.forget(record.requestId);
     return { kind: 'verdict', verdict };
   }
-  return { kind: 'verdict', verdict: await store(verdict, context) };
+  return { kind: 'verdict', verdict: await storeVerdict(verdict, context) };
 }
 
 function stoppingOf({ plan: { stop } }: RequestRecord, state: Gather): Stopping | undefined {
@@ -237,14 +238,6 @@ function isOutstanding(gather: Gather): boolean {
   return (
     ahead(gather) > 0 || missing(gather).length > 0 || (gather.meta !== 'not_wanted' && unranked(gather).length > 0)
   );
-}
-
-/** The verdict as stored: another coordinator's, when that one came first. */
-async function store(verdict: Verdict, context: CoordinatorContext): Promise<Verdict> {
-  const put = await context.ledger.putVerdict(verdict);
-  context.passes?.('stored');
-  if (put === 'stored') return verdict;
-  return (await context.ledger.verdict(verdict.requestId)) ?? verdict;
 }
 
 /**
