@@ -1,50 +1,69 @@
 // Prefix reuse: of the prompt tokens that an engine could find in its cache, how many does it find?
 
-import { startCluster } from '../cluster.js';
+import { startCluster, type BenchCluster } from '../cluster.js';
 import { startFake, type FakeProcess } from '../fake-engine.js';
 import { figure, type Figure, type Measurement } from '../figure.js';
+import { flow } from '../flow.js';
 import { requestOf } from '../payload.js';
 
 const engines = 4;
 const k = 8;
 const requests = 40;
+const slots = 16;
+const warmSeconds = 6;
+/** Of the two responses that a request of the bench has; its prompts are equally long. */
+const orders = 2;
 
 export const prefix: Measurement = {
   name: 'prefix',
   title: 'Prompt tokens found in the prefix cache',
   words:
-    `${requests} requests of k = ${k} over ${engines} workers with an engine each. What could be found: all prompt tokens but those of one prompt per ` +
-    'order of the responses, which somebody has to evaluate. The engines report what they found.',
+    `Requests of k = ${k} over ${engines} workers with an engine each. What could be found: all prompt tokens but those of one prompt per ` +
+    'order of the responses, which somebody has to evaluate. The engines report what they found. Busy: more samples are open than the engines have ' +
+    `slots. Idle: ${requests} requests one after the other, whose samples are spread over all engines on purpose, for the sake of time: told, not judged.`,
   notMeasured: ['caches that are full, and prompts shared between requests'],
-  measure: async () => {
-    const fakes = await Promise.all(Array.from({ length: engines }, () => startFake(['--instant'])));
-    try {
-      return await found(fakes);
-    } finally {
-      await Promise.all(fakes.map((fake) => fake[Symbol.asyncDispose]()));
-    }
-  },
+  measure: async ({ seconds }) => [await busy(seconds), await idle()],
 };
 
-async function found(fakes: readonly FakeProcess[]): Promise<Figure[]> {
-  await using cluster = await startCluster({
-    workers: engines,
-    engines: (worker) => [{ kind: 'openai', base_url: fakes[worker]!.url, slots: 16 }],
-  });
-  const sum = { prompt: 0, cached: 0, needed: 0 };
-  for (let at = 0; at < requests; at++) {
-    const { samples } = await cluster.client.score(requestOf({ k, vote: 'sum', detail: 'scores' }));
-    const orders = new Map(samples.map(({ sample }) => [sample.permutation.join(), sample.usage.promptTokens]));
-    for (const { sample } of samples) {
-      sum.prompt += sample.usage.promptTokens;
-      sum.cached += sample.usage.cachedTokens;
-    }
-    for (const tokens of orders.values()) sum.needed += tokens;
+async function withFakes(flags: readonly string[], run: (urls: readonly string[]) => Promise<Figure>): Promise<Figure> {
+  const fakes: FakeProcess[] = [];
+  try {
+    for (let at = 0; at < engines; at++) fakes.push(await startFake(flags));
+    return await run(fakes.map(({ url }) => url));
+  } finally {
+    await Promise.all(fakes.map((fake) => fake[Symbol.asyncDispose]()));
   }
-  return [
-    figure('prompt tokens found in the cache', sum.cached, 'tokens', {
-      ceiling: sum.prompt - sum.needed,
+}
+
+function clusterOf(urls: readonly string[]): Promise<BenchCluster> {
+  return startCluster({ workers: engines, engines: (worker) => [{ kind: 'openai', base_url: urls[worker]!, slots }] });
+}
+
+function busy(seconds: number): Promise<Figure> {
+  return withFakes(['--max-num-seqs', String(slots), '--stream-interval', '64'], async (urls) => {
+    await using cluster = await clusterOf(urls);
+    const open = (2 * engines * slots) / k;
+    // Until the leases say that the engines are busy.
+    await flow(cluster.client, open, warmSeconds, { k, vote: 'sum' });
+    const { promptTokens, cachedTokens } = await flow(cluster.client, open, seconds, { k, vote: 'sum' });
+    return figure('prompt tokens found in the cache, busy', cachedTokens, 'tokens', {
+      ceiling: promptTokens * (1 - orders / k),
       bar: { of: 'ratio', is: 'at least', limit: 0.9 },
-    }),
-  ];
+    });
+  });
+}
+
+function idle(): Promise<Figure> {
+  return withFakes(['--instant'], async (urls) => {
+    await using cluster = await clusterOf(urls);
+    const sum = { prompt: 0, cached: 0 };
+    for (let at = 0; at < requests; at++) {
+      const { usage } = await cluster.client.score(requestOf({ k, vote: 'sum' }));
+      sum.prompt += usage.promptTokens;
+      sum.cached += usage.cachedTokens;
+    }
+    return figure('prompt tokens found in the cache, idle', sum.cached, 'tokens', {
+      ceiling: sum.prompt * (1 - orders / k),
+    });
+  });
 }
