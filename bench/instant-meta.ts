@@ -3,6 +3,7 @@
 import type { MetaEngine } from '../src/engine/engine.js';
 import { superviseMetaEngine } from '../src/engine/supervised.js';
 import { loadMetaTemplate } from '../src/process/templates.js';
+import { limits } from '../src/limits.js';
 import { executeMeta } from '../src/worker/execute-meta.js';
 import { openHost } from '../services/host.js';
 import { runService } from '../services/run.js';
@@ -44,9 +45,9 @@ await runService('meta-worker', async (config) => {
     slots: undefined,
     drainGraceMs,
     puller: await host.queue.work.pullMetaTasks(pool),
-    cost: () => 1,
-    costMax: 1,
+    cost: (task) => task.items.length,
+    costMax: limits.laneSamplesMax,
     execute: (delivery, engines, context, hurry) =>
-      executeMeta(delivery, () => engines.reserve(1), template, context, hurry),
+      executeMeta(delivery, (texts) => engines.reserve(texts), template, context, hurry),
   });
 });

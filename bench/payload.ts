@@ -68,6 +68,7 @@ export const taskBytes: Uint8Array = encodeShard({
   queuedAtMs: 1_800_000_000_000,
   class: 'rl',
   run: 'w'.repeat(24),
+  lane: '0123456701234567-0',
 });
 export const resultBytes: Uint8Array = encodeSample(sample());
 

@@ -8,6 +8,7 @@ import { fork } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { openQueue, type QueueOptions } from '../src/queue/jetstream.js';
+import { emptyLog } from '../src/queue/lanes.js';
 import type { Content } from '../src/grm/query.js';
 import type { ScoredSample } from '../src/grm/sample.js';
 import type { Delivery } from '../src/queue/queue.js';
@@ -78,6 +79,7 @@ function shardOf(requestId: string, shard: number): Shard {
     queuedAtMs: Date.now(),
     class: 'rl',
     run: 'bench',
+    lane: `bench-${shard}`,
   };
 }
 
@@ -111,7 +113,7 @@ async function worker(): Promise<void> {
   let pulls = 0;
   let wake: () => void = () => undefined;
   const one = async (delivery: Delivery<Shard>): Promise<void> => {
-    const { requestId, samples } = delivery.task!;
+    const { requestId, samples, lane } = delivery.task!;
     if (requestId.startsWith('bare')) {
       queue.control.broadcast(requestId, bareResult);
       delivery.ack();
@@ -119,9 +121,13 @@ async function worker(): Promise<void> {
       wake();
       return;
     }
-    const indexes = samples.map(({ index }) => index);
-    const there = look ? await queue.ledger.samples(requestId, indexes) : new Map();
-    await Promise.all(indexes.filter((i) => !there.has(i)).map((i) => queue.ledger.putSample(requestId, sampleOf(i))));
+    const known = look ? await queue.ledger.samples(requestId, lane) : emptyLog;
+    await queue.ledger.addSamples(
+      requestId,
+      lane,
+      known,
+      samples.map(({ index }) => sampleOf(index)),
+    );
     delivery.ack();
     inHand -= 1;
     wake();
@@ -178,8 +184,8 @@ async function coordinator(): Promise<void> {
         let finished: () => void = () => undefined;
         const all = new Promise<void>((resolve) => (finished = resolve));
         const following = await queue.ledger.follow(id, {
-          sample: (sample) => {
-            heard.add(sample.index);
+          samples: (samples) => {
+            for (const { index } of samples) heard.add(index);
             if (heard.size === 8) finished();
           },
         });

@@ -1,7 +1,7 @@
 // Worker: what a GRM worker and a meta worker have in common: a node with its engines, a loop that pulls while there is room, a drain.
 
 import type { Actor, ActorSpec, Running } from '../src/actor/actor.js';
-import { broadcastForeign, listenCancel } from '../src/actor/handle.js';
+import { listenCancel } from '../src/actor/handle.js';
 import type { EngineGauges } from '../src/engine/engine.js';
 import { openNode, type Node } from '../src/actor/node.js';
 import { limits } from '../src/limits.js';
@@ -132,7 +132,6 @@ export async function openWorker<T, R extends Running>(host: Host, parts: Worker
     random: Math.random,
     cancellations,
     requeue: openRequeue(queue.work, parts.pool, node.id, clock),
-    tellForeign: (requestId) => broadcastForeign(queue.control, requestId),
   };
   const unlisten = await listenCancel(queue.control, (requestId, run) => void cancellations.cancel(requestId, run));
   const stage = parts.role === 'grm-worker' ? 'sample' : 'meta';

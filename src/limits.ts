@@ -46,6 +46,12 @@ export const limits = {
   natsPayloadBytesMax: 1 * MiB,
   /** Samples in one shard: more share more of a prompt, fewer spread over more engines. */
   shardSamplesMax: 8,
+  /** Samples in one lane of the ledger, which holds whole shards: fewer are more subjects, more are more writers of one. */
+  laneSamplesMax: 8,
+  /** Appends that a lane may hold: one per sample at the most, and as many again for each time that its failures were taken up again. */
+  laneAppendsMax: 64,
+  /** Payload of one append that holds more than one sample. */
+  appendBytesMax: 512 * KiB,
   /** Deliveries of one shard before it is quarantined (promise P5). */
   deliveriesMax: 5,
   /** From this delivery on a task runs alone: it may be what killed the worker that others died with. Late, because a failing engine brings tasks back too. */
@@ -287,6 +293,15 @@ holds(
 );
 holds(limits.recordContentBytesMax < limits.natsPayloadBytesMax, 'a record fits a NATS message');
 holds(limits.sampleTextBytesMax * 2 < limits.natsPayloadBytesMax, 'a sample with its parts fits a NATS message');
+holds(
+  limits.appendBytesMax + limits.sampleTextBytesMax < limits.natsPayloadBytesMax,
+  'samples that travel together fit a NATS message with room for their envelopes',
+);
+holds(
+  // A sample's text stands in it twice: whole, and as its parts.
+  (limits.laneSamplesMax * 2 + 1) * limits.inlineContentCharsMax * 3 < limits.natsPayloadBytesMax,
+  'a meta task with a lane of samples and the content fits a NATS message, at three bytes a unit',
+);
 holds(limits.contentBytesMax < limits.grpcMessageBytesMax, 'a content at its limit fits a gRPC message');
 holds(
   limits.pubAckMs * limits.publishTriesMax < limits.duplicateWindowMs,

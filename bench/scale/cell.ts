@@ -108,7 +108,6 @@ export function openCell(loop: Loop, scenario: Scenario, number: number): Cell {
     clock,
     random,
     cancellations,
-    tellForeign: () => undefined,
     requeue: openRequeue(queue.work(door), pool, id, clock),
   });
 
@@ -164,9 +163,9 @@ export function openCell(loop: Loop, scenario: Scenario, number: number): Cell {
       clock,
       events,
       cautionMs: limits.workerCautionMs,
-      cost: () => 1,
+      cost: (task) => task.items.length,
       costMax: 1,
-      execute: (delivery, hurry) => executeMeta(delivery, () => pool.reserve(1), metaParsed, context, hurry),
+      execute: (delivery, hurry) => executeMeta(delivery, (texts) => pool.reserve(texts), metaParsed, context, hurry),
     });
   };
 

@@ -1,13 +1,23 @@
 // Queue: the product's queue interface over simulated costs. What is stored is the very object that was given: nothing is encoded, sizes are
 // computed. One store serves a cell; every process has a door of its own to it, with its own CPU.
 //
-//   Q1. Write-once, as the real ledger.
+//   Q1. A result is in its lane once, as in the real ledger; here nobody else writes between a look and an append unseen, so no append is refused.
 //   Q2. A request's samples are dropped when its verdict is stored and no task of it is left: nobody can ask for them any more.
 
 import { limits } from '../../src/limits.js';
 import type { Sample } from '../../src/grm/sample.js';
 import type { Verdict } from '../../src/grm/verdict.js';
-import type { DeadLetters, Follower, Ledger, Published, Puller, WorkQueue } from '../../src/queue/queue.js';
+import { emptyLog } from '../../src/queue/lanes.js';
+import type {
+  Added,
+  DeadLetters,
+  Follower,
+  LaneLog,
+  Ledger,
+  Published,
+  Puller,
+  WorkQueue,
+} from '../../src/queue/queue.js';
 import type { MetaResult, MetaTask, RequestRecord, Shard } from '../../src/work/shard.js';
 import { promptTokensOf } from './engine.js';
 import type { CoordinatorCosts, Sizes } from './inputs.js';
@@ -18,8 +28,9 @@ import { Tasks, type Holder } from './tasks.js';
 
 interface Entry {
   record: RequestRecord | undefined;
-  readonly samples: Map<number, Sample>;
-  readonly metas: Map<number, MetaResult>;
+  /** By lane. */
+  readonly samples: Map<string, LaneLog<Sample>>;
+  readonly metas: Map<string, LaneLog<MetaResult>>;
   verdict: Verdict | undefined;
   follower: Follower | undefined;
   /** CPU of the follower's process. */
@@ -77,8 +88,8 @@ export function cellQueue(parts: CellQueueParts): CellQueue {
     if (!entry) {
       entry = {
         record: undefined,
-        samples: new Map(),
-        metas: new Map(),
+        samples: new Map<string, LaneLog<Sample>>(),
+        metas: new Map<string, LaneLog<MetaResult>>(),
         verdict: undefined,
         follower: undefined,
         cpu: undefined,
@@ -105,13 +116,24 @@ export function cellQueue(parts: CellQueueParts): CellQueue {
     else loop.after(waitMs, now);
   };
 
-  const found = <T>(there: ReadonlyMap<number, T>, indexes: readonly number[]): Map<number, T> =>
-    new Map(
-      indexes.flatMap((index) => {
-        const value = there.get(index);
-        return value === undefined ? [] : [[index, value] as const];
-      }),
-    );
+  const bytesOf = (samples: Iterable<Sample>): number => [...samples].reduce((sum, each) => sum + sampleBytes(each), 0);
+  /** What of `results` the lane does not hold is in it now. */
+  const append = <T extends { readonly index: number }>(
+    lanes: Map<string, LaneLog<T>>,
+    lane: string,
+    results: readonly T[],
+  ): Added<T> => {
+    const { appends, entries } = lanes.get(lane) ?? { appends: 0, entries: new Map<number, T>() };
+    const stored = results.filter(({ index }) => !entries.has(index));
+    counts.duplicates += results.length - stored.length;
+    if (stored.length === 0) return { log: { appends, entries }, stored };
+    const log = {
+      appends: appends + 1,
+      entries: new Map([...entries, ...stored.map((each) => [each.index, each] as const)]),
+    };
+    lanes.set(lane, log);
+    return { log, stored };
+  };
 
   const ledger = (door: Door): Ledger => ({
     accept: (record) =>
@@ -136,37 +158,33 @@ export function cellQueue(parts: CellQueueParts): CellQueue {
       await new Promise<void>((resolve) => loop.after(waitMs, resolve));
       yield* [];
     },
-    putSample: (requestId, sample) =>
-      nats.store('GRM_RES', 'samples', sampleBytes(sample), 1, () => {
+    addSamples: (requestId, lane, _known, samples) =>
+      nats.store('GRM_RES', 'samples', bytesOf(samples), 1, () => {
         const entry = entryOf(requestId);
-        if (entry.samples.has(sample.index)) {
-          counts.duplicates++;
-          return 'exists';
+        const added = append(entry.samples, lane, samples);
+        counts.samplesStored += added.stored.length;
+        if (added.stored.length > 0) {
+          notice(entry, coordinator.sample * added.stored.length, (follower) => follower.samples?.(added.stored, lane));
         }
-        entry.samples.set(sample.index, sample);
-        counts.samplesStored++;
-        notice(entry, coordinator.sample, (follower) => follower.sample?.(sample));
-        return 'stored';
+        return added;
       }),
-    samples: (requestId, indexes) => {
-      const there = found(entries.get(requestId)?.samples ?? new Map<number, Sample>(), indexes);
-      const bytes = [...there.values()].reduce((sum, sample) => sum + sampleBytes(sample), 0);
-      return nats.read('reads', indexes.length, bytes, () => there);
+    samples: (requestId, lane) => {
+      const log = entries.get(requestId)?.samples.get(lane) ?? emptyLog;
+      return nats.read('reads', log.appends + 1, bytesOf(log.entries.values()), () => log);
     },
-    putMeta: (result) =>
-      nats.store('GRM_RES', 'meta', sizes.metaBytes, 1, () => {
-        const entry = entryOf(result.requestId);
-        if (entry.metas.has(result.index)) {
-          counts.duplicates++;
-          return 'exists';
+    addMetas: (requestId, lane, _known, results) =>
+      nats.store('GRM_RES', 'meta', sizes.metaBytes * results.length, 1, () => {
+        const entry = entryOf(requestId);
+        const added = append(entry.metas, lane, results);
+        if (added.stored.length > 0) {
+          const micros = (coordinator.meta / 2) * added.stored.length;
+          notice(entry, micros, (follower) => follower.metas?.(added.stored, lane));
         }
-        entry.metas.set(result.index, result);
-        notice(entry, coordinator.meta / 2, (follower) => follower.meta?.(result));
-        return 'stored';
+        return added;
       }),
-    metas: (requestId, indexes) => {
-      const there = found(entries.get(requestId)?.metas ?? new Map<number, MetaResult>(), indexes);
-      return nats.read('reads', indexes.length, there.size * sizes.metaBytes, () => there);
+    metas: (requestId, lane) => {
+      const log = entries.get(requestId)?.metas.get(lane) ?? emptyLog;
+      return nats.read('reads', log.appends + 1, log.entries.size * sizes.metaBytes, () => log);
     },
     putVerdict: (verdict) => {
       const { requestId } = verdict;
@@ -187,15 +205,16 @@ export function cellQueue(parts: CellQueueParts): CellQueue {
       entry.cpu = door.cpu;
       return Promise.resolve({ close: () => (entry.follower = undefined) });
     },
-    repeatSample(requestId, sample) {
-      nats.say('samples', 2, sampleBytes(sample));
-      notice(entryOf(requestId), coordinator.sample, (follower) => follower.sample?.(sample));
+    repeatSamples(requestId, lane, samples) {
+      nats.say('samples', 2, bytesOf(samples));
+      const micros = coordinator.sample * samples.length;
+      notice(entryOf(requestId), micros, (follower) => follower.samples?.(samples, lane));
     },
-    repeatMeta(result) {
-      nats.say('meta', 2, sizes.metaBytes);
-      notice(entryOf(result.requestId), coordinator.meta / 2, (follower) => follower.meta?.(result));
+    repeatMetas(requestId, lane, results) {
+      nats.say('meta', 2, sizes.metaBytes * results.length);
+      const micros = (coordinator.meta / 2) * results.length;
+      notice(entryOf(requestId), micros, (follower) => follower.metas?.(results, lane));
     },
-    discard: () => Promise.reject(new Error('scale: no key comes twice, so nothing is discarded')),
     reopen: () => Promise.reject(new Error('scale: no dead letter is retried')),
     putTemplate: () => Promise.resolve(),
     template: (hash) => nats.read('reads', 1, 1_000, () => templates.get(hash)),
@@ -250,7 +269,7 @@ export function cellQueue(parts: CellQueueParts): CellQueue {
   const shardBytes = (shard: Shard): number =>
     sizes.envelopeBytes + 12 * shard.samples.length + inlined(shard.requestId);
   const metaTaskBytes = (task: MetaTask): number =>
-    sizes.envelopeBytes + inlined(task.requestId) + (task.sample ? sampleBytes(task.sample) : 0);
+    sizes.envelopeBytes + inlined(task.requestId) + bytesOf(task.items.flatMap(({ sample }) => sample ?? []));
 
   /** Resolves when the process has had its time for it. */
   const spend = (door: Door, micros: number): Promise<void> => {
@@ -266,7 +285,7 @@ export function cellQueue(parts: CellQueueParts): CellQueue {
       }),
     putMetaTasks: (_pool, _epoch, bodies) =>
       putAll(bodies, async (task) => {
-        await spend(door, coordinator.meta / 2);
+        await spend(door, (coordinator.meta / 2) * task.items.length);
         return nats.store('GRM_META', 'meta', metaTaskBytes(task), 0, () => metaTasks.put(task));
       }),
     withdraw: (requestId) =>

@@ -7,7 +7,7 @@ import { Hedging } from '../../src/coordinator/hedging.js';
 import { openCoordinator, type RunningCoordinator } from '../../src/coordinator/service.js';
 import { chosen } from '../../src/coordinator/takeover.js';
 import { windowOf } from '../../src/coordinator/window.js';
-import { askEach, broadcastCancel, broadcastWanted, listenForeign, listenWanted } from '../../src/actor/handle.js';
+import { askEach, broadcastCancel, broadcastWanted, listenWanted } from '../../src/actor/handle.js';
 import { openNode, type Node } from '../../src/actor/node.js';
 import { openRegistry, type Registry } from '../../src/actor/registry.js';
 import { limits } from '../../src/limits.js';
@@ -93,7 +93,6 @@ async function openCoordinatorProcess(config: Config) {
   };
   const running = (coordinator = openCoordinator(context, queue.dead));
   const unlisten = await listenWanted(queue.control, (requestId) => running.wanted(requestId));
-  const unlistenForeign = await listenForeign(queue.control, (requestId) => void running.foreign(requestId));
   const endWatch = watchCoordinators(host, registry, running);
   queue.onConnection((state) => {
     if (state === 'connected') running.reconnected();
@@ -161,7 +160,6 @@ async function openCoordinatorProcess(config: Config) {
       endSweeps();
       endWatch();
       unlisten();
-      unlistenForeign();
       await node.close();
       await registry.close();
       await host.close();

@@ -1,5 +1,6 @@
 // The meta-RM worker process: wiring only.
 
+import { limits } from '../../src/limits.js';
 import type { Config } from '../../src/process/schema.js';
 import { executeMeta } from '../../src/worker/execute-meta.js';
 import { openHost } from '../host.js';
@@ -20,9 +21,9 @@ await runService('meta-worker', async (config: Config) => {
     slots: meta.slots,
     drainGraceMs: meta.drainGraceMs,
     puller: await host.queue.work.pullMetaTasks(meta.pool),
-    cost: () => 1,
-    costMax: 1,
+    cost: (task) => task.items.length,
+    costMax: limits.laneSamplesMax,
     execute: (delivery, engines, context, hurry) =>
-      executeMeta(delivery, () => engines.reserve(1), template, context, hurry),
+      executeMeta(delivery, (texts) => engines.reserve(texts), template, context, hurry),
   });
 });

@@ -12,7 +12,6 @@ export interface Unreachable {
 
 const cancelTopic = 'cancel';
 const wantedTopic = 'wanted';
-const foreignTopic = 'foreign';
 
 /** Never rejects for what a node or NATS does. Every order may be sent again: each of them is idempotent. */
 export async function ask(control: ControlPlane, nodeId: string, message: Message): Promise<Reply | Unreachable> {
@@ -44,16 +43,6 @@ export function broadcastCancel(control: ControlPlane, requestId: string, run: s
 /** Tells every coordinator that somebody waits for a request. The body is that of a cancel: the topic tells them apart. */
 export function broadcastWanted(control: ControlPlane, requestId: string): void {
   control.broadcast(wantedTopic, encodeCancel(requestId));
-}
-
-/** Tells every coordinator of samples that another content left under a request's id. */
-export function broadcastForeign(control: ControlPlane, requestId: string): void {
-  control.broadcast(foreignTopic, encodeCancel(requestId));
-}
-
-/** What is no request id is dropped. */
-export async function listenForeign(control: ControlPlane, hear: (requestId: string) => void): Promise<() => void> {
-  return listen(control, foreignTopic, hear);
 }
 
 /** What is no request id is dropped. */

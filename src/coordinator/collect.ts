@@ -16,7 +16,8 @@ import { reachOf, stopCase } from '../grm/stop.js';
 import type { Missing, Verdict } from '../grm/verdict.js';
 import { limits } from '../limits.js';
 import { gather, missing, startGather, unranked, type Gather, type GatherEvent } from '../work/gather.js';
-import { isOfPlan, planShards, shardSamples } from '../work/plan.js';
+import { lanePrefix, lanesOf } from '../work/lane.js';
+import { planShards, shardSamples } from '../work/plan.js';
 import { hedgeName, taskName } from '../work/run-name.js';
 import type { MetaTask, RequestRecord, Shard } from '../work/shard.js';
 import type { CoordinatorContext } from './context.js';
@@ -65,6 +66,8 @@ export async function collect(
   const { requestId, plan } = record;
   const account = dispatcher.open(record.tenant, record.class);
   const inline = contentChars(record) <= limits.inlineContentCharsMax;
+  /** What another content under this id has left, or its workers still store, is in other lanes. */
+  const prefix = lanePrefix(record);
 
   let state = startGather(plan.k, plan.meta, stopCase(requestId, plan, record.content.responses.length));
   /** Shards and samples that this run has asked for, at which look it did last, and whether it is at it. */
@@ -96,7 +99,7 @@ export async function collect(
   };
 
   const apply = (event: GatherEvent): void => {
-    const next = event.kind === 'sample' && !isOfPlan(event.sample, record) ? state : gather(state, event);
+    const next = gather(state, event);
     if (next === state) {
       if (event.kind === 'sample' || event.kind === 'meta') {
         events.emit('result.suppressed', { requestId, stage: event.kind, where: 'gather' });
@@ -176,9 +179,7 @@ export async function collect(
       const samples = toRank.filter(({ index }) => !state.metas.has(index));
       toRank = [];
       if (state.kind !== 'gathering' || samples.length === 0) return;
-      const tasks = samples.map((each) =>
-        metaTask(record, each, { inline, run: name, deadlineAtMs, nowMs: clock.now() }),
-      );
+      const tasks = metaTasks(record, samples, { inline, run: name, deadlineAtMs, nowMs: clock.now() });
       onTheWay++;
       work.putMetaTasks(settings.metaPool, epoch(), tasks).then((put) => {
         onTheWay--;
@@ -254,14 +255,19 @@ export async function collect(
 
   /** Reads from the ledger what notices may have missed (C1). Meta rewards go first: a sample that has one is not sent to be ranked again. */
   const replay = async (): Promise<void> => {
-    const found = await ledger.samples(requestId, missing(state));
-    const samples = [...found.values()].filter((sample) => isOfPlan(sample, record));
+    const absent = new Set(missing(state));
+    const found = await Promise.all([...lanesOf(record, absent).keys()].map((lane) => ledger.samples(requestId, lane)));
+    const samples = found.flatMap(({ entries }) => [...entries.values()].filter(({ index }) => absent.has(index)));
     if (plan.meta) {
       const valid = samples.flatMap(({ kind, index }) => (kind === 'scored' ? [index] : []));
-      const metas = await ledger.metas(requestId, [...unranked(state), ...valid]);
-      for (const result of metas.values()) apply({ kind: 'meta', result });
+      const lanes = lanesOf(record, [...unranked(state), ...valid]).keys();
+      for (const { entries } of await Promise.all([...lanes].map((lane) => ledger.metas(requestId, lane)))) {
+        for (const result of entries.values()) {
+          if (!state.metas.has(result.index)) apply({ kind: 'meta', result });
+        }
+      }
     }
-    for (const sample of samples) apply({ kind: 'sample', sample });
+    for (const sample of samples) if (!state.samples.has(sample.index)) apply({ kind: 'sample', sample });
   };
 
   /** C4. The queues are looked at first: a task leaves them only after its results are stored. */
@@ -317,8 +323,12 @@ export async function collect(
   let unfollow = (): void => undefined;
   try {
     const following = await ledger.follow(requestId, {
-      sample: (sample) => apply({ kind: 'sample', sample }),
-      meta: (result) => apply({ kind: 'meta', result }),
+      samples: (samples, lane) => {
+        if (lane.startsWith(prefix)) for (const sample of samples) apply({ kind: 'sample', sample });
+      },
+      metas: (results, lane) => {
+        if (lane.startsWith(prefix)) for (const result of results) apply({ kind: 'meta', result });
+      },
       verdict: (verdict) => finish({ kind: 'answered', verdict }),
     });
     unfollow = () => following.close();
@@ -345,21 +355,26 @@ function contentChars(record: RequestRecord): number {
   return chars;
 }
 
-function metaTask(
+/** One per lane. */
+function metaTasks(
   record: RequestRecord,
-  sample: Sample,
+  samples: readonly Sample[],
   context: { readonly inline: boolean; readonly run: string; readonly deadlineAtMs: number; readonly nowMs: number },
-): MetaTask {
+): readonly MetaTask[] {
   const { inline, run, deadlineAtMs, nowMs } = context;
-  return {
+  const byIndex = new Map(samples.map((sample) => [sample.index, sample]));
+  return [...lanesOf(record, byIndex.keys())].map(([lane, indexes]) => ({
     requestId: record.requestId,
-    index: sample.index,
-    ...(sample.text.length <= limits.inlineContentCharsMax && { sample }),
+    lane,
+    items: indexes.map((index) => {
+      const sample = byIndex.get(index)!;
+      return { index, ...(sample.text.length <= limits.inlineContentCharsMax && { sample }) };
+    }),
     ...(inline && { content: record.content }),
     deadlineAtMs,
     nonce: record.nonce,
     queuedAtMs: nowMs,
     class: record.class,
     run,
-  };
+  }));
 }

@@ -27,7 +27,9 @@ export async function finishedElsewhere(
   let notice: Verdict | undefined;
   let wake = new AbortController();
   const following = await ledger.follow(requestId, {
-    sample: (sample) => run.onSample(sample),
+    samples: (samples) => {
+      for (const sample of samples) run.onSample(sample);
+    },
     verdict: (verdict) => {
       notice = verdict;
       wake.abort();

@@ -3,6 +3,7 @@
 
 import { limits } from '../limits.js';
 import type { DeadLetters, Ledger } from '../queue/queue.js';
+import { lanesOf } from '../work/lane.js';
 import type { DeadLetter, RequestRecord } from '../work/shard.js';
 
 export function deadId(letter: DeadLetter): string {
@@ -36,7 +37,8 @@ export async function retryDead(
       for (const letter of group) refused.set(deadId(letter), why);
       continue;
     }
-    await ledger.reopen(requestId, [...new Set(group.flatMap((letter) => letter.samples))]);
+    const samples = new Set(group.flatMap((letter) => letter.samples));
+    await ledger.reopen(requestId, lanesOf(record, samples));
     for (const letter of group) await dead.remove(letter.requestId, letter.stage, letter.unit);
     resume(record);
     requestIds.push(requestId);

@@ -4,7 +4,6 @@ import { fault } from '../fault.js';
 import type { DeadLetters } from '../queue/queue.js';
 import type { Caller, Coordinator, CoordinatorLoad, ScoreInput, ScoreOutcome } from './coordinator.js';
 import type { CoordinatorContext } from './context.js';
-import { openForeign } from './foreign.js';
 import { identify, isRequestId, requestIdOfKey } from './identity.js';
 import { Inflight } from './inflight.js';
 import { scoreRequest, type Job } from './score.js';
@@ -19,8 +18,6 @@ export interface RunningCoordinator extends Coordinator {
   membersChanged(): void;
   /** Somebody waits at another coordinator for a request that may run here. */
   wanted(requestId: string): void;
-  /** A worker found samples of another content under this id. Never rejects. */
-  foreign(requestId: string): Promise<void>;
   /** All requests that run here, and since when the oldest does: for the janitor. Whoever sends the list on cuts it, and says so. */
   busy(): { readonly requestIds: readonly string[]; readonly oldestOpenAtMs: number };
 }
@@ -37,7 +34,6 @@ export function openCoordinator(context: CoordinatorContext, dead: DeadLetters):
     if (!inflight.has(requestId)) run(requestId, digest, job);
   };
 
-  const foreign = openForeign(ledger, events, (id) => inflight.has(id));
   const takeovers = takeover(context, {
     running: (id) => inflight.has(id),
     resume: (record) => resume({ kind: 'resume', record }),
@@ -102,7 +98,6 @@ export function openCoordinator(context: CoordinatorContext, dead: DeadLetters):
     reconnected: () => inflight.tick('reconnected'),
     membersChanged: () => takeovers.look(),
     wanted: (requestId) => inflight.wanted(requestId),
-    foreign: (requestId) => foreign.found(requestId),
     busy: () => ({
       requestIds: [...inflight.ids()],
       oldestOpenAtMs: inflight.oldestAtMs(),

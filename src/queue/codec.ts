@@ -19,9 +19,11 @@ import {
   verdictFromProto,
   voteMethodTable,
 } from '../wire/convert.js';
+import { withField, withFields } from '../wire/fields.js';
 import { encodeSample } from '../wire/sample-bytes.js';
 import type { DeadLetter, MetaResult, MetaTask, RequestRecord, Shard, Stage } from '../work/shard.js';
 
+export { decodeAppend, encodeAppend } from '../wire/fields.js';
 export { decodeSample, encodeSample, encodeVerdict } from '../wire/sample-bytes.js';
 
 const encodedContents = new WeakMap<Content, Uint8Array>();
@@ -40,23 +42,13 @@ export function decodeContent(bytes: Uint8Array): Content {
 }
 
 /** Field numbers in work.proto of what is encoded already. */
-const field = { recordContent: 5, shardContent: 11, metaTaskSample: 3, metaTaskContent: 4 } as const;
-
-function withField(message: Uint8Array, number: number, content: Uint8Array | undefined): Uint8Array {
-  if (content === undefined) return message;
-  const head: number[] = [(number << 3) | 2];
-  let length = content.length;
-  while (length > 0x7f) {
-    head.push((length & 0x7f) | 0x80);
-    length >>>= 7;
-  }
-  head.push(length);
-  const joined = new Uint8Array(message.length + head.length + content.length);
-  joined.set(message);
-  joined.set(head, message.length);
-  joined.set(content, message.length + head.length);
-  return joined;
-}
+const field = {
+  recordContent: 5,
+  shardContent: 11,
+  metaItemSample: 2,
+  metaTaskContent: 4,
+  metaTaskItems: 10,
+} as const;
 
 /** `blob` names the object that holds the content instead. */
 export function encodeRecord(record: RequestRecord, content: { bytes: Uint8Array } | { blob: string }): Uint8Array {
@@ -125,6 +117,7 @@ export function encodeShard(shard: Shard): Uint8Array {
     queuedAtMs: Math.round(shard.queuedAtMs),
     class: classTable.to(shard.class),
     run: shard.run,
+    lane: shard.lane,
   }).finish();
   return withField(message, field.shardContent, shard.content && encodeContent(shard.content));
 }
@@ -132,32 +125,42 @@ export function encodeShard(shard: Shard): Uint8Array {
 export function decodeShard(bytes: Uint8Array): Shard {
   const { content, class: cls, ...rest } = pb.Shard.decode(bytes);
   if (rest.requestId === '') throw new RangeError('shard: the request id is missing');
+  if (rest.lane === '') throw new RangeError('shard: it names no lane: a coordinator of an older version wrote it');
   return { ...rest, class: classTable.from(cls), ...(content && { content: contentFromProto(content) }) };
 }
 
 export function encodeMetaTask(task: MetaTask): Uint8Array {
   const message = pb.MetaTask.encode({
     requestId: task.requestId,
-    index: task.index,
-    sample: undefined,
     content: undefined,
     deadlineAtMs: Math.round(task.deadlineAtMs),
     nonce: task.nonce,
     queuedAtMs: Math.round(task.queuedAtMs),
     class: classTable.to(task.class),
     run: task.run,
+    items: [],
+    lane: task.lane,
   }).finish();
-  const withSample = withField(message, field.metaTaskSample, task.sample && encodeSample(task.sample));
-  return withField(withSample, field.metaTaskContent, task.content && encodeContent(task.content));
+  const items = task.items.map(({ index, sample }) =>
+    withField(
+      pb.MetaItem.encode({ index, sample: undefined }).finish(),
+      field.metaItemSample,
+      sample && encodeSample(sample),
+    ),
+  );
+  const withContent = withField(message, field.metaTaskContent, task.content && encodeContent(task.content));
+  return withFields(withContent, field.metaTaskItems, items);
 }
 
 export function decodeMetaTask(bytes: Uint8Array): MetaTask {
-  const { sample, content, class: cls, ...rest } = pb.MetaTask.decode(bytes);
+  const { items, content, class: cls, ...rest } = pb.MetaTask.decode(bytes);
   if (rest.requestId === '') throw new RangeError('meta task: the request id is missing');
+  if (rest.lane === '') throw new RangeError('meta task: it names no lane: a coordinator of an older version wrote it');
+  if (items.length === 0) throw new RangeError('meta task: it has no samples');
   return {
     ...rest,
     class: classTable.from(cls),
-    ...(sample && { sample: sampleFromProto(sample) }),
+    items: items.map(({ index, sample }) => ({ index, ...(sample && { sample: sampleFromProto(sample) }) })),
     ...(content && { content: contentFromProto(content) }),
   };
 }

@@ -1,4 +1,5 @@
-// Ledger on JetStream: GRM_REQ, GRM_RES and GRM_FIN refuse a second message on a subject, so the server itself decides who was first.
+// Ledger on JetStream: GRM_REQ, GRM_RES and GRM_FIN refuse a second message on a subject, so the server itself decides who was first. Samples and
+// meta rewards stand in lanes (lanes.ts).
 //
 // No message id is sent: a taken subject after a repeated publish is read back, and equal bytes are our own. That holds over any
 // restart and costs the server no table of ids.
@@ -13,24 +14,24 @@ import type { MetaResult, RequestRecord } from '../work/shard.js';
 import { lastMessage, purge, subjectsOf } from './api.js';
 import { lagPausesMs, type Blobs } from './blobs.js';
 import {
+  decodeAppend,
   decodeContent,
   decodeMetaResult,
   decodeRecord,
   decodeSample,
   decodeVerdict,
   encodeContent,
-  encodeMetaResult,
   encodeRecord,
-  encodeSample,
   encodeVerdict,
 } from './codec.js';
 import type { OnQueueEvent } from './events.js';
 import { Followers, type Heard } from './followers.js';
 import type { Link } from './link.js';
 import type { Publisher } from './publisher.js';
-import type { Accepted, Follower, Following, Ledger, Put } from './queue.js';
+import { asMessages, Lanes, metaKind, sampleKind, type LaneStore } from './lanes.js';
+import type { Accepted, Follower, Following, LaneLog, Ledger, Put } from './queue.js';
 import type { Requests } from './requests.js';
-import { filters, subjects, token } from './subjects.js';
+import { filters, parseLane, subjects, token } from './subjects.js';
 
 export interface LedgerParts {
   readonly link: Link;
@@ -52,8 +53,19 @@ const text = { encoder: new TextEncoder(), decoder: new TextDecoder() };
 
 export class JetStreamLedger implements Ledger {
   private readonly followers: Followers;
+  private readonly sampleLanes: Lanes<Sample>;
+  private readonly metaLanes: Lanes<MetaResult>;
 
   constructor(private readonly parts: LedgerParts) {
+    const store: LaneStore = {
+      get: (subject, miss) => this.read('GRM_RES', subject, miss),
+      put: (subject, bytes) => this.putCertain('GRM_RES', subject, bytes),
+      undecodable: (subject, error) => {
+        parts.onEvent({ kind: 'undecodable', label: subject, reason: wordsOf(error) });
+      },
+    };
+    this.sampleLanes = new Lanes(sampleKind, store);
+    this.metaLanes = new Lanes(metaKind, store);
     this.followers = new Followers(parts.link, (kind, requestId, msg, followers) => {
       this.hear(kind, requestId, msg, followers);
     });
@@ -110,20 +122,20 @@ export class JetStreamLedger implements Ledger {
     }
   }
 
-  async putSample(requestId: string, sample: Sample): Promise<Put> {
-    return this.putCertain('GRM_RES', subjects.sample(requestId, sample.index), encodeSample(sample));
+  samples(requestId: string, lane: string): Promise<LaneLog<Sample>> {
+    return this.sampleLanes.read(requestId, lane);
   }
 
-  samples(requestId: string, indexes: readonly number[]): Promise<ReadonlyMap<number, Sample>> {
-    return this.readMany(indexes, (index) => subjects.sample(requestId, index), decodeSample);
+  addSamples(requestId: string, lane: string, known: LaneLog<Sample>, samples: readonly Sample[]) {
+    return this.sampleLanes.add(requestId, lane, known, samples);
   }
 
-  async putMeta(result: MetaResult): Promise<Put> {
-    return this.putCertain('GRM_RES', subjects.meta(result.requestId, result.index), encodeMetaResult(result));
+  metas(requestId: string, lane: string): Promise<LaneLog<MetaResult>> {
+    return this.metaLanes.read(requestId, lane);
   }
 
-  metas(requestId: string, indexes: readonly number[]): Promise<ReadonlyMap<number, MetaResult>> {
-    return this.readMany(indexes, (index) => subjects.meta(requestId, index), decodeMetaResult);
+  addMetas(requestId: string, lane: string, known: LaneLog<MetaResult>, results: readonly MetaResult[]) {
+    return this.metaLanes.add(requestId, lane, known, results);
   }
 
   async putVerdict(verdict: Verdict): Promise<Put> {
@@ -154,28 +166,20 @@ export class JetStreamLedger implements Ledger {
     return Promise.resolve(this.followers.follow(requestId, follower));
   }
 
-  repeatSample(requestId: string, sample: Sample): void {
-    this.say(subjects.outSample(requestId, sample.index), encodeSample(sample));
+  repeatSamples(requestId: string, lane: string, samples: readonly Sample[]): void {
+    for (const bytes of asMessages(sampleKind, samples)) this.say(subjects.again('res', requestId, lane), bytes);
   }
 
-  repeatMeta(result: MetaResult): void {
-    this.say(subjects.outMeta(result.requestId, result.index), encodeMetaResult(result));
+  repeatMetas(requestId: string, lane: string, results: readonly MetaResult[]): void {
+    for (const bytes of asMessages(metaKind, results)) this.say(subjects.again('mres', requestId, lane), bytes);
   }
 
-  async discard(requestId: string, indexes: readonly number[]): Promise<void> {
-    for (const index of indexes) {
-      await this.purge('GRM_RES', subjects.sample(requestId, index));
-      await this.purge('GRM_RES', subjects.meta(requestId, index));
+  async reopen(requestId: string, lanes: ReadonlyMap<string, readonly number[]>): Promise<void> {
+    for (const [lane, indexes] of lanes) {
+      const those = new Set(indexes);
+      await this.sampleLanes.voidFailures(requestId, lane, those);
+      await this.metaLanes.voidFailures(requestId, lane, those);
     }
-  }
-
-  async reopen(requestId: string, indexes: readonly number[]): Promise<void> {
-    const [samples, metas] = await Promise.all([this.samples(requestId, indexes), this.metas(requestId, indexes)]);
-    const failed = [
-      ...[...samples].flatMap(([i, sample]) => (sample.kind === 'invalid' ? [subjects.sample(requestId, i)] : [])),
-      ...[...metas].flatMap(([i, meta]) => (meta.kind === 'failed' ? [subjects.meta(requestId, i)] : [])),
-    ];
-    for (const subject of failed) await this.purge('GRM_RES', subject);
     await this.purge('GRM_FIN', subjects.verdict(requestId));
   }
 
@@ -233,24 +237,6 @@ export class JetStreamLedger implements Ledger {
     return { data: last.data, blob: found?.[1] ?? '' };
   }
 
-  private async readMany<T>(
-    indexes: readonly number[],
-    subjectOf: (index: number) => string,
-    decode: (bytes: Uint8Array) => T,
-  ): Promise<ReadonlyMap<number, T>> {
-    const found = new Map<number, T>();
-    await Promise.all(
-      indexes.map(async (index) => {
-        const subject = subjectOf(index);
-        const { data } = await this.parts.requests.call(`$JS.API.DIRECT.GET.GRM_RES.${subject}`);
-        if (data.length === 0) return;
-        const value = this.decode(data, subject, decode);
-        if (value !== undefined) found.set(index, value);
-      }),
-    );
-    return found;
-  }
-
   /** Request ids that have a message in the stream: the last token of each subject. */
   private async list(stream: LedgerStream, filter: string): Promise<readonly string[]> {
     return (await subjectsOf(this.parts.requests, stream, filter)).map(({ subject }) =>
@@ -270,12 +256,18 @@ export class JetStreamLedger implements Ledger {
   private hear(kind: Heard, requestId: string, msg: Msg, followers: Iterable<Follower>): void {
     if (kind === 'fin') {
       for (const follower of followers) if (follower.verdict) void this.hearVerdict(requestId, msg, follower);
+      return;
+    }
+    const lane = parseLane(msg.subject.slice(msg.subject.lastIndexOf('.') + 1));
+    if (lane === undefined) {
+      const reason = 'a worker of an older version stored it: stop all processes of the old version first';
+      this.parts.onEvent({ kind: 'undecodable', label: msg.subject, reason });
     } else if (kind === 'res') {
-      const sample = this.decode(msg.data, msg.subject, decodeSample);
-      if (sample) this.tell(followers, msg, (follower) => follower.sample?.(sample));
+      const samples = this.decode(msg.data, msg.subject, (bytes) => decodeAppend(bytes).map(decodeSample));
+      if (samples) this.tell(followers, msg, (follower) => follower.samples?.(samples, lane));
     } else {
-      const result = this.decode(msg.data, msg.subject, decodeMetaResult);
-      if (result) this.tell(followers, msg, (follower) => follower.meta?.(result));
+      const results = this.decode(msg.data, msg.subject, (bytes) => decodeAppend(bytes).map(decodeMetaResult));
+      if (results) this.tell(followers, msg, (follower) => follower.metas?.(results, lane));
     }
   }
 
@@ -309,14 +301,14 @@ export class JetStreamLedger implements Ledger {
     try {
       return decode(bytes);
     } catch (error) {
-      this.parts.onEvent({
-        kind: 'undecodable',
-        label,
-        reason: error instanceof Error ? error.message : String(error),
-      });
+      this.parts.onEvent({ kind: 'undecodable', label, reason: wordsOf(error) });
       return undefined;
     }
   }
+}
+
+function wordsOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
 }
 
 function acceptedAs(result: Put | 'full'): Accepted {

@@ -21,13 +21,27 @@ export type Accepted =
 
 export type Put = 'stored' | 'exists';
 
+/** What was read of a lane (lanes.ts): its first appends, and the results in them by index. */
+export interface LaneLog<T> {
+  readonly appends: number;
+  readonly entries: ReadonlyMap<number, T>;
+}
+
+export interface Added<T> {
+  /** The lane as it is now, as far as it was read. */
+  readonly log: LaneLog<T>;
+  /** What this call stored; the others were there. */
+  readonly stored: readonly T[];
+}
+
 export interface Following {
   close(): void;
 }
 
 export interface Follower {
-  sample?(sample: Sample): void;
-  meta?(result: MetaResult): void;
+  /** Samples of one lane, which were stored together. */
+  samples?(samples: readonly Sample[], lane: string): void;
+  metas?(results: readonly MetaResult[], lane: string): void;
   verdict?(verdict: Verdict): void;
 }
 
@@ -40,25 +54,32 @@ export interface Ledger {
   /** Accepted requests that have no verdict: what is left of coordinators that died. Those that `skip` names are not even read. */
   unfinished(skip?: (requestId: string) => boolean): AsyncIterable<RequestRecord>;
 
-  putSample(requestId: string, sample: Sample): Promise<Put>;
-  /** The stored ones among these, by index. */
-  samples(requestId: string, indexes: readonly number[]): Promise<ReadonlyMap<number, Sample>>;
-  putMeta(result: MetaResult): Promise<Put>;
-  metas(requestId: string, indexes: readonly number[]): Promise<ReadonlyMap<number, MetaResult>>;
+  samples(requestId: string, lane: string): Promise<LaneLog<Sample>>;
+  /** Stores those that the lane does not hold. @param known what was read of the lane before */
+  addSamples(
+    requestId: string,
+    lane: string,
+    known: LaneLog<Sample>,
+    samples: readonly Sample[],
+  ): Promise<Added<Sample>>;
+  metas(requestId: string, lane: string): Promise<LaneLog<MetaResult>>;
+  addMetas(
+    requestId: string,
+    lane: string,
+    known: LaneLog<MetaResult>,
+    results: readonly MetaResult[],
+  ): Promise<Added<MetaResult>>;
   putVerdict(verdict: Verdict): Promise<Put>;
   verdict(requestId: string): Promise<Verdict | undefined>;
 
   /** Calls back for what is stored from now on. The subscription is in place when the promise resolves. */
   follow(requestId: string, follower: Follower): Promise<Following>;
   /** Tells followers again of what a worker found stored already (they may have missed it). */
-  repeatSample(requestId: string, sample: Sample): void;
-  repeatMeta(result: MetaResult): void;
+  repeatSamples(requestId: string, lane: string, samples: readonly Sample[]): void;
+  repeatMetas(requestId: string, lane: string, results: readonly MetaResult[]): void;
 
-  /** Removes these samples and their meta rewards: another content under the same id had left them. */
-  discard(requestId: string, indexes: readonly number[]): Promise<void>;
-
-  /** Removes the stored failures of these samples and the verdict, so that the request can run again. */
-  reopen(requestId: string, indexes: readonly number[]): Promise<void>;
+  /** Voids the stored failures of these samples (by lane) and of their meta rewards, and removes the verdict, so that the request can run again. */
+  reopen(requestId: string, lanes: ReadonlyMap<string, readonly number[]>): Promise<void>;
 
   putTemplate(hash: string, text: string): Promise<void>;
   template(hash: string): Promise<string | undefined>;

@@ -96,7 +96,7 @@ export function wantedStreams(sizing: Sizing): readonly StreamWanted[] {
     { ...base('GRM_REQ'), subjects: ['grm.req.*'], ...writeOnce },
     {
       ...base('GRM_RES'),
-      subjects: ['grm.res.*.*', 'grm.mres.*.*'],
+      subjects: ['grm.res.*.*', 'grm.mres.*.*', 'grm.void.*.*.*'],
       ...writeOnce,
       republish: { src: 'grm.>', dest: 'grm.out.>' },
     },

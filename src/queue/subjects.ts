@@ -8,6 +8,9 @@
 import type { Class } from '../grm/query.js';
 import type { Stage } from '../work/shard.js';
 
+/** Samples, and the meta rewards of samples. */
+export type LaneKind = 'res' | 'mres';
+
 const tokenPattern = /^[A-Za-z0-9_-]{1,128}$/;
 
 /** Returns `token` when it may stand in a subject; throws otherwise, because an unsafe id here is a bug at the door. */
@@ -28,11 +31,16 @@ function base64Url(name: string): string {
 
 export const subjects = {
   request: (requestId: string) => `grm.req.${token(requestId, 'request')}`,
-  sample: (requestId: string, sample: number) => `grm.res.${token(requestId, 'request')}.${index(sample, 'sample')}`,
-  meta: (requestId: string, sample: number) => `grm.mres.${token(requestId, 'request')}.${index(sample, 'sample')}`,
+  /** One append to a lane of samples (`res`) or of meta rewards (`mres`). */
+  append: (kind: LaneKind, requestId: string, lane: string, append: number) =>
+    `grm.${kind}.${token(requestId, 'request')}.${token(lane, 'lane')}-${index(append, 'append')}`,
+  /** Where it stands that the failures in an append count no more. */
+  voided: (kind: LaneKind, requestId: string, lane: string, append: number) =>
+    `grm.void.${kind}.${token(requestId, 'request')}.${token(lane, 'lane')}-${index(append, 'append')}`,
   verdict: (requestId: string) => `grm.fin.${token(requestId, 'request')}`,
   shard: (pool: string, cls: Class, requestId: string, shard: number) =>
     `grm.work.${token(pool, 'pool')}.${cls}.${token(requestId, 'request')}.${index(shard, 'shard')}`,
+  /** `sample`: the lowest index of the task. */
   metaTask: (pool: string, cls: Class, requestId: string, sample: number) =>
     `grm.meta.${token(pool, 'pool')}.${cls}.${token(requestId, 'request')}.${index(sample, 'sample')}`,
   dead: (requestId: string, stage: Stage, unit: number) =>
@@ -45,11 +53,12 @@ export const subjects = {
   clock: (name: string) => `$KV.GRM_CLUSTER.clock.${token(name, 'connection')}`,
   node: (name: string) => `grm.ctl.node.${roleOf(name)}.${token(name, 'node')}`,
   topic: (topic: string) => `grm.ctl.topic.${token(topic, 'topic')}`,
-  /** Where GRM_RES and GRM_FIN repeat what they have stored: `grm.out.<res|mres|fin>.<request>.<sample|verdict>`. */
-  outSample: (requestId: string, sample: number) =>
-    `grm.out.res.${token(requestId, 'request')}.${index(sample, 'sample')}`,
-  outMeta: (requestId: string, sample: number) =>
-    `grm.out.mres.${token(requestId, 'request')}.${index(sample, 'sample')}`,
+  /**
+   * Where a worker repeats what it found stored. GRM_RES and GRM_FIN repeat what they have stored on `grm.out.<res|mres>.<request>.<lane>-<append>`
+   * and `grm.out.fin.<request>.verdict`.
+   */
+  again: (kind: LaneKind, requestId: string, lane: string) =>
+    `grm.out.${kind}.${token(requestId, 'request')}.${token(lane, 'lane')}-again`,
 } as const;
 
 export const filters = {
@@ -86,6 +95,12 @@ export function roleOf(name: string): string {
 export function parseLeaseSubject(subject: string): string | undefined {
   const [, , , role, name = ''] = subject.split('.');
   return tokenPattern.test(name) && roleOf(name) === role ? name : undefined;
+}
+
+/** The lane in the last token of what is said of a lane; undefined when a version before lanes wrote it. */
+export function parseLane(unit: string): string | undefined {
+  const end = unit.lastIndexOf('-');
+  return end > 0 ? unit.slice(0, end) : undefined;
 }
 
 /** `grm.work.<pool>.<class>.<request>.<unit>`, the same for grm.meta; undefined when somebody else's message got in. */

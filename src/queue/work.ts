@@ -11,6 +11,7 @@ import type { Link } from './link.js';
 import type { Publisher } from './publisher.js';
 import { JetStreamPuller, type PullTimes } from './puller.js';
 import type { Published, Puller, QueueDepth, WorkQueue } from './queue.js';
+import { firstOf, indexesOf } from '../work/lane.js';
 import { messageIdHeader, type Requests } from './requests.js';
 import { consumerName, filters, subjects, token, workStream } from './subjects.js';
 
@@ -39,8 +40,8 @@ export class JetStreamWork implements WorkQueue {
 
   putMetaTasks(pool: string, epoch: string, tasks: readonly MetaTask[]): Promise<Published> {
     return this.putAll(tasks, (task) => ({
-      subject: subjects.metaTask(pool, task.class, task.requestId, task.index),
-      id: `${pool}.${token(epoch, 'epoch')}.${task.requestId}.${task.index}`,
+      subject: subjects.metaTask(pool, task.class, task.requestId, firstOf(task)),
+      id: `${pool}.${token(epoch, 'epoch')}.${task.requestId}.${indexesOf(task)}`,
       bytes: encodeMetaTask(task),
     }));
   }

@@ -5,8 +5,8 @@ import type { Plan, Stop, StopRule, VoteMethod } from '../grm/query.js';
 import { permutations } from '../grm/permute.js';
 import { sampleSeed } from '../grm/seed.js';
 import { stopErrorDefault } from '../grm/stop.js';
-import type { Sample } from '../grm/sample.js';
 import { limits } from '../limits.js';
+import { lanesOf } from './lane.js';
 import type { RequestRecord, SampleSpec, Shard } from './shard.js';
 
 /** The server's defaults; `vote: 'auto'` means meta_topk where a meta RM serves, else sum. */
@@ -118,34 +118,22 @@ export interface ShardContext {
   readonly firstShard?: number;
 }
 
-/** The nonce stands for content and options: what is drawn for other content under the same id has other seeds, and is told apart by them. */
+/** The nonce stands for content and options: what is drawn for other content under the same id has other seeds. */
 function seedOf(record: RequestRecord, index: number): number {
   return sampleSeed(`${record.requestId}.${record.nonce}`, record.plan.seed, index);
 }
 
-/**
- * Whether a stored sample was drawn for this very record. A cancelled request leaves its samples and not its record, so its key may come
- * back with other content.
- */
-export function isOfPlan(sample: Sample, record: RequestRecord): boolean {
-  return sample.seed === seedOf(record, sample.index) && sample.templateHash === record.plan.templateHash;
-}
-
-/** Shards for the samples that are not there yet. Samples of one shard share a permutation, and so the whole prompt. */
+/** Shards for the samples that are not there yet. Samples of one shard are of one lane: they share a permutation, and so the whole prompt. */
 export function planShards(record: RequestRecord, missing: readonly number[], context: ShardContext): readonly Shard[] {
   const { plan, requestId } = record;
   const orders = permutations(record.content.responses.length, plan.k, plan.seed);
-  const groups = new Map<string, { permutation: readonly number[]; samples: SampleSpec[] }>();
-  for (const index of missing) {
-    const permutation = orders[index];
-    if (!permutation) throw new RangeError(`sample ${index} is outside the plan of ${plan.k}`);
-    const key = permutation.join(',');
-    let group = groups.get(key);
-    if (!group) groups.set(key, (group = { permutation, samples: [] }));
-    group.samples.push({ index, seed: seedOf(record, index) });
-  }
   const shards: Shard[] = [];
-  for (const { permutation, samples } of groups.values()) {
+  for (const [lane, indexes] of lanesOf(record, missing)) {
+    const permutation = orders[indexes[0]!];
+    const outside = indexes.find((index) => orders[index] === undefined);
+    if (!permutation || outside !== undefined)
+      throw new RangeError(`sample ${outside} is outside the plan of ${plan.k}`);
+    const samples = indexes.map((index): SampleSpec => ({ index, seed: seedOf(record, index) }));
     for (let from = 0; from < samples.length; from += context.samplesMax) {
       shards.push({
         requestId,
@@ -162,6 +150,7 @@ export function planShards(record: RequestRecord, missing: readonly number[], co
         queuedAtMs: context.nowMs,
         class: record.class,
         run: context.run,
+        lane,
       });
     }
   }

@@ -44,13 +44,23 @@ export interface Shard {
   readonly class: Class;
   /** Which run of the request asked for it: a cancel names the run that it ends. Empty in tasks of older coordinators. */
   readonly run: string;
+  /** The lane of the ledger that holds its samples (lane.ts). */
+  readonly lane: string;
 }
 
-/** One sample to rank. `sample` and `content` are absent when big: then they stand in the ledger. */
+export interface MetaItem {
+  readonly index: number;
+  /** Absent when it is big: then it stands in the ledger. */
+  readonly sample?: Sample;
+}
+
+/** Samples of one lane to rank. `content` is absent when it is big: then it stands in the request's record. */
 export interface MetaTask {
   readonly requestId: string;
-  readonly index: number;
-  readonly sample?: Sample;
+  /** The lane of the ledger that holds these samples and their rewards (lane.ts). */
+  readonly lane: string;
+  /** At least one. */
+  readonly items: readonly MetaItem[];
   readonly content?: Content;
   readonly deadlineAtMs: number;
   readonly nonce: string;
@@ -70,7 +80,7 @@ export type MetaResult = {
 
 export type Stage = 'sample' | 'meta';
 
-/** A quarantined shard: `unit` is the shard's number, or the sample's index for the meta stage. */
+/** A quarantined task: `unit` is the shard's number, or the lowest index of the meta task. */
 export interface DeadLetter {
   readonly requestId: string;
   readonly unit: number;

@@ -17,8 +17,6 @@ export interface WorkerContext {
   readonly random: () => number;
   readonly cancellations: Cancellations;
   readonly requeue: Requeue;
-  /** Tells the coordinators that another content left samples under this id; the one that runs the request removes them. */
-  readonly tellForeign: (requestId: string) => void;
 }
 
 /** Puts a task into its queue as a new one: the deliveries that it had do not count against it. */

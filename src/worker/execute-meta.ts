@@ -1,16 +1,25 @@
-// Execute a meta task: one sample to rank, from pull to ack. The rules are those of execute-shard.ts (X1-X3); a sample that cannot be
+// Execute a meta task: samples of one lane to rank, from pull to ack. The rules are those of execute-shard.ts (X1-X5); a sample that cannot be
 // ranked gets a failed meta result with the reason, never a number (promise P7).
 
+import { setMaxListeners } from 'node:events';
 import type { MetaEngine, RankResult } from '../engine/engine.js';
 import { renderMetaPrompt, type MetaTemplate } from '../grm/prompt.js';
+import type { ScoredSample } from '../grm/sample.js';
 import { limits } from '../limits.js';
 import { sleep } from '../process/clock.js';
 import type { Delivery } from '../queue/queue.js';
+import { firstOf } from '../work/lane.js';
 import type { MetaResult, MetaTask } from '../work/shard.js';
+import { openAppender } from './appender.js';
 import type { WorkerContext } from './context.js';
 import { backoffMs, giveBack, isLastTry, quarantine, untakenMs } from './settle.js';
 
-export type ReserveMetaEngine = () => { readonly engine: MetaEngine; readonly release: () => void } | undefined;
+/** The engine with the most free room, reserved for so many texts; undefined when none serves. */
+export type ReserveMetaEngine = (
+  texts: number,
+) => { readonly engine: MetaEngine; readonly release: () => void } | undefined;
+
+type Retry = Extract<RankResult, { kind: 'retryable' }>;
 
 export async function executeMeta(
   delivery: Delivery<MetaTask>,
@@ -49,7 +58,7 @@ async function execute(
 ): Promise<void> {
   const { ledger, library, events, clock, cancellations } = context;
   const { deliveries } = delivery;
-  const { requestId, index } = task;
+  const { requestId, lane } = task;
   if (deliveries > 1) events.emit('delivery.redelivered', { requestId, stage: 'meta', deliveries });
 
   const drop = (why: 'expired' | 'cancelled' | 'answered'): void => {
@@ -61,28 +70,38 @@ async function execute(
   if (isCancelled()) return drop('cancelled');
   if (clock.now() >= task.deadlineAtMs) return drop('expired');
 
-  const there = (await ledger.metas(requestId, [index])).get(index);
-  if (there) {
-    ledger.repeatMeta(there);
-    events.emit('result.suppressed', { requestId, stage: 'meta', where: 'before_engine' });
-    return drop('answered');
+  const log = await ledger.metas(requestId, lane);
+  const open = task.items.filter(({ index }) => !log.entries.has(index));
+  if (open.length < task.items.length) {
+    // Told again: their follower may have missed them.
+    const there = task.items.flatMap(({ index }) => log.entries.get(index) ?? []);
+    ledger.repeatMetas(requestId, lane, there);
+    for (const _ of there) events.emit('result.suppressed', { requestId, stage: 'meta', where: 'before_engine' });
   }
+  if (open.length === 0) return drop('answered');
 
   const queueMs = clock.now() - task.queuedAtMs;
-  const answer = async (result: MetaResult, engineMs: number): Promise<void> => {
-    const put = await ledger.putMeta(result);
-    if (put === 'exists') events.emit('result.suppressed', { requestId, stage: 'meta', where: 'ledger' });
-    events.emit('meta.finished', { requestId, index, model: result.model, outcome: result.kind, queueMs, engineMs });
-  };
+  const engineMs = new Map<number, number>();
+  const appender = openAppender<MetaResult>(
+    log,
+    (known, results) => ledger.addMetas(requestId, lane, known, results),
+    ({ index, model, kind: outcome }, stored) => {
+      if (!stored) events.emit('result.suppressed', { requestId, stage: 'meta', where: 'ledger' });
+      const took = engineMs.get(index) ?? 0;
+      events.emit('meta.finished', { requestId, index, model, outcome, queueMs, engineMs: took });
+    },
+  );
+  const answered = new Set<number>();
   const giveUp = (reason: string): Promise<void> => {
-    const failed: MetaResult = { kind: 'failed', requestId, index, model: '', worker: context.nodeId, failure: reason };
-    return quarantine(
-      delivery,
-      { requestId, stage: 'meta', unit: index, samples: [index] },
-      reason,
-      () => answer(failed, 0),
-      context,
-    );
+    const left = open.map(({ index }) => index).filter((index) => !answered.has(index));
+    const unit = { requestId, stage: 'meta', unit: firstOf(task), samples: left } as const;
+    const answer = async (): Promise<void> => {
+      for (const index of left) {
+        appender.add({ kind: 'failed', requestId, index, model: '', worker: context.nodeId, failure: reason });
+      }
+      await appender.flushed();
+    };
+    return quarantine(delivery, unit, reason, answer, context);
   };
   if (deliveries > limits.deliveriesMax) return giveUp(`${deliveries - 1} deliveries and none was finished`);
 
@@ -97,41 +116,52 @@ async function execute(
     await giveBack(delivery, () => context.requeue.meta(task), context);
   };
   const content = task.content ?? (await library.content(requestId, task.nonce));
-  const sample = task.sample ?? (await ledger.samples(requestId, [index])).get(index);
-  if (!content || sample?.kind !== 'scored') return drop('cancelled');
-  const { messages, text } = renderMetaPrompt(template, { content, sample, nonce: task.nonce });
-  const reserved = reserve();
+  const big = open.some(({ sample }) => sample === undefined);
+  const stored = big ? (await ledger.samples(requestId, lane)).entries : undefined;
+  const todo = open.flatMap(({ index, sample = stored?.get(index) }) => (sample?.kind === 'scored' ? [sample] : []));
+  if (!content || todo.length === 0) return drop('cancelled');
+  const reserved = reserve(todo.length);
   if (!reserved) return back('no meta engine serves', untakenMs(context.random));
 
   const { engine, release } = reserved;
   const startedAtMs = clock.now();
-  let result: RankResult;
-  try {
+  const failed: Retry[] = [];
+  let cancelled = 0;
+  const rank = async (sample: ScoredSample): Promise<void> => {
+    const { index } = sample;
+    const { messages, text } = renderMetaPrompt(template, { content, sample, nonce: task.nonce });
     const job = { messages, text, deadlineAtMs: task.deadlineAtMs, requestId };
-    result = await engine.rank(job, stop);
+    const result = await engine.rank(job, stop);
+    if (result.kind === 'retryable') failed.push(result);
+    else if (result.kind === 'cancelled') cancelled++;
+    else {
+      answered.add(index);
+      engineMs.set(index, clock.now() - startedAtMs);
+      const base = { requestId, index, model: engine.model, worker: context.nodeId };
+      if (result.kind === 'logit') appender.add({ kind: 'ranked', ...base, metaReward: result.metaReward });
+      else appender.add({ kind: 'failed', ...base, failure: result.reason });
+    }
+  };
+  // Each of them listens to the same signal.
+  if (todo.length > 1) setMaxListeners(0, stop);
+  try {
+    await Promise.all(todo.map(rank));
   } finally {
     release();
   }
-  const base = { requestId, index, model: engine.model, worker: context.nodeId };
-  switch (result.kind) {
-    case 'logit':
-      await answer({ kind: 'ranked', ...base, metaReward: result.metaReward }, clock.now() - startedAtMs);
-      delivery.ack();
-      return;
-    case 'terminal':
-      await answer({ kind: 'failed', ...base, failure: result.reason }, clock.now() - startedAtMs);
-      delivery.ack();
-      return;
-    case 'retryable':
-    case 'cancelled':
-      break;
-  }
+  await appender.flushed();
+
+  // X2: settle by the worst that happened.
+  if (failed.length === 0 && cancelled === 0) return delivery.ack();
   if (isCancelled()) return drop('cancelled');
   if (clock.now() >= task.deadlineAtMs) return drop('expired');
-  if (result.kind === 'cancelled' && hurry.aborted) return back('handed back by a draining worker', 0);
-  // Neither we nor the deadline stopped it: its engine was closed while it ran.
-  const failed = result.kind === 'retryable' ? result : { reason: 'the meta engine was closed while it ranked' };
-  if ('untaken' in failed) return back(failed.reason, untakenMs(context.random, failed.retryAfterMs));
-  const afterMs = 'retryAfterMs' in failed ? failed.retryAfterMs : undefined;
-  return isLastTry(deliveries) ? giveUp(failed.reason) : retry(failed.reason, afterMs);
+  const worst = failed.find((each) => !each.untaken);
+  const [untaken] = failed;
+  if (!worst && hurry.aborted) return back('handed back by a draining worker', 0);
+  if (!worst && untaken) return back(untaken.reason, untakenMs(context.random, untaken.retryAfterMs));
+  const { reason, retryAfterMs } = worst ?? engineClosed;
+  return isLastTry(deliveries) ? giveUp(reason) : retry(reason, retryAfterMs);
 }
+
+/** Neither we nor the deadline stopped it: its engine was closed while it ran, perhaps because of what it ran. */
+const engineClosed: Pick<Retry, 'reason' | 'retryAfterMs'> = { reason: 'the meta engine was closed while it ranked' };

@@ -3,8 +3,7 @@
 //   X1. The ledger is looked at before an engine is called: what is stored is never paid for again (promise P2), whatever a restarted server redelivers.
 //   X2. The delivery is acked only after the last result is stored.
 //   X3. A shard that failed on its last delivery, or whose worker died on it so often, is quarantined and answered with invalid samples (promise P5).
-//   X4. What another content left in the ledger under this id (a cancelled request's key, used again) is never told. The coordinator that runs
-//       the request is asked to remove it (coordinator/foreign.ts); the shard waits for that for a moment, then is handed back.
+//   X4. All results of a shard go to its lane; what another content left under this id is in other lanes (work/lane.ts).
 //   X5. A try that no engine took (it is away or full) and a hand-back by a draining worker do not count against the shard.
 //   X6. A hedge (work/run-name.ts) is drawn by another worker than the one that is at its original, which passes it on, and adds a result or
 //       nothing: it is tried once, is not handed back and quarantines nothing. One that comes for the second time may have killed a worker.
@@ -21,13 +20,10 @@ import { classes } from '../grm/query.js';
 import type { Delivery } from '../queue/queue.js';
 import { hedgeName, isHedge, originalOf, passesOf } from '../work/run-name.js';
 import type { SampleSpec, Shard } from '../work/shard.js';
+import { openAppender, type Appender } from './appender.js';
 import type { WorkerContext } from './context.js';
 import { deadSample, sampleOf } from './sample.js';
 import { backoffMs, giveBack, isLastTry, quarantine, untakenMs } from './settle.js';
-
-/** X4: six looks, the last one three seconds after the first. */
-const foreignTriesMax = 6;
-const foreignPauseMs = 50;
 
 /**
  * The engine with the most free room, reserved for so many samples; with `avoid` another one than that, and only one that has room for all
@@ -97,21 +93,27 @@ async function execute(
     return delivery.ack();
   }
 
-  let found = await lookUp(shard, context);
-  for (let tries = 0; found.foreign && tries < foreignTriesMax; tries++) {
-    context.tellForeign(requestId);
-    await sleep(clock, foreignPauseMs * 2 ** tries, stop);
-    found = await lookUp(shard, context);
-  }
+  const log = await ledger.samples(requestId, shard.lane);
   if (isCancelled()) return drop('cancelled');
-  const { todo } = found;
-  for (const sample of found.there) {
-    ledger.repeatSample(requestId, sample);
-    events.emit('result.suppressed', { requestId, stage: 'sample', where: 'before_engine' });
+  const todo = shard.samples.filter(({ index }) => !log.entries.has(index));
+  if (todo.length < shard.samples.length) {
+    // Told again: their follower may have missed them.
+    const there = shard.samples.flatMap(({ index }) => log.entries.get(index) ?? []);
+    ledger.repeatSamples(requestId, shard.lane, there);
+    for (const _ of there) events.emit('result.suppressed', { requestId, stage: 'sample', where: 'before_engine' });
   }
   if (todo.length === 0) return drop('answered');
+  const appender = openAppender<Sample>(
+    log,
+    (known, samples) => ledger.addSamples(requestId, shard.lane, known, samples),
+    (sample, stored) => {
+      if (isSecond && stored) events.emit('hedge.won', { requestId, index: sample.index });
+      if (!stored) events.emit('result.suppressed', { requestId, stage: 'sample', where: 'ledger' });
+      emitFinished(shard, sample, context);
+    },
+  );
   if (deliveries > limits.deliveriesMax)
-    return giveUp(delivery, shard, todo, `${deliveries - 1} deliveries and none was finished`, context);
+    return giveUp(delivery, shard, todo, `${deliveries - 1} deliveries and none was finished`, appender, context);
 
   const retry = (reason: string, afterMs?: number): void => {
     if (isSecond) return drop('hedge_failed');
@@ -125,13 +127,12 @@ async function execute(
     if (isCancelled()) return drop('cancelled');
     await giveBack(delivery, () => context.requeue.shard(shard), context);
   };
-  if (found.foreign) return back('samples of another content are in the way', untakenMs(context.random));
   const content = shard.content ?? (await library.content(requestId, shard.nonce));
   if (!content) return drop('cancelled');
   const template = await library.template(shard.templateHash);
   if (!template) {
     const reason = `template ${shard.templateHash} is not in the cluster`;
-    return isLastTry(deliveries) ? giveUp(delivery, shard, todo, reason, context) : retry(reason);
+    return isLastTry(deliveries) ? giveUp(delivery, shard, todo, reason, appender, context) : retry(reason);
   }
   const messages = renderPrompt(template, { content, permutation: shard.permutation, nonce: shard.nonce });
   const reserved = reserve(todo.length);
@@ -139,25 +140,15 @@ async function execute(
 
   // Draw; each sample is parsed and stored as it finishes.
   const queueMs = clock.now() - shard.queuedAtMs;
-  const stored: Promise<unknown>[] = [];
   const answered = new Set<number>();
   let failed: Retry[] = [];
   let cancelled = 0;
-  const store = async (sample: Sample): Promise<void> => {
-    const put = await ledger.putSample(requestId, sample);
-    if (isSecond && put === 'stored') events.emit('hedge.won', { requestId, index: sample.index });
-    if (put === 'exists') events.emit('result.suppressed', { requestId, stage: 'sample', where: 'ledger' });
-    emitFinished(shard, sample, context);
-  };
   const onResult = (result: DrawResult, engine: Engine): void => {
     if (result.kind === 'retryable') failed.push(result);
     else if (result.kind === 'cancelled') cancelled++;
     else {
       answered.add(result.index);
-      const storing = store(sampleOf(result, { shard, worker: context.nodeId, engine, queueMs }));
-      // It is awaited below, perhaps long after it failed: until then a failure must not count as unhandled.
-      storing.catch(() => undefined);
-      stored.push(storing);
+      appender.add(sampleOf(result, { shard, worker: context.nodeId, engine, queueMs }));
     }
   };
   const job: Omit<DrawJob, 'samples'> = {
@@ -193,7 +184,7 @@ async function execute(
     // Where the other one took nothing, the first one's failure stands: it counts (X5).
     failed = failed.map((each) => (each.untaken ? firstFailed.find(({ index }) => index === each.index)! : each));
   }
-  await Promise.all(stored);
+  await appender.flushed();
 
   // X2: settle by the worst that happened.
   if (failed.length === 0 && cancelled === 0) return delivery.ack();
@@ -206,45 +197,18 @@ async function execute(
   const { reason, retryAfterMs } = worst ?? engineClosed;
   if (!isLastTry(deliveries)) return retry(reason, retryAfterMs);
   const left = todo.filter((each) => !answered.has(each.index));
-  return giveUp(delivery, shard, left, reason, context);
+  return giveUp(delivery, shard, left, reason, appender, context);
 }
 
 /** Neither we nor the deadline stopped it: its engine was closed while it ran, perhaps because of what it ran. */
 const engineClosed: Pick<Retry, 'reason' | 'retryAfterMs'> = { reason: 'the engine was closed while it drew' };
-
-interface LookedUp {
-  /** Samples that the ledger does not hold (X1). */
-  readonly todo: readonly SampleSpec[];
-  /** Told again: their follower may have missed them. */
-  readonly there: readonly Sample[];
-  /** X4: some of `todo` cannot be stored, because others stand there. */
-  readonly foreign: boolean;
-}
-
-async function lookUp(shard: Shard, { ledger }: WorkerContext): Promise<LookedUp> {
-  const found = await ledger.samples(
-    shard.requestId,
-    shard.samples.map((each) => each.index),
-  );
-  const there: Sample[] = [];
-  const todo: SampleSpec[] = [];
-  let foreign = false;
-  for (const spec of shard.samples) {
-    const sample = found.get(spec.index);
-    if (sample?.seed === spec.seed && sample.templateHash === shard.templateHash) there.push(sample);
-    else {
-      todo.push(spec);
-      foreign ||= sample !== undefined;
-    }
-  }
-  return { todo, there, foreign };
-}
 
 async function giveUp(
   delivery: Delivery<Shard>,
   shard: Shard,
   left: readonly SampleSpec[],
   reason: string,
+  appender: Appender<Sample>,
   context: WorkerContext,
 ): Promise<void> {
   const unit = {
@@ -258,14 +222,9 @@ async function giveUp(
     unit,
     reason,
     async () => {
-      await Promise.all(
-        left.map(async ({ index }) => {
-          const queueMs = context.clock.now() - shard.queuedAtMs;
-          const sample = deadSample(shard, index, reason, context.nodeId, queueMs);
-          await context.ledger.putSample(shard.requestId, sample);
-          emitFinished(shard, sample, context);
-        }),
-      );
+      const queueMs = context.clock.now() - shard.queuedAtMs;
+      for (const { index } of left) appender.add(deadSample(shard, index, reason, context.nodeId, queueMs));
+      await appender.flushed();
     },
     context,
   );

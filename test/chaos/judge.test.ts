@@ -3,7 +3,7 @@
 import { describe, expect, test } from 'vitest';
 import type { Verdict } from '../../src/grm/verdict.js';
 import { vote } from '../../src/grm/vote.js';
-import { encodeSample, encodeVerdict } from '../../src/queue/codec.js';
+import { encodeAppend, encodeSample, encodeVerdict } from '../../src/queue/codec.js';
 import { failed, plan, scored, voteInput } from '../support/judgement.js';
 import type { Allowance } from '../sim/allowance.js';
 import type { Entry, Happening } from '../sim/history.js';
@@ -15,8 +15,8 @@ const samples = [scored(0, [3, 8]), scored(1, [4, 9])];
 const verdict = vote(voteInput({ requestId: 'id0', plan: plan({ k: 2 }), samples }));
 const stored = (subject: string, bytes: Uint8Array, atMs: number): Stored => ({ subject, bytes, atMs });
 const record = stored('grm.req.id0', Buffer.from('record'), 1);
-const first = stored('grm.res.id0.0', encodeSample(samples[0]!), 2);
-const second = stored('grm.res.id0.1', encodeSample(samples[1]!), 3);
+const first = stored('grm.res.id0.l-0-0', encodeAppend([encodeSample(samples[0]!)]), 2);
+const second = stored('grm.res.id0.l-1-0', encodeAppend([encodeSample(samples[1]!)]), 3);
 const fin = stored('grm.fin.id0', encodeVerdict(verdict), 4);
 const kept = [record, first, second, fin];
 const strict: Allowance = { faults: new Set(), degraded: new Set(), mayBeForgotten: false };
@@ -51,7 +51,7 @@ const rules = (...given: Parameters<typeof found>) => [...new Set(found(...given
 
 test('a good history passes, with announcements heard, missed and repeated', () => {
   expect(found({})).toEqual([]);
-  const heard = [first, { ...first, atMs: 9 }, { ...fin, atMs: 9 }];
+  const heard = [first, { ...first, subject: 'grm.res.id0.l-0-again', atMs: 9 }, { ...fin, atMs: 9 }];
   expect(found({ seen: { heard, kept } })).toEqual([]);
 });
 
@@ -68,16 +68,17 @@ describe('what is kept and what was announced', () => {
   });
 
   test('P2: a sample that was announced with another content is found, and one that is kept twice', () => {
-    const other = { ...first, bytes: encodeSample(scored(0, [9, 1])) };
+    const other = { ...first, bytes: encodeAppend([encodeSample(scored(0, [9, 1]))]) };
     expect(rules({ seen: { heard: [other], kept } })).toContain('P2 one effect');
-    expect(rules({ seen: { heard: [], kept: [...kept, { ...first, atMs: 4 }] } })).toEqual(['P2 one effect']);
+    const again = { ...first, subject: 'grm.res.id0.l-0-1', atMs: 4 };
+    expect(rules({ seen: { heard: [], kept: [...kept, again] } })).toEqual(['P2 one effect']);
     expect(rules({ seen: { heard: [other, { ...other, bytes: first.bytes }], kept: kept.slice(1) } })).toContain(
       'P2 one effect',
     );
   });
 
   test('messages of other requests and other streams are no part of the story', () => {
-    const others = [stored('grm.res.id9.0', first.bytes, 1), stored('grm.other.id0', first.bytes, 1)];
+    const others = [stored('grm.res.id9.l-0-0', first.bytes, 1), stored('grm.other.id0', first.bytes, 1)];
     expect(found({ seen: { heard: others, kept: [...kept, ...others] } })).toEqual([]);
   });
 });

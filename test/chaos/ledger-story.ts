@@ -1,12 +1,13 @@
 // Ledger story: what the ledger did, as somebody outside NATS saw it: announcements while it happened, and what is there at the end.
 // An observer may miss announcements (its server was away), and a worker may repeat one; what is kept at the end is all there.
 //
-//   LS1. Two different contents under one subject are a change, whether both were announced or one was and the other is kept.
+//   LS1. Two different contents of one sample (meta reward, record, verdict) are a change, whether both were announced or one was and the other is kept.
 //   LS2. What was announced and is not kept was removed.
 
+import { resultsIn } from '../support/lanes.js';
 import type { Entry } from '../sim/history.js';
 
-/** One message of the ledger. `subject` is `grm.<req|res|mres|fin>.<request>[.<sample>]`. */
+/** One message of the ledger. `subject` is `grm.<req|res|mres|fin>.<request>[.<lane>-<append>]`. */
 export interface Stored {
   readonly subject: string;
   readonly bytes: Uint8Array;
@@ -28,41 +29,57 @@ export function ledgerStory(
   nameOf: (requestId: string) => string | undefined,
 ): readonly Ledger[] {
   const story: Ledger[] = [];
-  const tell = ({ subject, bytes, atMs }: Stored, how: Ledger['how'], by: string): void => {
-    const [, stream = '', requestId = '', unit] = subject.split('.');
-    const request = nameOf(requestId);
-    const what = whats[stream as keyof typeof whats] as (typeof whats)[keyof typeof whats] | undefined;
-    if (request === undefined || what === undefined) return;
+  const tell = ({ request, what, unit, bytes, atMs }: Effect, how: Ledger['how'], by: string): void => {
     const value = Buffer.from(bytes).toString('latin1');
-    story.push({
-      kind: 'ledger',
-      how,
-      what,
-      request,
-      value,
-      by,
-      atMs,
-      ...(unit !== undefined && { unit: Number(unit) }),
-    });
+    story.push({ kind: 'ledger', how, what, request, value, by, atMs, ...(unit !== undefined && { unit }) });
   };
 
-  const first = new Map<string, Stored>();
+  const first = new Map<string, Effect>();
   for (const each of kept) {
-    // A write-once stream holds one message on a subject.
-    tell(each, first.has(each.subject) ? 'changed' : 'stored', 'the server');
-    first.set(each.subject, each);
+    for (const effect of effectsOf(each, nameOf)) {
+      // A lane holds a sample once, and a write-once stream one message on a subject.
+      const key = keyOf(effect);
+      tell(effect, first.has(key) ? 'changed' : 'stored', 'the server');
+      first.set(key, effect);
+    }
   }
-  const keptSubjects = new Set(first.keys());
+  const keptKeys = new Set(first.keys());
   for (const each of heard) {
-    const known = first.get(each.subject);
-    if (!known) {
-      first.set(each.subject, each);
-      tell(each, 'stored', 'an announcement');
-    } else if (!Buffer.from(known.bytes).equals(each.bytes)) tell(each, 'changed', 'an announcement');
+    for (const effect of effectsOf(each, nameOf)) {
+      const key = keyOf(effect);
+      const known = first.get(key);
+      if (!known) {
+        first.set(key, effect);
+        tell(effect, 'stored', 'an announcement');
+      } else if (!Buffer.from(known.bytes).equals(effect.bytes)) tell(effect, 'changed', 'an announcement');
+    }
   }
   const endMs = Math.max(0, ...story.map(({ atMs }) => atMs));
-  for (const [subject, each] of first) {
-    if (!keptSubjects.has(subject)) tell({ ...each, atMs: endMs }, 'purged', 'somebody');
+  for (const [key, each] of first) {
+    if (!keptKeys.has(key)) tell({ ...each, atMs: endMs }, 'purged', 'somebody');
   }
   return story.sort((a, b) => a.atMs - b.atMs);
+}
+
+/** One thing that a message of the ledger says. */
+interface Effect {
+  readonly request: string;
+  readonly what: Ledger['what'];
+  readonly unit?: number;
+  readonly bytes: Uint8Array;
+  readonly atMs: number;
+}
+
+function keyOf({ request, what, unit }: Effect): string {
+  return `${what} ${request} ${unit}`;
+}
+
+/** An append has one effect per result in it. */
+function effectsOf({ subject, bytes, atMs }: Stored, nameOf: (id: string) => string | undefined): readonly Effect[] {
+  const [, stream = '', requestId = ''] = subject.split('.');
+  const request = nameOf(requestId);
+  const what = whats[stream as keyof typeof whats] as (typeof whats)[keyof typeof whats] | undefined;
+  if (request === undefined || what === undefined) return [];
+  if (stream !== 'res' && stream !== 'mres') return [{ request, what, bytes, atMs }];
+  return resultsIn(stream, bytes).map((each) => ({ request, what, unit: each.index, bytes: each.bytes, atMs }));
 }

@@ -17,6 +17,8 @@ import {
   aVerdict,
   freshId,
 } from '../support/work-values.js';
+import { laneContract } from './lanes.js';
+import { metasOf, ownLane, putMeta, putSample, samplesOf } from '../support/lanes.js';
 
 /** One message system with several processes on it. */
 export interface QueueWorld extends AsyncDisposable {
@@ -72,7 +74,8 @@ export function queueContract(what: string, makeWorld: () => Promise<QueueWorld>
       return all;
     }
 
-    interface Heard extends Required<Follower> {
+    interface Heard {
+      readonly follower: Follower;
       readonly samples: Sample[];
       readonly metas: MetaResult[];
       readonly verdicts: Verdict[];
@@ -85,9 +88,11 @@ export function queueContract(what: string, makeWorld: () => Promise<QueueWorld>
         samples,
         metas,
         verdicts,
-        sample: (sample) => void samples.push(sample),
-        meta: (result) => void metas.push(result),
-        verdict: (verdict) => void verdicts.push(verdict),
+        follower: {
+          samples: (those) => void samples.push(...those),
+          metas: (those) => void metas.push(...those),
+          verdict: (verdict) => void verdicts.push(verdict),
+        },
       };
     }
 
@@ -103,28 +108,28 @@ export function queueContract(what: string, makeWorld: () => Promise<QueueWorld>
       test('a forgotten request can be accepted again, and keeps its samples', async () => {
         const id = freshId();
         await a.ledger.accept(aRecord(id));
-        await a.ledger.putSample(id, aSample(0));
+        await putSample(a.ledger, id, aSample(0));
         await a.ledger.forget(id);
         expect(await a.ledger.record(id)).toBeUndefined();
-        expect((await a.ledger.samples(id, [0])).size).toBe(1);
+        expect((await samplesOf(a.ledger, id, [0])).size).toBe(1);
         expect(await b.ledger.accept(aRecord(id))).toEqual({ kind: 'new' });
       });
 
       test('Q1 (P2): of many concurrent writers of one sample exactly one stores it, and its value stays', async () => {
         const id = freshId();
         const puts = await Promise.all(
-          Array.from({ length: 50 }, (_, i) => (i % 2 ? a : b).ledger.putSample(id, aSample(3, { worker: `w${i}` }))),
+          Array.from({ length: 50 }, (_, i) => putSample((i % 2 ? a : b).ledger, id, aSample(3, { worker: `w${i}` }))),
         );
         expect(puts.filter((put) => put === 'stored')).toHaveLength(1);
         const winner = puts.indexOf('stored');
-        expect((await a.ledger.samples(id, [3])).get(3)).toEqual(aSample(3, { worker: `w${winner}` }));
+        expect((await samplesOf(a.ledger, id, [3])).get(3)).toEqual(aSample(3, { worker: `w${winner}` }));
       });
 
       test('samples and metas: only the stored ones, by index, scored and invalid, exact', async () => {
         const id = freshId();
-        await a.ledger.putSample(id, aSample(0));
-        await a.ledger.putSample(id, anInvalidSample(5));
-        expect(await b.ledger.samples(id, [0, 1, 5, 7])).toEqual(
+        await putSample(a.ledger, id, aSample(0));
+        await putSample(a.ledger, id, anInvalidSample(5));
+        expect(await samplesOf(b.ledger, id, [0, 1, 5, 7])).toEqual(
           new Map<number, Sample>([
             [0, aSample(0)],
             [5, anInvalidSample(5)],
@@ -138,10 +143,10 @@ export function queueContract(what: string, makeWorld: () => Promise<QueueWorld>
           model: 'm',
           worker: 'w',
         };
-        expect(await a.ledger.putMeta(aMetaResult(id, 0, 0))).toBe('stored');
-        expect(await b.ledger.putMeta(aMetaResult(id, 0, 9))).toBe('exists');
-        await a.ledger.putMeta(failed);
-        expect(await b.ledger.metas(id, [0, 1, 5])).toEqual(
+        expect(await putMeta(a.ledger, aMetaResult(id, 0, 0))).toBe('stored');
+        expect(await putMeta(b.ledger, aMetaResult(id, 0, 9))).toBe('exists');
+        await putMeta(a.ledger, failed);
+        expect(await metasOf(b.ledger, id, [0, 1, 5])).toEqual(
           new Map<number, MetaResult>([
             [0, aMetaResult(id, 0, 0)],
             [5, failed],
@@ -178,19 +183,19 @@ export function queueContract(what: string, makeWorld: () => Promise<QueueWorld>
       test('Q2: a follower hears of each stored thing of its request, and of nothing that was refused', async () => {
         const [id, other] = [freshId(), freshId()];
         const heard = ears();
-        const following = await a.ledger.follow(id, heard);
+        const following = await a.ledger.follow(id, heard.follower);
         await a.ledger.accept(aRecord(id)); // what is sent after follow() on this connection comes after it
-        await b.ledger.putSample(id, aSample(1));
-        await b.ledger.putSample(id, aSample(1, { worker: 'late' }));
-        await b.ledger.putSample(other, aSample(1));
-        await b.ledger.putMeta(aMetaResult(id, 1));
+        await putSample(b.ledger, id, aSample(1));
+        await putSample(b.ledger, id, aSample(1, { worker: 'late' }));
+        await putSample(b.ledger, other, aSample(1));
+        await putMeta(b.ledger, aMetaResult(id, 1));
         await b.ledger.putVerdict(aVerdict(id));
         await until(() => heard.verdicts.length > 0, 'the verdict is heard');
         expect(heard.samples).toEqual([aSample(1)]);
         expect(heard.metas).toEqual([aMetaResult(id, 1)]);
         expect(heard.verdicts).toEqual([aVerdict(id)]);
         following.close();
-        await b.ledger.putSample(id, aSample(2));
+        await putSample(b.ledger, id, aSample(2));
         await world.sleep(50);
         expect(heard.samples).toHaveLength(1);
       });
@@ -198,39 +203,27 @@ export function queueContract(what: string, makeWorld: () => Promise<QueueWorld>
       test('Q2: what a worker repeats is heard again', async () => {
         const id = freshId();
         const heard = ears();
-        const following = await a.ledger.follow(id, heard);
+        const following = await a.ledger.follow(id, heard.follower);
         await a.ledger.accept(aRecord(id));
-        b.ledger.repeatSample(id, aSample(4));
-        b.ledger.repeatMeta(aMetaResult(id, 4));
+        b.ledger.repeatSamples(id, ownLane(4), [aSample(4)]);
+        b.ledger.repeatMetas(id, ownLane(4), [aMetaResult(id, 4)]);
         await until(() => heard.metas.length > 0, 'the repetition is heard');
         expect(heard.samples).toEqual([aSample(4)]);
-        expect((await a.ledger.samples(id, [4])).size).toBe(0);
+        expect((await samplesOf(a.ledger, id, [4])).size).toBe(0);
         following.close();
       });
 
       test('reopen removes stored failures and the verdict, and nothing that is good', async () => {
         const id = freshId();
-        await a.ledger.putSample(id, aSample(0));
-        await a.ledger.putSample(id, anInvalidSample(1));
-        await a.ledger.putMeta(aMetaResult(id, 0));
+        await putSample(a.ledger, id, aSample(0));
+        await putSample(a.ledger, id, anInvalidSample(1));
+        await putMeta(a.ledger, aMetaResult(id, 0));
         await a.ledger.putVerdict(aVerdict(id));
-        await a.ledger.reopen(id, [0, 1]);
-        expect([...(await a.ledger.samples(id, [0, 1])).keys()]).toEqual([0]);
-        expect([...(await a.ledger.metas(id, [0, 1])).keys()]).toEqual([0]);
+        await a.ledger.reopen(id, new Map([0, 1].map((index) => [ownLane(index), [index]])));
+        expect([...(await samplesOf(a.ledger, id, [0, 1])).keys()]).toEqual([0]);
+        expect([...(await metasOf(a.ledger, id, [0, 1])).keys()]).toEqual([0]);
         expect(await a.ledger.verdict(id)).toBeUndefined();
-        expect(await a.ledger.putSample(id, aSample(1))).toBe('stored');
-      });
-
-      test('discard removes samples with their rewards, good or not, and no others', async () => {
-        const id = freshId();
-        for (const index of [0, 1, 2]) {
-          await a.ledger.putSample(id, aSample(index));
-          await a.ledger.putMeta(aMetaResult(id, index));
-        }
-        await b.ledger.discard(id, [0, 2, 9]);
-        expect([...(await a.ledger.samples(id, [0, 1, 2])).keys()]).toEqual([1]);
-        expect([...(await a.ledger.metas(id, [0, 1, 2])).keys()]).toEqual([1]);
-        expect(await a.ledger.putSample(id, aSample(0, { seed: 9 }))).toBe('stored');
+        expect(await putSample(a.ledger, id, aSample(1))).toBe('stored');
       });
 
       test('templates are kept by hash', async () => {
@@ -248,6 +241,8 @@ export function queueContract(what: string, makeWorld: () => Promise<QueueWorld>
         await expect(a.work.countTasks('>')).rejects.toThrow(RangeError);
       });
     });
+
+    laneContract(() => ({ a, b }), until);
 
     describe('work queue', () => {
       test('a shard arrives as it was put, once, and is gone when acked', async () => {

@@ -116,7 +116,8 @@ test('every role works with its own NATS user, and no worker reads, writes or re
       // Results of other roles, and work.
       [subjects.verdict('forged')],
       [subjects.request('forged')],
-      [user === 'grm-worker' ? subjects.meta(id, 0) : subjects.sample(id, 0)],
+      [subjects.append(user === 'grm-worker' ? 'mres' : 'res', id, 'l-0', 0)],
+      [subjects.voided(user === 'grm-worker' ? 'res' : 'mres', id, 'l-0', 0)],
       [user === 'grm-worker' ? subjects.metaTask('meta', 'rl', id, 0) : subjects.shard('grm', 'rl', id, 0)],
       [subjects.template('forged')],
       [subjects.blobEntry('content.forged.0')],
@@ -192,7 +193,7 @@ test('every role works with its own NATS user, and no worker reads, writes or re
   );
   const denied = { fault: { kind: 'permission_denied', message: expect.stringContaining('grm.fin.forged') as string } };
   await expect(queue.ledger.putVerdict(aVerdict('forged'))).rejects.toMatchObject(denied);
-  await expect(queue.ledger.discard(id, [0])).rejects.toMatchObject({ fault: { kind: 'permission_denied' } });
+  await expect(queue.ledger.reopen(id, new Map())).rejects.toMatchObject({ fault: { kind: 'permission_denied' } });
   expect(await queue.ledger.record('absent')).toBeUndefined();
   expect((await queue.ledger.record(id))?.requestId).toBe(id);
   await queue.close();
@@ -218,7 +219,8 @@ test('every role works with its own NATS user, and no worker reads, writes or re
   const owner = await intruder(url, 'coordinator');
   for (const subject of [
     '$JS.API.STREAM.DELETE.GRM_REQ',
-    subjects.sample(id, 0),
+    subjects.append('res', id, 'l-0', 0),
+    subjects.append('mres', id, 'l-0', 0),
     '$JS.API.CONSUMER.MSG.NEXT.GRM_WORK.grm-rl',
   ]) {
     expect(await ask(owner, subject)).toBe(`denied: ${subject}`);

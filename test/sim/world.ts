@@ -8,6 +8,9 @@ import { decodeDeadLetter, decodeVerdict } from '../../src/queue/codec.js';
 import type { Verdict } from '../../src/grm/verdict.js';
 import type { Broken } from '../support/memory-queue.js';
 import type { Seen } from '../support/memory-wire.js';
+import { parseLane } from '../../src/queue/subjects.js';
+import { laneNumber } from '../../src/work/lane.js';
+import { resultsIn } from '../support/lanes.js';
 import { virtualClock, type VirtualClock } from '../support/virtual-clock.js';
 import { virtualCluster, type Told, type VirtualCluster } from '../support/virtual-cluster.js';
 import { call, summaryOf, valueOf } from './callers.js';
@@ -60,8 +63,10 @@ class World {
   /** By request id. */
   readonly #plans = new Map<string, RequestPlan>();
   readonly #records = new Set<string>();
-  /** When the server told a worker that a sample is not there; each is spent by one drawing. */
+  /** When the server told a worker that a sample is not there; each is spent by one drawing of that sample. */
   readonly #looks = new Map<string, number[]>();
+  /** Samples that the ledger holds. */
+  readonly #stored = new Set<string>();
   readonly #poisoned = new Map<string, number>();
   #calm = false;
 
@@ -211,19 +216,17 @@ class World {
     if (!plan) return;
     const { name } = plan;
     if (how === 'read') {
-      if (stream !== 'res' || bytes !== undefined) return;
-      const look = `${client} ${name} ${unit}`;
-      this.#looks.set(look, [...(this.#looks.get(look) ?? []), this.clock.now()]);
+      if (stream === 'res' && bytes === undefined && unit !== undefined) this.#looked(client, plan, unit);
       return;
     }
-    const add = (what: Extract<Happening, { kind: 'ledger' }>['what']): void =>
+    const add = (what: Extract<Happening, { kind: 'ledger' }>['what'], index?: number, value = bytes): void =>
       this.history.add({
         kind: 'ledger',
         how,
         what,
         request: name,
-        ...(unit !== undefined && { unit: Number(unit) }),
-        value: bytes ? valueOf(bytes) : '',
+        ...(index !== undefined && { unit: index }),
+        value: value ? valueOf(value) : '',
         by: client,
       });
     switch (stream) {
@@ -232,9 +235,14 @@ class World {
         else this.#records.add(name);
         return add('record');
       case 'res':
-        return add('sample');
+        for (const { index, bytes: each } of bytes ? resultsIn('res', bytes) : []) {
+          this.#stored.add(`${name} ${index}`);
+          add('sample', index, each);
+        }
+        return;
       case 'mres':
-        return add('meta');
+        for (const { index, bytes: each } of bytes ? resultsIn('mres', bytes) : []) add('meta', index, each);
+        return;
       case 'fin':
         if (bytes) this.verdicts.set(name, bytes.slice());
         else this.verdicts.delete(name);
@@ -248,6 +256,16 @@ class World {
       }
       default:
         return;
+    }
+  }
+
+  /** A miss on the next append of a lane says of each of its samples that is not stored that it is not there. */
+  #looked(client: string, { name, k, responses }: RequestPlan, unit: string): void {
+    const lane = Number(parseLane(unit)?.split('-').at(-1));
+    for (let index = 0; index < k; index++) {
+      if (laneNumber(responses, index) !== lane || this.#stored.has(`${name} ${index}`)) continue;
+      const look = `${client} ${name} ${index}`;
+      this.#looks.set(look, [...(this.#looks.get(look) ?? []), this.clock.now()]);
     }
   }
 

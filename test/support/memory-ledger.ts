@@ -2,17 +2,17 @@
 
 import type { Follower, Ledger } from '../../src/queue/queue.js';
 import {
+  decodeAppend,
   decodeMetaResult,
   decodeRecord,
   decodeSample,
   decodeVerdict,
   encodeContent,
-  encodeMetaResult,
   encodeRecord,
-  encodeSample,
   encodeVerdict,
 } from '../../src/queue/codec.js';
-import { subjects, token } from '../../src/queue/subjects.js';
+import { asMessages, Lanes, metaKind, sampleKind, type Kind } from '../../src/queue/lanes.js';
+import { parseLane, subjects, token } from '../../src/queue/subjects.js';
 import type { RequestRecord } from '../../src/work/shard.js';
 import type { MemoryStream } from './memory-stream.js';
 import { unavailable, type Follow, type Wire } from './memory-wire.js';
@@ -27,28 +27,39 @@ export function ledgerOf(wire: Wire): Ledger {
       });
     }
   };
-  const tellSample = (requestId: string, bytes: Uint8Array): void =>
-    tell(requestId, 'sample', (follower) => follower.sample?.(decodeSample(bytes)));
-  const tellMeta = (requestId: string, bytes: Uint8Array): void =>
-    tell(requestId, 'meta', (follower) => follower.meta?.(decodeMetaResult(bytes)));
+  const tellSamples = (requestId: string, lane: string, bytes: Uint8Array): void =>
+    tell(requestId, 'samples', (follower) => follower.samples?.(decodeAppend(bytes).map(decodeSample), lane));
+  const tellMetas = (requestId: string, lane: string, bytes: Uint8Array): void =>
+    tell(requestId, 'metas', (follower) => follower.metas?.(decodeAppend(bytes).map(decodeMetaResult), lane));
   const readRecord = (requestId: string): RequestRecord | undefined => {
     const bytes = requests.get(subjects.request(requestId));
     const stored = bytes && decodeRecord(bytes);
     return stored?.kind === 'whole' ? stored.record : undefined;
   };
-  const readMany = <T>(indexes: readonly number[], subject: (i: number) => string, decode: (b: Uint8Array) => T) =>
-    new Map(
-      indexes.flatMap((index): [number, T][] => {
-        const bytes = results.get(subject(index));
-        return bytes ? [[index, decode(bytes)]] : [];
-      }),
-    );
   const put = (stream: MemoryStream, subject: string, bytes: Uint8Array, tellIt: () => void) => {
     const outcome = stream.put(subject, bytes);
     if (outcome === 'full') throw unavailable(subject);
     if (outcome === 'stored') tellIt();
     return outcome;
   };
+  /** The real appends on the modelled stream: each read and each write crosses the wire by itself. */
+  const lanesOf = <T extends { readonly index: number }>(kind: Kind<T>, what: string, hear: typeof tellSamples) =>
+    new Lanes<T>(kind, {
+      get: (subject) => wire.call(what, () => results.get(subject)),
+      put: (subject, bytes) =>
+        wire.call(`put ${what}`, () => {
+          const [, stream, requestId = '', unit = ''] = subject.split('.');
+          const lane = stream === 'void' ? undefined : parseLane(unit);
+          return put(results, subject, bytes, () => {
+            if (lane !== undefined) hear(requestId, lane, bytes);
+          });
+        }),
+      undecodable: (subject, error) => {
+        throw new Error(`${subject} cannot be read: ${String(error)}`);
+      },
+    });
+  const samples = lanesOf(sampleKind, 'samples', tellSamples);
+  const metas = lanesOf(metaKind, 'metas', tellMetas);
 
   const ledger: Ledger = {
     accept: (record) =>
@@ -71,21 +82,10 @@ export function ledgerOf(wire: Wire): Ledger {
         if (record) yield record;
       }
     },
-    putSample: (requestId, sample) =>
-      wire.call('putSample', () => {
-        const bytes = encodeSample(sample);
-        return put(results, subjects.sample(requestId, sample.index), bytes, () => tellSample(requestId, bytes));
-      }),
-    samples: (requestId, indexes) =>
-      wire.call('samples', () => readMany(indexes, (index) => subjects.sample(requestId, index), decodeSample)),
-    putMeta: (result) =>
-      wire.call('putMeta', () => {
-        const { requestId, index } = result;
-        const bytes = encodeMetaResult(result);
-        return put(results, subjects.meta(requestId, index), bytes, () => tellMeta(requestId, bytes));
-      }),
-    metas: (requestId, indexes) =>
-      wire.call('metas', () => readMany(indexes, (index) => subjects.meta(requestId, index), decodeMetaResult)),
+    samples: (requestId, lane) => samples.read(requestId, lane),
+    addSamples: (requestId, lane, known, fresh) => samples.add(requestId, lane, known, fresh),
+    metas: (requestId, lane) => metas.read(requestId, lane),
+    addMetas: (requestId, lane, known, fresh) => metas.add(requestId, lane, known, fresh),
     putVerdict: (verdict) =>
       wire.call('putVerdict', () => {
         const { requestId } = verdict;
@@ -111,29 +111,21 @@ export function ledgerOf(wire: Wire): Ledger {
         },
       });
     },
-    repeatSample(requestId, sample) {
-      if (server.up && !wire.dead) tellSample(requestId, encodeSample(sample));
+    repeatSamples(requestId, lane, again) {
+      if (!server.up || wire.dead) return;
+      for (const bytes of asMessages(sampleKind, again)) tellSamples(requestId, lane, bytes);
     },
-    repeatMeta(result) {
-      if (server.up && !wire.dead) tellMeta(result.requestId, encodeMetaResult(result));
+    repeatMetas(requestId, lane, again) {
+      if (!server.up || wire.dead) return;
+      for (const bytes of asMessages(metaKind, again)) tellMetas(requestId, lane, bytes);
     },
-    discard: (requestId, indexes) =>
-      wire.call('discard', () => {
-        for (const index of indexes) {
-          results.purge(subjects.sample(requestId, index));
-          results.purge(subjects.meta(requestId, index));
-        }
-      }),
-    reopen: (requestId, indexes) =>
-      wire.call('reopen', () => {
-        const samples = readMany(indexes, (index) => subjects.sample(requestId, index), decodeSample);
-        for (const [index, { kind }] of samples) {
-          if (kind === 'invalid') results.purge(subjects.sample(requestId, index));
-        }
-        const metas = readMany(indexes, (index) => subjects.meta(requestId, index), decodeMetaResult);
-        for (const [index, { kind }] of metas) if (kind === 'failed') results.purge(subjects.meta(requestId, index));
-        verdicts.purge(subjects.verdict(requestId));
-      }),
+    async reopen(requestId, lanes) {
+      for (const [lane, indexes] of lanes) {
+        await samples.voidFailures(requestId, lane, new Set(indexes));
+        await metas.voidFailures(requestId, lane, new Set(indexes));
+      }
+      await wire.call('reopen', () => verdicts.purge(subjects.verdict(requestId)));
+    },
     async putTemplate(hash, text) {
       await wire.call('putTemplate', () => templates.put(subjects.template(hash), Buffer.from(text)));
     },

@@ -3,6 +3,7 @@
 import { decodeMetaTask, decodeShard, encodeMetaTask, encodeShard } from '../../src/queue/codec.js';
 import type { Delivery, Published, Puller, WorkQueue } from '../../src/queue/queue.js';
 import { subjects, token } from '../../src/queue/subjects.js';
+import { firstOf, indexesOf } from '../../src/work/lane.js';
 import type { Stage } from '../../src/work/shard.js';
 import { never, type Wire } from './memory-wire.js';
 import type { Handed, NewTask, Settling } from './memory-work.js';
@@ -33,9 +34,9 @@ export function workOf(wire: Wire, pullers: Set<Puller<unknown>>): WorkQueue {
     putMetaTasks: async (pool, epoch, tasks) =>
       putAll(
         tasks.map((task) => {
-          const { requestId, class: klass, index } = task;
-          const id = `meta.${pool}.${token(epoch, 'epoch')}.${requestId}.${index}`;
-          const subject = subjects.metaTask(pool, klass, requestId, index);
+          const { requestId, class: klass } = task;
+          const id = `meta.${pool}.${token(epoch, 'epoch')}.${requestId}.${indexesOf(task)}`;
+          const subject = subjects.metaTask(pool, klass, requestId, firstOf(task));
           return { stage: 'meta', pool, class: klass, requestId, subject, id, bytes: encodeMetaTask(task) };
         }),
       ),

@@ -14,7 +14,7 @@ import type { Caller, ScoreInput, ScoreOptions, ScoreOutcome } from '../../src/c
 import { Dispatcher, type DispatchWeights } from '../../src/coordinator/dispatch.js';
 import { Hedging, type HedgeSettings } from '../../src/coordinator/hedging.js';
 import { openCoordinator, type RunningCoordinator } from '../../src/coordinator/service.js';
-import { broadcastForeign, listenCancel, listenForeign, listenWanted } from '../../src/actor/handle.js';
+import { listenCancel, listenWanted } from '../../src/actor/handle.js';
 import type { Engine, MetaEngine } from '../../src/engine/engine.js';
 import { parseMetaTemplate } from '../../src/grm/prompt.js';
 import { deriveSeed, uint32Stream } from '../../src/grm/seed.js';
@@ -205,7 +205,6 @@ export class VirtualCluster {
       onChange: () => process.enter(() => service.membersChanged()),
     });
     this.#stubborn(process, () => listenWanted(queue.control, (requestId) => service.wanted(requestId)));
-    this.#stubborn(process, () => listenForeign(queue.control, (requestId) => void service.foreign(requestId)));
     queue.onConnection((state) => {
       if (state === 'connected') service.reconnected();
     });
@@ -238,9 +237,9 @@ export class VirtualCluster {
     const queue = this.nats.open(id, process.enter);
     const engine = engineOf(options, process, (clock) => scriptedMetaEngine({ clock })) as ScriptedMetaEngine;
     return this.#start(id, 'meta', process, queue, engine, await queue.work.pullMetaTasks('meta'), options, {
-      cost: () => 1,
+      cost: (task) => task.items.length,
       execute: (delivery, pool, context, hurry) =>
-        executeMeta(delivery, () => pool.reserve(1), metaTemplate, context, hurry),
+        executeMeta(delivery, (texts) => pool.reserve(texts), metaTemplate, context, hurry),
     });
   }
 
@@ -288,7 +287,6 @@ export class VirtualCluster {
       random: () => draw() / 2 ** 32,
       cancellations,
       requeue: openRequeue(queue.work, role, id, process),
-      tellForeign: (requestId) => broadcastForeign(queue.control, requestId),
     };
     this.#stubborn(process, () =>
       listenCancel(queue.control, (requestId, run) => void cancellations.cancel(requestId, run)),

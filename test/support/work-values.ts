@@ -71,6 +71,7 @@ export function aShard(requestId: string, shard: number, more: Partial<Shard> = 
     queuedAtMs: 1_700_000_000_500,
     class: 'rl',
     run: 'coordinator-1-lx2k3-7',
+    lane: `n0nceaaaaaaaa-${shard}`,
     ...more,
   };
 }
@@ -116,11 +117,14 @@ export function anInvalidSample(index: number): InvalidSample {
   };
 }
 
+/** A lane of a request made here. */
+export const lane = 'n0nceaaaaaaaa-0';
+
 export function aMetaTask(requestId: string, index: number, more: Partial<MetaTask> = {}): MetaTask {
   return {
     requestId,
-    index,
-    sample: aSample(index),
+    lane,
+    items: [{ index, sample: aSample(index) }],
     content: someContent,
     deadlineAtMs: 1_800_000_000_456,
     nonce: 'n0nce',

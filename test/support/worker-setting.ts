@@ -2,7 +2,6 @@
 
 import { createHash } from 'node:crypto';
 import { readFileSync } from 'node:fs';
-import { broadcastForeign } from '../../src/actor/handle.js';
 import type { Plan } from '../../src/grm/query.js';
 import { Events, type EventMap } from '../../src/observe/events.js';
 import type { Delivery } from '../../src/queue/queue.js';
@@ -48,7 +47,6 @@ export function workerSetting(options: Omit<MemoryNatsOptions, 'clock'> = {}) {
       shard: openRequeue(queue.work, 'grm', 'w', clock).shard,
       meta: openRequeue(queue.work, 'meta', 'w', clock).meta,
     },
-    tellForeign: (requestId) => broadcastForeign(queue.control, requestId),
   };
   return {
     clock,

@@ -108,9 +108,9 @@ test('J5: big verdicts make room for newer ones, after the contents; what nothin
   await queue.ledger.accept(aRecord(last));
   for (let i = 0; i < 2; i += 1) {
     await queue.ledger.putVerdict(big(last));
-    await queue.ledger.reopen(last, []);
+    await queue.ledger.reopen(last, new Map());
   }
-  await queue.ledger.reopen(ids[2]!, []);
+  await queue.ledger.reopen(ids[2]!, new Map());
   const young = await storedBytes(nats);
   await sweep(queue);
   expect(await storedBytes(nats)).toBe(young);

@@ -11,6 +11,7 @@ import { startNats, type NatsServer } from '../../support/nats.js';
 import { until } from '../../support/processes.js';
 import { queueOptions } from '../../support/queue-options.js';
 import { aRecord, aSample, aShard, aVerdict, freshId, someContent } from '../../support/work-values.js';
+import { putSample, samplesOf } from '../../support/lanes.js';
 
 const nobody: ReadonlySet<string> = new Set();
 
@@ -37,9 +38,9 @@ function work(queue: QueueSystem): { drawn(): number; stop(): Promise<void> } {
       for (const delivery of await puller.pull(64, stop.signal)) {
         const done = (async () => {
           const { requestId, shard } = delivery.task!;
-          if (!(await queue.ledger.samples(requestId, [shard])).has(shard)) {
+          if (!(await samplesOf(queue.ledger, requestId, [shard])).has(shard)) {
             drawn += 1;
-            await queue.ledger.putSample(requestId, aSample(shard));
+            await putSample(queue.ledger, requestId, aSample(shard));
           }
           delivery.ack();
         })().finally(() => inHand.delete(done));
@@ -82,7 +83,7 @@ async function loadUnderKills(nats: NatsServer, queue: QueueSystem, id: string, 
   const sweepFromMs = Date.now() + 20_000;
   const allStored = async (): Promise<boolean> => {
     if (Date.now() > sweepFromMs) await queue.sweep({ busy: nobody, complete: true, oldestOpenAtMs: Date.now() });
-    return (await queue.ledger.samples(id, indexes)).size === put;
+    return (await samplesOf(queue.ledger, id, indexes)).size === put;
   };
   await until(allStored, 'all is stored: nothing is lost', 100_000);
   return put;
@@ -183,7 +184,7 @@ test('J3 (P4): under storage pressure old finished requests go, open ones and th
   const finish = async (): Promise<void> => {
     const id = freshId('done');
     await queue.ledger.accept(aRecord(id));
-    await queue.ledger.putSample(id, aSample(0, { text: filler }));
+    await putSample(queue.ledger, id, aSample(0, { text: filler }));
     await queue.ledger.putVerdict(aVerdict(id, { samples: [{ sample: aSample(0, { text: filler }), kept: 'kept' }] }));
     done.push(id);
   };
@@ -192,12 +193,12 @@ test('J3 (P4): under storage pressure old finished requests go, open ones and th
   const openedAtMs = Date.now();
   const open = freshId('open');
   await queue.ledger.accept(aRecord(open, { acceptedAtMs: openedAtMs }));
-  await queue.ledger.putSample(open, aSample(0));
+  await putSample(queue.ledger, open, aSample(0));
   for (let i = 0; i < 18; i += 1) await finish();
   await queue.sweep({ busy: new Set([open]), complete: true, oldestOpenAtMs: openedAtMs });
   expect(events.filter(({ kind }) => kind === 'trimmed').length).toBeGreaterThan(0);
   expect((await queue.ledger.record(open))?.requestId).toBe(open);
-  expect((await queue.ledger.samples(open, [0])).size).toBe(1);
+  expect((await samplesOf(queue.ledger, open, [0])).size).toBe(1);
   expect(await queue.ledger.verdict(done[0]!)).toBeUndefined();
   expect((await queue.ledger.verdict(done.at(-1)!))?.requestId).toBe(done.at(-1));
   const unfinished: string[] = [];
@@ -222,14 +223,14 @@ test('J4 (P1): an accepted request that nobody runs is not trimmed, nor a sample
   const finish = async (): Promise<string> => {
     const id = freshId('done');
     await queue.ledger.accept(aRecord(id, { content: { ...someContent, responses: [text.slice(3_000), 'b'] } }));
-    await queue.ledger.putSample(id, aSample(0, { text }));
+    await putSample(queue.ledger, id, aSample(0, { text }));
     await queue.ledger.putVerdict(aVerdict(id, { samples: [{ sample: aSample(0, { text }), kept: 'kept' }] }));
     return id;
   };
   const old = await finish();
   await sleep(5);
   const open = freshId('open');
-  await queue.ledger.putSample(open, aSample(3)); // of an earlier try, which was cancelled
+  await putSample(queue.ledger, open, aSample(3)); // of an earlier try, which was cancelled
   const between = await finish();
   await queue.ledger.accept(aRecord(open, { owner: 'a-dead-coordinator' }));
   for (let i = 0; i < 36; i += 1) await finish();
@@ -247,8 +248,8 @@ test('J4 (P1): an accepted request that nobody runs is not trimmed, nor a sample
   );
   expect(await queue.ledger.verdict(old)).toBeUndefined();
   expect((await queue.ledger.record(open))?.owner).toBe('a-dead-coordinator');
-  expect((await queue.ledger.samples(open, [3])).size).toBe(1);
-  expect((await queue.ledger.samples(between, [0])).size).toBe(1);
+  expect((await samplesOf(queue.ledger, open, [3])).size).toBe(1);
+  expect((await samplesOf(queue.ledger, between, [0])).size).toBe(1);
   const unfinished: string[] = [];
   for await (const record of queue.ledger.unfinished()) unfinished.push(record.requestId);
   expect(unfinished).toEqual([open]);

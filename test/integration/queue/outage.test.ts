@@ -8,6 +8,7 @@ import { startNats } from '../../support/nats.js';
 import { until } from '../../support/processes.js';
 import { queueOptions } from '../../support/queue-options.js';
 import { aRecord, aSample, aShard, aVerdict, freshId } from '../../support/work-values.js';
+import { putSample, samplesOf } from '../../support/lanes.js';
 
 const never = new AbortController().signal;
 
@@ -20,7 +21,7 @@ test('P1, Q1, U2: publishes ride out kill -9 and restart; nothing is lost, nothi
   const puts: Promise<string>[] = [];
   const writing = (async () => {
     for (let index = 0; !stop; index += 1) {
-      puts.push(queue.ledger.putSample(id, aSample(index)));
+      puts.push(putSample(queue.ledger, id, aSample(index)));
       if (index % 50 === 0) await sleep(1);
     }
   })();
@@ -36,12 +37,13 @@ test('P1, Q1, U2: publishes ride out kill -9 and restart; nothing is lost, nothi
   await writing;
   const outcomes = await Promise.all(puts);
   expect(new Set(outcomes)).toEqual(new Set(['stored'])); // a repeated publish knows its own bytes
-  const there = await queue.ledger.samples(
+  const there = await samplesOf(
+    queue.ledger,
     id,
     outcomes.map((_, index) => index),
   );
   expect(there.size).toBe(outcomes.length);
-  expect(await queue.ledger.putSample(id, aSample(0, { worker: 'second' }))).toBe('exists');
+  expect(await putSample(queue.ledger, id, aSample(0, { worker: 'second' }))).toBe('exists');
   expect(events.some((event) => event.kind === 'publish_retry')).toBe(true);
   expect(events.filter((event) => event.kind === 'connection').length).toBeGreaterThanOrEqual(4);
   await queue.close();
@@ -73,7 +75,7 @@ test('L2, P1: a parked pull survives the restart of the server, and so do follow
   const puller = await worker.work.pullShards('grm');
   const id = freshId();
   const heard: number[] = [];
-  await queue.ledger.follow(id, { sample: (sample) => void heard.push(sample.index) });
+  await queue.ledger.follow(id, { samples: (those) => void heard.push(...those.map(({ index }) => index)) });
   const done = new Set<number>();
   let pulls = 0;
   const working = (async () => {
@@ -81,7 +83,7 @@ test('L2, P1: a parked pull survives the restart of the server, and so do follow
       pulls += 1;
       for (const delivery of await puller.pull(4, never)) {
         const unit = delivery.task!.shard;
-        await worker.ledger.putSample(id, aSample(unit));
+        await putSample(worker.ledger, id, aSample(unit));
         delivery.ack();
         done.add(unit);
       }
@@ -96,7 +98,7 @@ test('L2, P1: a parked pull survives the restart of the server, and so do follow
     }
   }
   await working;
-  expect((await queue.ledger.samples(id, [...done])).size).toBe(40);
+  expect((await samplesOf(queue.ledger, id, [...done])).size).toBe(40);
   // What was stored while the follower was away it reads; what came later it heard.
   expect(heard.length).toBeGreaterThan(0);
   expect(pulls).toBeLessThan(500); // L3
@@ -142,13 +144,13 @@ test('a listener that throws harms nobody else on its connection', async () => {
   const id = freshId();
   const heard: number[] = [];
   await queue.ledger.follow(id, {
-    sample: () => {
+    samples: () => {
       throw new Error('broken listener');
     },
   });
-  await queue.ledger.follow(id, { sample: (sample) => void heard.push(sample.index) });
-  await queue.ledger.putSample(id, aSample(0));
-  await queue.ledger.putSample(id, aSample(1));
+  await queue.ledger.follow(id, { samples: (those) => void heard.push(...those.map(({ index }) => index)) });
+  await putSample(queue.ledger, id, aSample(0));
+  await putSample(queue.ledger, id, aSample(1));
   await until(() => heard.length === 2, 'both are heard');
   expect(heard).toEqual([0, 1]);
   expect(events.filter(({ kind }) => kind === 'undecodable')).toHaveLength(2);

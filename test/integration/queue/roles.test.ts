@@ -3,7 +3,7 @@
 
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
-import { broadcastCancel, broadcastForeign, listenCancel, listenForeign } from '../../../src/actor/handle.js';
+import { broadcastCancel, listenCancel } from '../../../src/actor/handle.js';
 import { packageRoot } from '../../../src/process/version.js';
 import { openQueue, type QueueOptions } from '../../../src/queue/jetstream.js';
 import type { Delivery, Puller, QueueSystem } from '../../../src/queue/queue.js';
@@ -14,6 +14,7 @@ import {
   aDeadLetter,
   aMetaResult,
   aMetaTask,
+  anInvalidSample,
   aRecord,
   aSample,
   aShard,
@@ -21,6 +22,7 @@ import {
   freshId,
   someContent,
 } from '../../support/work-values.js';
+import { metasOf, ownLane, putMeta, putSample, samplesOf } from '../../support/lanes.js';
 
 const never = new AbortController().signal;
 
@@ -71,8 +73,8 @@ test('the users of the shipped file may do all that their roles do', async () =>
   expect(await coordinator.ledger.accept(aRecord(id, { content }))).toEqual({ kind: 'new' });
   const heard: string[] = [];
   const following = await coordinator.ledger.follow(id, {
-    sample: ({ index }) => void heard.push(`sample ${index}`),
-    meta: ({ index }) => void heard.push(`meta ${index}`),
+    samples: (those) => void heard.push(...those.map(({ index }) => `sample ${index}`)),
+    metas: (those) => void heard.push(...those.map(({ index }) => `meta ${index}`)),
     verdict: () => void heard.push('verdict'),
   });
   await coordinator.work.putShards('grm', 'e', [aShard(id, 0)]);
@@ -83,22 +85,22 @@ test('the users of the shipped file may do all that their roles do', async () =>
   await worker.work.putShards('grm', 'back', [aShard(id, 1)]);
   first.ack();
   const second = await next(shards);
-  expect(await worker.ledger.samples(id, [0, 1])).toEqual(new Map());
+  expect(await samplesOf(worker.ledger, id, [0, 1])).toEqual(new Map());
   expect((await worker.ledger.record(id))?.content).toEqual(content);
   expect(await worker.ledger.template(hash)).toBe('a template');
-  expect(await worker.ledger.putSample(id, aSample(0))).toBe('stored');
-  expect(await worker.ledger.putSample(id, aSample(0))).toBe('exists');
-  worker.ledger.repeatSample(id, aSample(0));
+  expect(await putSample(worker.ledger, id, aSample(0))).toBe('stored');
+  expect(await putSample(worker.ledger, id, aSample(0))).toBe('exists');
+  worker.ledger.repeatSamples(id, ownLane(0), [aSample(0)]);
   await worker.dead.put(aDeadLetter(id, 1, { stage: 'sample' }));
   second.term();
   await coordinator.work.putMetaTasks('meta', 'e', [aMetaTask(id, 0)]);
   const tasks = await meta.work.pullMetaTasks('meta');
   const task = await next(tasks);
   expect((await meta.ledger.record(id))?.content).toEqual(content);
-  expect((await meta.ledger.samples(id, [0])).size).toBe(1);
-  expect(await meta.ledger.putMeta(aMetaResult(id, 0))).toBe('stored');
-  expect((await meta.ledger.metas(id, [0])).size).toBe(1);
-  meta.ledger.repeatMeta(aMetaResult(id, 0));
+  expect((await samplesOf(meta.ledger, id, [0])).size).toBe(1);
+  expect(await putMeta(meta.ledger, aMetaResult(id, 0))).toBe('stored');
+  expect((await metasOf(meta.ledger, id, [0])).size).toBe(1);
+  meta.ledger.repeatMetas(id, ownLane(0), [aMetaResult(id, 0)]);
   await meta.work.putMetaTasks('meta', 'back', [aMetaTask(id, 1)]);
   await meta.dead.put(aDeadLetter(id, 0, { stage: 'meta' }));
   task.ack();
@@ -123,11 +125,9 @@ test('the users of the shipped file may do all that their roles do', async () =>
   const words: string[] = [];
   await listenCancel(worker.control, (requestId) => void words.push(`worker ${requestId}`));
   await listenCancel(meta.control, (requestId) => void words.push(`meta ${requestId}`));
-  await listenForeign(coordinator.control, (requestId) => void words.push(`foreign ${requestId}`));
   broadcastCancel(coordinator.control, 'r1', 'run');
-  broadcastForeign(worker.control, 'r2');
-  await until(() => words.length === 3, 'all words are heard');
-  expect(words.sort()).toEqual(['foreign r2', 'meta r1', 'worker r1']);
+  await until(() => words.length === 2, 'all words are heard');
+  expect(words.sort()).toEqual(['meta r1', 'worker r1']);
 
   // What the coordinator and the operator look at and clear.
   for (const queue of [coordinator, operator]) {
@@ -141,8 +141,9 @@ test('the users of the shipped file may do all that their roles do', async () =>
   await coordinator.sweep({ busy: new Set(), complete: true, oldestOpenAtMs: Date.now() });
   await coordinator.work.withdraw(id);
   expect(await coordinator.work.countTasks(id)).toBe(0);
-  await coordinator.ledger.discard(id, [0]);
-  await coordinator.ledger.reopen(id, [0]);
+  expect(await putSample(worker.ledger, id, anInvalidSample(1))).toBe('stored');
+  await coordinator.ledger.reopen(id, new Map([[ownLane(1), [1]]]));
+  expect(await samplesOf(worker.ledger, id, [1])).toEqual(new Map());
   await coordinator.ledger.forget(id);
   expect(await coordinator.ledger.record(id)).toBeUndefined();
 

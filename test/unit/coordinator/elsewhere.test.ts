@@ -6,6 +6,7 @@ import { Events } from '../../../src/observe/events.js';
 import { memoryNats } from '../../support/memory-queue.js';
 import { virtualClock } from '../../support/virtual-clock.js';
 import { aRecord, aSample, aVerdict, somePlan } from '../../support/work-values.js';
+import { putSample } from '../../support/lanes.js';
 
 function setting(requestsMax?: number) {
   const clock = virtualClock();
@@ -58,7 +59,7 @@ test('a living owner is waited for: its samples are passed on, its verdict wakes
   await queue.ledger.accept(aRecord('r1', { owner: 'other' }));
   const waiting = wait();
   await clock.advance(400);
-  await queue.ledger.putSample('r1', aSample(3));
+  await putSample(queue.ledger, 'r1', aSample(3));
   await clock.advance(100);
   await queue.ledger.putVerdict(aVerdict('r1'));
   expect(await clock.until(waiting, 0)).toMatchObject({ kind: 'verdict' });

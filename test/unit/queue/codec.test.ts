@@ -2,6 +2,7 @@ import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import type { Content } from '../../../src/grm/query.js';
 import {
+  decodeAppend,
   decodeContent,
   decodeDeadLetter,
   decodeMetaResult,
@@ -10,6 +11,7 @@ import {
   decodeSample,
   decodeShard,
   decodeVerdict,
+  encodeAppend,
   encodeContent,
   encodeDeadLetter,
   encodeMetaResult,
@@ -98,8 +100,8 @@ describe('what is written reads back exactly', () => {
     const bytes = encodeSample(aSample(2));
     const sample = decodeSample(Buffer.concat([Buffer.from('before'), bytes]).subarray(6));
     expect(encodeSample(sample)).toEqual(bytes);
-    const task = aMetaTask('r1', 2, { sample });
-    expect(encodeMetaTask(task)).toEqual(encodeMetaTask(aMetaTask('r1', 2, { sample: aSample(2) })));
+    const task = aMetaTask('r1', 2, { items: [{ index: 2, sample }] });
+    expect(encodeMetaTask(task)).toEqual(encodeMetaTask(aMetaTask('r1', 2)));
     expect(decodeMetaTask(encodeMetaTask(task))).toEqual(task);
     for (const judgement of [
       { kept: 'kept', metaReward: -0.25 },
@@ -140,13 +142,39 @@ describe('what is written reads back exactly', () => {
   test('a shard and a meta task without content or sample', () => {
     const { content: _, ...shard } = aShard('r1', 0);
     expect(decodeShard(encodeShard(shard))).toEqual(shard);
-    const { content: __, sample: ___, ...task } = aMetaTask('r1', 0);
+    const { content: __, ...task } = aMetaTask('r1', 0, { items: [{ index: 0 }, { index: 4, sample: aSample(4) }] });
     expect(decodeMetaTask(encodeMetaTask(task))).toEqual(task);
   });
 });
 
+describe('appends', () => {
+  test('hold results as they were encoded, in their order, of any length', () => {
+    fc.assert(
+      fc.property(fc.array(fc.uint8Array({ maxLength: 300 }), { minLength: 1, maxLength: 8 }), (results) => {
+        expect(decodeAppend(encodeAppend(results))).toEqual(results);
+      }),
+    );
+    const samples = [aSample(3), anInvalidSample(5)];
+    expect(decodeAppend(encodeAppend(samples.map(encodeSample))).map(decodeSample)).toEqual(samples);
+  });
+
+  test('a bare sample or meta result, as versions before lanes wrote them, and an empty append are refused', () => {
+    for (const bytes of [encodeSample(aSample(3)), encodeMetaResult(aMetaResult('r', 1)), new Uint8Array(0)]) {
+      expect(() => decodeAppend(bytes)).toThrow(RangeError);
+    }
+  });
+});
+
 describe('what cannot be read is refused', () => {
-  const decoders = [decodeRecord, decodeShard, decodeMetaTask, decodeSample, decodeMetaResult, decodeDeadLetter];
+  const decoders = [
+    decodeAppend,
+    decodeRecord,
+    decodeShard,
+    decodeMetaTask,
+    decodeSample,
+    decodeMetaResult,
+    decodeDeadLetter,
+  ];
 
   test('any bytes either decode or throw; nothing hangs and nothing but an Error comes', () => {
     fc.assert(
@@ -166,6 +194,12 @@ describe('what cannot be read is refused', () => {
     expect(() => decodeMetaTask(new Uint8Array(0))).toThrow(RangeError);
     expect(() => decodeRecord(new Uint8Array(0))).toThrow(RangeError);
     expect(() => decodeDeadLetter(new Uint8Array(0))).toThrow(/stage/);
+    for (const read of [decodeShard, decodeMetaTask]) {
+      // What an older coordinator wrote has no lane.
+      const older = [(1 << 3) | 2, 1, 0x72];
+      expect(() => read(new Uint8Array(older))).toThrow(/older version/);
+    }
+    expect(() => decodeMetaTask(encodeMetaTask(aMetaTask('r', 0, { items: [] })))).toThrow(/no samples/);
     const shard = encodeShard(aShard('r', 0));
     const unknownClass = new Uint8Array([...shard, (13 << 3) | 0, 99]);
     expect(() => decodeShard(unknownClass)).toThrow(/class/);

@@ -3,6 +3,7 @@ import { expect, test } from 'vitest';
 import {
   consumerName,
   filters,
+  parseLane,
   parseLeaseSubject,
   parseWorkSubject,
   roleOf,
@@ -12,8 +13,10 @@ import {
 
 test('subjects are spelled as the streams expect them', () => {
   expect(subjects.request('r1')).toBe('grm.req.r1');
-  expect(subjects.sample('r1', 0)).toBe('grm.res.r1.0');
-  expect(subjects.meta('r1', 7)).toBe('grm.mres.r1.7');
+  expect(subjects.append('res', 'r1', 'n0ncea0-2', 0)).toBe('grm.res.r1.n0ncea0-2-0');
+  expect(subjects.append('mres', 'r1', 'n0ncea0-2', 7)).toBe('grm.mres.r1.n0ncea0-2-7');
+  expect(subjects.voided('res', 'r1', 'n0ncea0-2', 7)).toBe('grm.void.res.r1.n0ncea0-2-7');
+  expect(subjects.again('mres', 'r1', 'n0ncea0-2')).toBe('grm.out.mres.r1.n0ncea0-2-again');
   expect(subjects.verdict('r1')).toBe('grm.fin.r1');
   expect(subjects.shard('grm', 'rl', 'r1', 2)).toBe('grm.work.grm.rl.r1.2');
   expect(subjects.metaTask('meta', 'batch', 'r1', 2)).toBe('grm.meta.meta.batch.r1.2');
@@ -35,6 +38,11 @@ test('the subjects of a node hold its role, so that permissions can be given by 
     expect(parseLeaseSubject(subjects.lease(name)), name).toBe(name);
     expect(roleOf(name)).not.toBe('');
   }
+});
+
+test('the lane in what is said of it; what versions before lanes wrote names none', () => {
+  for (const unit of ['n0ncea0-2-0', 'n0ncea0-2-again']) expect(parseLane(unit)).toBe('n0ncea0-2');
+  for (const unit of ['0', '127', '', '-1']) expect(parseLane(unit)).toBeUndefined();
 });
 
 test('what was spelled is read back', () => {
@@ -61,5 +69,6 @@ test('no id can widen a subject: whatever passes is one token without wildcards'
   for (const id of ['', '.', '*', '>', 'a.b', 'a b', 'a\n', '$', 'x'.repeat(129)]) {
     expect(() => subjects.request(id)).toThrow(RangeError);
   }
-  for (const index of [-1, 0.5, NaN, Infinity]) expect(() => subjects.sample('r', index)).toThrow(RangeError);
+  for (const index of [-1, 0.5, NaN, Infinity])
+    expect(() => subjects.append('res', 'r', 'l', index)).toThrow(RangeError);
 });

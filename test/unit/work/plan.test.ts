@@ -1,17 +1,10 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import {
-  isOfPlan,
-  planShards,
-  resolvePlan,
-  shardSamples,
-  votesByMeta,
-  type PlanDefaults,
-} from '../../../src/work/plan.js';
+import { planShards, resolvePlan, shardSamples, votesByMeta, type PlanDefaults } from '../../../src/work/plan.js';
 import type { RequestRecord } from '../../../src/work/shard.js';
 import { limits } from '../../../src/limits.js';
 import { voteMethods } from '../../../src/grm/query.js';
-import { plan, scored } from '../../support/judgement.js';
+import { plan } from '../../support/judgement.js';
 import { aRecord } from '../../support/work-values.js';
 
 const defaults: PlanDefaults = {
@@ -215,17 +208,4 @@ describe('planShards', () => {
     expect(shard).not.toHaveProperty('content');
     expect(() => planShards(record, [record.plan.k], context(8))).toThrow(RangeError);
   });
-});
-
-test('isOfPlan: a sample drawn for other content under the same id is not of this plan', () => {
-  fc.assert(
-    fc.property(records, (record) => {
-      const [shard] = planShards(record, [0], context(8));
-      const { index, seed } = shard!.samples[0]!;
-      const sample = scored(index, [5], { seed, templateHash: record.plan.templateHash });
-      expect(isOfPlan(sample, record)).toBe(true);
-      expect(isOfPlan(sample, { ...record, nonce: `${record.nonce}x` })).toBe(false);
-      expect(isOfPlan({ ...sample, templateHash: 'another' }, record)).toBe(false);
-    }),
-  );
 });

@@ -1,20 +1,21 @@
 import { readFileSync } from 'node:fs';
-import { expect, test } from 'vitest';
-import type { RankResult } from '../../../src/engine/engine.js';
+import { describe, expect, test } from 'vitest';
+import type { RankJob, RankResult } from '../../../src/engine/engine.js';
 import { parseMetaTemplate } from '../../../src/grm/prompt.js';
 import { limits } from '../../../src/limits.js';
 import type { MetaTask } from '../../../src/work/shard.js';
 import { executeMeta } from '../../../src/worker/execute-meta.js';
 import { EnginePool } from '../../../src/worker/pool.js';
 import { scriptedMetaEngine } from '../../support/scripted-engine.js';
-import { aMetaTask, anInvalidSample, aSample, someContent } from '../../support/work-values.js';
+import { aMetaTask, anInvalidSample, aSample, lane, someContent } from '../../support/work-values.js';
+import { putSample } from '../../support/lanes.js';
 import { workerSetting } from '../../support/worker-setting.js';
 
 const parsed = parseMetaTemplate(readFileSync(new URL('../../../templates/meta-default.txt', import.meta.url), 'utf8'));
 if (parsed.kind !== 'ok') throw new Error('templates/meta-default.txt does not parse');
 const { template } = parsed;
 
-async function metaWorker(rank?: () => RankResult, rankMs = 5) {
+async function metaWorker(rank?: (job: RankJob) => RankResult, rankMs = 5) {
   const setting = workerSetting();
   const { clock } = setting;
   const engine = scriptedMetaEngine({ clock, rankMs, ...(rank && { rank }) });
@@ -28,10 +29,10 @@ async function metaWorker(rank?: () => RankResult, rankMs = 5) {
     ]);
   const begin = async (): Promise<{ done: Promise<void> }> => {
     const delivery = await setting.next((max, signal) => puller.pull(max, signal));
-    return { done: executeMeta(delivery, () => pool.reserve(1), template, setting.context, hurry.signal) };
+    return { done: executeMeta(delivery, (texts) => pool.reserve(texts), template, setting.context, hurry.signal) };
   };
   const run = async (): Promise<void> => clock.until((await begin()).done, 60_000);
-  const stored = async () => (await setting.queue.ledger.metas('r1', [2])).get(2);
+  const stored = async (index = 2) => (await setting.queue.ledger.metas('r1', lane)).entries.get(index);
   return { ...setting, engine, pool, hurry, put, begin, run, stored };
 }
 
@@ -58,7 +59,7 @@ test('X1 (P2): a stored reward is told again, not computed again', async () => {
   await m.put();
   await m.run();
   const heard: number[] = [];
-  await m.coordinator.ledger.follow('r1', { meta: ({ index }) => void heard.push(index) });
+  await m.coordinator.ledger.follow('r1', { metas: (those) => void heard.push(...those.map(({ index }) => index)) });
   await m.put();
   await m.run();
   expect(m.engine.ranked).toHaveLength(1);
@@ -90,8 +91,11 @@ test('a task by reference reads sample and content from the ledger', async () =>
   const m = await metaWorker();
   const record = m.record('r1');
   await m.coordinator.ledger.accept({ ...record, nonce: 'n0nce', content: someContent });
-  await m.coordinator.ledger.putSample('r1', aSample(2));
-  const { sample: _, content: __, ...bare } = aMetaTask('r1', 2, { deadlineAtMs: m.clock.now() + 60_000 });
+  await putSample(m.coordinator.ledger, 'r1', aSample(2), lane);
+  const { content: _, ...bare } = aMetaTask('r1', 2, {
+    items: [{ index: 2 }],
+    deadlineAtMs: m.clock.now() + 60_000,
+  });
   await m.coordinator.work.putMetaTasks('meta', 'bare', [bare]);
   await m.run();
   expect(await m.stored()).toMatchObject({ kind: 'ranked' });
@@ -104,7 +108,7 @@ test('nobody waits for it: expired, forgotten, or a sample without scores', asyn
   const { content: _, ...noContent } = aMetaTask('r1', 2, { deadlineAtMs: m.clock.now() + 60_000 });
   await m.coordinator.work.putMetaTasks('meta', 'forgotten', [noContent]);
   await m.run();
-  await m.put({ sample: anInvalidSample(2) });
+  await m.put({ items: [{ index: 2, sample: anInvalidSample(2) }] });
   await m.run();
   expect(m.dropped.map(({ why }) => why)).toEqual(['expired', 'cancelled', 'cancelled']);
   expect(m.engine.ranked).toEqual([]);
@@ -144,6 +148,50 @@ test('X5: a meta engine that is away costs no task; one that is closed under it 
   expect(m.dropped).toEqual([]);
   expect(await m.stored()).toMatchObject({ kind: 'ranked', metaReward: 0.5 });
   expect(m.nats.tasks()).toBe(0);
+});
+
+describe('several samples in one task', () => {
+  const items = [0, 2, 4].map((index) => ({ index, sample: aSample(index) }));
+
+  test('are ranked side by side, on slots of their own', async () => {
+    let taken = 0;
+    const m = await metaWorker(() => {
+      taken = m.pool.taken('m');
+      return { kind: 'logit', metaReward: 0.5 };
+    });
+    await m.put({ items });
+    await m.run();
+    expect(taken).toBe(3);
+    expect(m.pool.taken('m')).toBe(0);
+    expect([...(await m.queue.ledger.metas('r1', lane)).entries.keys()]).toEqual([0, 2, 4]);
+    expect(m.nats.tasks()).toBe(0);
+  });
+
+  test('X1, X2 (P2): what is stored of them is told again, the rest alone is ranked', async () => {
+    const m = await metaWorker();
+    await m.put({ items: items.slice(1, 2) });
+    await m.run();
+    const heard: number[] = [];
+    await m.coordinator.ledger.follow('r1', { metas: (those) => void heard.push(...those.map(({ index }) => index)) });
+    await m.put({ items });
+    await m.run();
+    await m.clock.advance(1);
+    expect(m.engine.ranked).toHaveLength(3);
+    expect(heard.toSorted()).toEqual([0, 2, 4]);
+  });
+
+  test('X3 (P5, P7): one that always fails is quarantined alone; the others are kept from their first try on', async () => {
+    const m = await metaWorker((job) =>
+      job.text.includes('critique 2') ? { kind: 'retryable', reason: 'status 500' } : { kind: 'logit', metaReward: 1 },
+    );
+    await m.put({ items });
+    for (let i = 0; i < limits.deliveriesMax; i++) await m.run();
+    expect(m.engine.ranked).toHaveLength(2 + limits.deliveriesMax);
+    expect(await m.stored(0)).toMatchObject({ kind: 'ranked' });
+    expect(await m.stored(2)).toMatchObject({ kind: 'failed', failure: 'status 500' });
+    expect(await m.queue.dead.list(9)).toMatchObject([{ stage: 'meta', unit: 0, samples: [2] }]);
+    expect(m.nats.tasks()).toBe(0);
+  });
 });
 
 test('bytes that are no task are quarantined', async () => {

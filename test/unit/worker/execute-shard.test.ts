@@ -1,14 +1,12 @@
 import { describe, expect, test } from 'vitest';
-import { listenForeign } from '../../../src/actor/handle.js';
-import { openForeign } from '../../../src/coordinator/foreign.js';
 import type { DrawSpec } from '../../../src/engine/engine.js';
 import { limits } from '../../../src/limits.js';
 import { planShards } from '../../../src/work/plan.js';
 import { executeShard, type ReserveEngine } from '../../../src/worker/execute-shard.js';
 import { EnginePool } from '../../../src/worker/pool.js';
-import { scored } from '../../support/judgement.js';
+import { storedOf } from '../../support/lanes.js';
 import { scriptedEngine, seededScores, type Answer } from '../../support/scripted-engine.js';
-import { templateHash, workerSetting } from '../../support/worker-setting.js';
+import { workerSetting } from '../../support/worker-setting.js';
 
 type Setting = ReturnType<typeof workerSetting>;
 
@@ -63,7 +61,7 @@ test('draws, stores, acks; the slots and the watch are given back', async () => 
   const indexes = firstShard(record);
   await w.putShards(record, indexes);
   await w.run();
-  const stored = await w.queue.ledger.samples('r1', indexes);
+  const stored = await storedOf(w.queue.ledger, w.record('r1'), indexes);
   expect([...stored.values()].map(({ kind, worker }) => [kind, worker])).toEqual(indexes.map(() => ['scored', 'w']));
   expect(w.engine.jobs[0]).toMatchObject({
     temperature: 0.5,
@@ -84,7 +82,7 @@ test('X1 (P2): what is stored is told again and never paid for again, whatever i
   await w.putShards(record, indexes);
   await w.run();
   const heard: number[] = [];
-  await w.coordinator.ledger.follow('r1', { sample: ({ index }) => void heard.push(index) });
+  await w.coordinator.ledger.follow('r1', { samples: (those) => void heard.push(...those.map(({ index }) => index)) });
   await w.clock.advance(1);
   await w.putShards(record, indexes);
   await w.run();
@@ -98,18 +96,18 @@ test('X1 (P2): what is stored is told again and never paid for again, whatever i
 test('X2: a shard whose results cannot be stored is not acked, and nothing is an unhandled rejection', async () => {
   let refuse = true;
   const w = await shardWorker(({ index }) => ({ kind: 'scores', shown: [5, index + 1], afterMs: 10 + 500 * index }), {
-    weather: { call: (_, what) => (refuse && what === 'putSample' ? { kind: 'refused' } : { kind: 'ok' }) },
+    weather: { call: (_, what) => (refuse && what === 'put samples' ? { kind: 'refused' } : { kind: 'ok' }) },
   });
   const record = w.record('r1');
   const indexes = firstShard(record);
   await w.putShards(record, indexes);
   const { done } = await w.begin();
-  await expect(w.clock.until(done, 60_000)).rejects.toThrow('putSample');
+  await expect(w.clock.until(done, 60_000)).rejects.toThrow('put samples');
   expect(w.nats.tasks()).toBe(1);
   expect(w.pool.taken('e')).toBe(0);
   refuse = false;
   expect(await w.run()).toBe(2);
-  expect((await w.queue.ledger.samples('r1', indexes)).size).toBe(indexes.length);
+  expect((await storedOf(w.queue.ledger, w.record('r1'), indexes)).size).toBe(indexes.length);
   expect(w.nats.tasks()).toBe(0);
 });
 
@@ -125,7 +123,7 @@ describe('X3 (P5)', () => {
     expect(w.retried).toHaveLength(limits.deliveriesMax - 1);
     expect(w.engine.drawn.filter(({ index }) => index === 0)).toHaveLength(limits.deliveriesMax);
     expect(w.engine.drawn.filter(({ index }) => index !== 0)).toHaveLength(indexes.length - 1);
-    const stored = await w.queue.ledger.samples('r1', indexes);
+    const stored = await storedOf(w.queue.ledger, w.record('r1'), indexes);
     expect(stored.get(0)).toMatchObject({ kind: 'invalid', reason: 'dead_letter', detail: 'status 500' });
     expect(await w.queue.dead.list(9)).toMatchObject([
       { requestId: 'r1', unit: shard!.shard, samples: [0], reason: 'status 500', deliveries: limits.deliveriesMax },
@@ -158,7 +156,7 @@ describe('X3 (P5)', () => {
     expect(w.dead).toMatchObject([
       { stage: 'sample', reason: `${limits.deliveriesMax} deliveries and none was finished` },
     ]);
-    const stored = await w.queue.ledger.samples('r1', indexes);
+    const stored = await storedOf(w.queue.ledger, w.record('r1'), indexes);
     expect([...stored.values()].map(({ kind }) => kind)).toEqual(indexes.map(() => 'invalid'));
   });
 
@@ -180,7 +178,7 @@ describe('X3 (P5)', () => {
     await w.clock.advance(1_000);
     w.hurry.abort('drain');
     await w.clock.until(done, 10);
-    expect((await w.queue.ledger.samples('r1', indexes)).size).toBe(indexes.length);
+    expect((await storedOf(w.queue.ledger, w.record('r1'), indexes)).size).toBe(indexes.length);
     expect(w.nats.tasks()).toBe(0);
   });
 
@@ -208,7 +206,7 @@ test('what no try can help is an invalid sample at once', async () => {
   const w = await shardWorker(() => ({ kind: 'terminal', why: 'context_exceeded', reason: '9000 tokens of 8192' }));
   await w.putShards(w.record('r1'), [0]);
   await w.run();
-  expect((await w.queue.ledger.samples('r1', [0])).get(0)).toMatchObject({
+  expect((await storedOf(w.queue.ledger, w.record('r1'), [0])).get(0)).toMatchObject({
     kind: 'invalid',
     reason: 'context_exceeded',
   });
@@ -216,47 +214,22 @@ test('what no try can help is an invalid sample at once', async () => {
   expect(w.nats.tasks()).toBe(0);
 });
 
-test('X4, F1 (P2): what other content left under this id is removed by the coordinator and drawn anew, its meta reward too', async () => {
+test('X4 (P2): what was drawn for another content under this id stands in nobody’s way, and nobody takes it for its own', async () => {
   const w = await shardWorker();
-  const record = w.record('r1', { k: 4 });
-  await w.coordinator.ledger.accept(record);
-  const coordinator = openForeign(w.coordinator.ledger, w.context.events, (id) => id === 'r1');
-  await listenForeign(w.coordinator.control, (id) => void coordinator.found(id));
-  const planned = planShards(record, [1], { deadlineAtMs: 0, nowMs: 0, samplesMax: 8, inline: true, run: '' });
-  const good = scored(1, [3, 4, 5], { templateHash, seed: planned[0]!.samples[0]!.seed });
-  await w.queue.ledger.putSample('r1', good);
-  await w.queue.ledger.putSample('r1', scored(0, [9, 9, 9], { templateHash, seed: 1 }));
-  const base = { requestId: 'r1', index: 0, model: 'm', worker: 'm' };
-  await w.queue.ledger.putMeta({ kind: 'ranked', ...base, metaReward: 99 });
-  const heard: number[] = [];
-  await w.coordinator.ledger.follow('r1', { sample: ({ seed }) => void heard.push(seed) });
+  const before = w.record('r1');
+  await w.putShards(before, [0]);
+  await w.run();
+  const record = { ...before, nonce: 'n3xt', content: { ...before.content, responses: ['a', 'b', 'c'] } };
+  const lanes: string[] = [];
+  await w.coordinator.ledger.follow('r1', { samples: (_, lane) => void lanes.push(lane) });
+  await w.clock.advance(1);
   const [shard] = await w.putShards(record, [0]);
   await w.run();
-  const { seed } = shard!.samples[0]!;
-  expect((await w.queue.ledger.samples('r1', [0])).get(0)?.seed).toBe(seed);
-  expect((await w.queue.ledger.metas('r1', [0])).size).toBe(0);
-  expect(heard).toEqual([seed]);
-  // A notice by itself removes nothing that is of the plan.
-  await coordinator.found('r1');
-  expect((await w.queue.ledger.samples('r1', [0, 1])).get(1)).toEqual(good);
-  expect((await w.queue.ledger.samples('r1', [0, 1])).get(0)?.seed).toBe(seed);
-});
-
-test('X4, X5: while nobody removes it nothing is drawn, and the shard is handed back unharmed', async () => {
-  const w = await shardWorker();
-  const record = w.record('r1');
-  await w.coordinator.ledger.accept(record);
-  const coordinator = openForeign(w.coordinator.ledger, w.context.events, () => false);
-  await listenForeign(w.coordinator.control, (id) => void coordinator.found(id));
-  await w.queue.ledger.putSample('r1', scored(0, [9, 9, 9], { templateHash, seed: 1 }));
-  await w.putShards(record, [0]);
-  for (let i = 0; i < limits.deliveriesMax + 2; i++) await w.run();
-  expect(w.engine.drawn).toEqual([]);
-  expect(w.retried.map(({ reason }) => reason)).toContain('samples of another content are in the way');
-  expect(w.dead).toEqual([]);
-  await w.coordinator.ledger.discard('r1', [0]);
-  await w.run();
-  expect((await w.queue.ledger.samples('r1', [0])).get(0)?.seed).not.toBe(1);
+  expect(w.engine.drawn).toHaveLength(2);
+  expect(lanes).toEqual([shard!.lane]);
+  const seedOf = async (which: typeof before) => (await storedOf(w.queue.ledger, which, [0])).get(0)?.seed;
+  expect(await seedOf(record)).toBe(shard!.samples[0]!.seed);
+  expect(await seedOf(before)).not.toBe(shard!.samples[0]!.seed);
 });
 
 describe('nobody waits for it any more', () => {
@@ -276,7 +249,7 @@ describe('nobody waits for it any more', () => {
     await w.putShards(record, indexes, { deadlineMs: 5_000 });
     await w.run();
     expect(w.dropped).toMatchObject([{ why: 'expired' }]);
-    expect([...(await w.queue.ledger.samples('r1', indexes)).keys()]).toEqual([0]);
+    expect([...(await storedOf(w.queue.ledger, w.record('r1'), indexes)).keys()]).toEqual([0]);
     expect(w.nats.tasks()).toBe(0);
   });
 
@@ -297,7 +270,7 @@ describe('nobody waits for it any more', () => {
     w.cancellations.cancel('r1', 'another');
     await w.clock.until(done, 1_000);
     expect(w.dropped).toEqual([]);
-    expect((await w.queue.ledger.samples('r1', [0])).size).toBe(1);
+    expect((await storedOf(w.queue.ledger, w.record('r1'), [0])).size).toBe(1);
   });
 
   test('X6: a hedge is passed on while its original is here, a few times; then it is dropped', async () => {
@@ -414,7 +387,7 @@ test('P6: a drain hands back what is not finished at once, and keeps what is', a
   w.hurry.abort('drain');
   await w.clock.until(done, 0);
   expect(w.retried).toMatchObject([{ reason: 'handed back by a draining worker' }]);
-  expect([...(await w.queue.ledger.samples('r1', indexes)).keys()]).toEqual([0]);
+  expect([...(await storedOf(w.queue.ledger, w.record('r1'), indexes)).keys()]).toEqual([0]);
   expect(w.nats.tasks()).toBe(1);
   // It comes as a new one: being handed back does not count.
   w.hurry = new AbortController();
@@ -435,7 +408,7 @@ test('X5: tries that no engine took do not count: nothing is quarantined for an 
   away = false;
   await w.run();
   expect(w.dead).toEqual([]);
-  expect((await w.queue.ledger.samples('r1', [0])).get(0)).toMatchObject({ kind: 'scored' });
+  expect((await storedOf(w.queue.ledger, w.record('r1'), [0])).get(0)).toMatchObject({ kind: 'scored' });
   expect(w.nats.tasks()).toBe(0);
 
   away = true;
@@ -466,7 +439,7 @@ test('an engine that is closed under a shard loses no sample: it is tried again,
   expect(w.retried).toMatchObject([{ reason: 'the engine was closed while it drew' }]);
   closing = false;
   expect(await w.run()).toBe(2);
-  expect((await w.queue.ledger.samples('r1', [0])).size).toBe(1);
+  expect((await storedOf(w.queue.ledger, w.record('r1'), [0])).size).toBe(1);
 
   closing = true;
   await w.putShards(w.record('r2'), [0]);
@@ -480,7 +453,7 @@ test('a cancel that comes while the shard is looked up stops it', async () => {
   const { done } = await w.begin();
   w.cancellations.cancel('r1');
   await w.clock.until(done, 1_000);
-  expect((await w.queue.ledger.samples('r1', [0])).size).toBe(0);
+  expect((await storedOf(w.queue.ledger, w.record('r1'), [0])).size).toBe(0);
   expect(w.dropped).toMatchObject([{ why: 'cancelled' }]);
 });
 
@@ -492,7 +465,7 @@ test('no engine serves: handed back', async () => {
   expect(w.retried).toMatchObject([{ reason: 'no engine serves' }]);
   w.engineUp(true);
   await w.run();
-  expect((await w.queue.ledger.samples('r1', [0])).size).toBe(1);
+  expect((await storedOf(w.queue.ledger, w.record('r1'), [0])).size).toBe(1);
 });
 
 test('P2: two workers draw the same sample: one counts, the other is told so', async () => {
@@ -540,7 +513,7 @@ test('X7: what one engine fails the other one of the worker draws, in the same d
   const first = tried.filter((each) => each.startsWith('a')).length;
   expect([...new Set(tried)]).toHaveLength(tried.length);
   expect(first).toBe(indexes.length);
-  const stored = await w.queue.ledger.samples('r1', indexes);
+  const stored = await storedOf(w.queue.ledger, w.record('r1'), indexes);
   expect([...stored.values()].map(({ engine: by }) => by).sort()).toEqual([
     'a',
     ...indexes.slice(1, -1).map(() => 'b'),

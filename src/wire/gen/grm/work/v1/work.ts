@@ -118,18 +118,22 @@ export interface Shard {
   class: Class;
   /** Which run of the request asked for it: a cancel names the run that it ends. */
   run: string;
+  /** The lane of the ledger that holds its samples; empty in tasks of versions before lanes, which are refused. */
+  lane: string;
 }
 
-/** One sample to rank (stream GRM_META). */
+/** One sample of a meta task. */
+export interface MetaItem {
+  /** The sample's place in the plan. */
+  index: number;
+  /** Its principles and critique, when small; else it stands in GRM_RES. */
+  sample: Sample | undefined;
+}
+
+/** Samples of one lane to rank (stream GRM_META). */
 export interface MetaTask {
   /** The request's id. */
   requestId: string;
-  /** The sample's place in the plan. */
-  index: number;
-  /** The sample's principles and critique, when small; else it stands in GRM_RES. */
-  sample:
-    | Sample
-    | undefined;
   /** What is judged, when small; else it stands in GRM_REQ. */
   content:
     | Content
@@ -144,9 +148,25 @@ export interface MetaTask {
   class: Class;
   /** Which run of the request asked for it: a cancel names the run that it ends. */
   run: string;
+  /** What to rank. */
+  items: MetaItem[];
+  /** The lane of the ledger that holds these samples and their rewards; empty in tasks of versions before lanes, which are refused. */
+  lane: string;
 }
 
-/** A meta reward, or why there is none (streams GRM_RES, subject grm.mres). */
+/** What is appended at once to a lane's samples (stream GRM_RES, subject grm.res.<request>.<lane>-<number of the append>). */
+export interface SampleAppend {
+  /** Samples that no earlier append of the lane holds. */
+  samples: Sample[];
+}
+
+/** What is appended at once to a lane's meta rewards (stream GRM_RES, subject grm.mres). */
+export interface MetaAppend {
+  /** Rewards that no earlier append of the lane holds. */
+  results: MetaResult[];
+}
+
+/** A meta reward, or why there is none. */
 export interface MetaResult {
   /** The request's id. */
   requestId: string;
@@ -711,6 +731,7 @@ function createBaseShard(): Shard {
     queuedAtMs: 0,
     class: 0,
     run: "",
+    lane: "",
   };
 }
 
@@ -761,6 +782,9 @@ export const Shard: MessageFns<Shard> = {
     }
     if (message.run !== "") {
       writer.uint32(114).string(message.run);
+    }
+    if (message.lane !== "") {
+      writer.uint32(122).string(message.lane);
     }
     return writer;
   },
@@ -900,6 +924,71 @@ export const Shard: MessageFns<Shard> = {
             message.run = reader.string();
             continue;
           }
+          case 15: {
+            if (tag !== 122) {
+              break;
+            }
+
+            message.lane = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+};
+
+function createBaseMetaItem(): MetaItem {
+  return { index: 0, sample: undefined };
+}
+
+export const MetaItem: MessageFns<MetaItem> = {
+  encode(message: MetaItem, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.index !== 0) {
+      writer.uint32(8).uint32(message.index);
+    }
+    if (message.sample !== undefined) {
+      Sample.encode(message.sample, writer.uint32(18).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): MetaItem {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseMetaItem();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.index = reader.uint32();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.sample = Sample.decode(reader, reader.uint32());
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -916,14 +1005,14 @@ export const Shard: MessageFns<Shard> = {
 function createBaseMetaTask(): MetaTask {
   return {
     requestId: "",
-    index: 0,
-    sample: undefined,
     content: undefined,
     deadlineAtMs: 0,
     nonce: "",
     queuedAtMs: 0,
     class: 0,
     run: "",
+    items: [],
+    lane: "",
   };
 }
 
@@ -931,12 +1020,6 @@ export const MetaTask: MessageFns<MetaTask> = {
   encode(message: MetaTask, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     if (message.requestId !== "") {
       writer.uint32(10).string(message.requestId);
-    }
-    if (message.index !== 0) {
-      writer.uint32(16).uint32(message.index);
-    }
-    if (message.sample !== undefined) {
-      Sample.encode(message.sample, writer.uint32(26).fork()).join();
     }
     if (message.content !== undefined) {
       Content.encode(message.content, writer.uint32(34).fork()).join();
@@ -955,6 +1038,12 @@ export const MetaTask: MessageFns<MetaTask> = {
     }
     if (message.run !== "") {
       writer.uint32(74).string(message.run);
+    }
+    for (const v of message.items) {
+      MetaItem.encode(v!, writer.uint32(82).fork()).join();
+    }
+    if (message.lane !== "") {
+      writer.uint32(90).string(message.lane);
     }
     return writer;
   },
@@ -978,22 +1067,6 @@ export const MetaTask: MessageFns<MetaTask> = {
             }
 
             message.requestId = reader.string();
-            continue;
-          }
-          case 2: {
-            if (tag !== 16) {
-              break;
-            }
-
-            message.index = reader.uint32();
-            continue;
-          }
-          case 3: {
-            if (tag !== 26) {
-              break;
-            }
-
-            message.sample = Sample.decode(reader, reader.uint32());
             continue;
           }
           case 4: {
@@ -1042,6 +1115,114 @@ export const MetaTask: MessageFns<MetaTask> = {
             }
 
             message.run = reader.string();
+            continue;
+          }
+          case 10: {
+            if (tag !== 82) {
+              break;
+            }
+
+            message.items.push(MetaItem.decode(reader, reader.uint32()));
+            continue;
+          }
+          case 11: {
+            if (tag !== 90) {
+              break;
+            }
+
+            message.lane = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+};
+
+function createBaseSampleAppend(): SampleAppend {
+  return { samples: [] };
+}
+
+export const SampleAppend: MessageFns<SampleAppend> = {
+  encode(message: SampleAppend, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    for (const v of message.samples) {
+      Sample.encode(v!, writer.uint32(10).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): SampleAppend {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseSampleAppend();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.samples.push(Sample.decode(reader, reader.uint32()));
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+};
+
+function createBaseMetaAppend(): MetaAppend {
+  return { results: [] };
+}
+
+export const MetaAppend: MessageFns<MetaAppend> = {
+  encode(message: MetaAppend, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    for (const v of message.results) {
+      MetaResult.encode(v!, writer.uint32(10).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): MetaAppend {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseMetaAppend();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.results.push(MetaResult.decode(reader, reader.uint32()));
             continue;
           }
         }

@@ -1,0 +1,51 @@
+// Lane: which samples of a request are stored together. A lane is a log of appends in the ledger, and its writers take turns (queue/lanes.ts),
+// so that a sample is in it once (promise P2).
+//
+//   A1. A sample's lane depends on nothing but the number of responses and its index: whoever plans whatever is left of a request, in whatever
+//       shards, finds the same samples in the same lanes.
+//   A2. Samples of one lane share a permutation, so a shard is always of one lane.
+//   A3. A lane's name holds what tells requests of one id apart (the nonce) and the template. What was drawn for another content, of a cancelled
+//       request whose key came back, or with another template, is in other lanes, and nobody comes across it.
+
+import { sameOrder } from '../grm/permute.js';
+import { limits } from '../limits.js';
+import type { MetaTask, RequestRecord } from './shard.js';
+
+/** Number of the lane of a sample. @param n responses */
+export function laneNumber(n: number, index: number): number {
+  const { turns, orders } = sameOrder(n);
+  const block = orders * Math.min(turns, limits.laneSamplesMax);
+  return Math.floor(index / block) * orders + (index % orders);
+}
+
+/** Common beginning of the names of all lanes of a request. */
+export function lanePrefix({ nonce, plan }: Pick<RequestRecord, 'nonce' | 'plan'>): string {
+  return `${nonce}${plan.templateHash.slice(0, 8)}-`;
+}
+
+/** Name of a sample's lane: a single token of a subject. */
+export function laneOf(record: RequestRecord, index: number): string {
+  return `${lanePrefix(record)}${laneNumber(record.content.responses.length, index)}`;
+}
+
+/** The lanes of these samples, each with those of them that it holds. */
+export function lanesOf(record: RequestRecord, indexes: Iterable<number>): ReadonlyMap<string, readonly number[]> {
+  const lanes = new Map<string, number[]>();
+  for (const index of indexes) {
+    const lane = laneOf(record, index);
+    const those = lanes.get(lane);
+    if (those) those.push(index);
+    else lanes.set(lane, [index]);
+  }
+  return lanes;
+}
+
+/** The lowest index of a meta task: the number of its unit. */
+export function firstOf({ items }: MetaTask): number {
+  return Math.min(...items.map(({ index }) => index));
+}
+
+/** All indexes of a meta task: two tasks of one epoch are the same when these are. */
+export function indexesOf({ items }: MetaTask): string {
+  return items.map(({ index }) => index).join('-');
+}
