@@ -21,6 +21,12 @@ test('P2: a ledger that keeps the last of several samples is found', async () =>
   );
 });
 
+test('P2: a writer that is refused in a lane and does not read what is there is found', async () => {
+  expect(await firstFound({ queue: 'blind' }, 'P2 one effect')).toMatch(
+    /P2 one effect: (sample|meta) \d of r\d was stored twice, the second time by [wm]/,
+  );
+});
+
 test('P1: a queue that gives a task away for good is found, with the way to see it again', async () => {
   const found = await firstFound({ queue: 'forgets' }, 'rest');
   expect(found).toMatch(/does not come to rest: .*(callers|no verdict)/);

@@ -49,6 +49,8 @@ export interface NetworkPlan {
   readonly unanswered: number;
   readonly slow: number;
   readonly slowMsMax: number;
+  /** Share of the reads of samples and meta rewards that come to a replica which lags. */
+  readonly stale: number;
   /** Shares of the notices. */
   readonly noticeLost: number;
   readonly noticeTwice: number;
@@ -181,6 +183,7 @@ export const calmNetwork: NetworkPlan = {
   settleLost: 0,
   settleLate: 0,
   replyLost: 0,
+  stale: 0,
 };
 
 export const calmEngine: EnginePlan = { retryable: 0, untaken: 0, closed: 0, hangs: 0, slow: 0, slowMsMax: 0 };
@@ -235,6 +238,7 @@ function networkOf(chance: Chance): NetworkPlan {
     settleLost: share(0.3),
     settleLate: share(0.3),
     replyLost: share(0.3),
+    stale: share(0.2),
   };
 }
 

@@ -30,6 +30,11 @@ export function weatherOf(plan: NetworkPlan, chance: Chance, tell: (what: string
   };
   return {
     call: (client, what) => (isCalm || client === 'publisher' ? { kind: 'ok' } : crossing(client, what)),
+    stale: (client, what) => {
+      if (isCalm || !chance.is(plan.stale)) return false;
+      tell(`${client} ${what}: read at a replica that lags`);
+      return true;
+    },
     notice: (client, what) => {
       if (isCalm) return [0];
       if (chance.is(plan.noticeLost)) {

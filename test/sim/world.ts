@@ -216,7 +216,11 @@ class World {
     if (!plan) return;
     const { name } = plan;
     if (how === 'read') {
-      if (stream === 'res' && bytes === undefined && unit !== undefined) this.#looked(client, plan, unit);
+      if (stream === 'res' && bytes === undefined && unit !== undefined) this.#looked(client, plan, unit, false);
+      return;
+    }
+    if (how === 'missed') {
+      if (stream === 'res' && unit !== undefined) this.#looked(client, plan, unit, true);
       return;
     }
     const add = (what: Extract<Happening, { kind: 'ledger' }>['what'], index?: number, value = bytes): void =>
@@ -259,11 +263,14 @@ class World {
     }
   }
 
-  /** A miss on the next append of a lane says of each of its samples that is not stored that it is not there. */
-  #looked(client: string, { name, k, responses }: RequestPlan, unit: string): void {
+  /**
+   * A miss on the next append of a lane says of each of its samples that is not stored that it is not there; a replica that lags may say so
+   * of others too. Then they are drawn twice, and still count once.
+   */
+  #looked(client: string, { name, k, responses }: RequestPlan, unit: string, stale: boolean): void {
     const lane = Number(parseLane(unit)?.split('-').at(-1));
     for (let index = 0; index < k; index++) {
-      if (laneNumber(responses, index) !== lane || this.#stored.has(`${name} ${index}`)) continue;
+      if (laneNumber(responses, index) !== lane || (!stale && this.#stored.has(`${name} ${index}`))) continue;
       const look = `${client} ${name} ${index}`;
       this.#looks.set(look, [...(this.#looks.get(look) ?? []), this.clock.now()]);
     }

@@ -37,8 +37,11 @@ export interface MemoryNatsOptions {
   readonly broken?: Broken;
 }
 
-/** `overwrites`: of samples and meta rewards the ledger keeps the last; `forgets`: a task is gone once it was handed out. */
-export type Broken = 'overwrites' | 'forgets';
+/**
+ * `overwrites`: of two appends to a lane under one number the ledger keeps the last; `blind`: a writer that is refused does not read what is
+ * there; `forgets`: a task is gone once it was handed out.
+ */
+export type Broken = 'overwrites' | 'blind' | 'forgets';
 
 export interface MemoryNats {
   /** The connection of one process; what comes to it goes through `enter`. */
@@ -84,6 +87,7 @@ export function memoryNats(options: MemoryNatsOptions): MemoryNats {
       ageMs: limits.workKeepMs,
       forgetful: options.broken === 'forgets',
     }),
+    blind: options.broken === 'blind',
     hub: { leases: stream(false, options.leaseMs ?? limits.leaseMs), served: new Map(), listeners: new Map() },
     followers: new Map(),
     up: true,

@@ -11,8 +11,12 @@ export interface StreamRules {
   readonly messagesMax: number;
 }
 
-/** Told of what happens to the messages. */
-export type Hear = (how: 'stored' | 'changed' | 'purged' | 'read', subject: string, bytes?: Uint8Array) => void;
+/** Told of what happens to the messages. `missed`: it was read at a replica that does not have it yet. */
+export type Hear = (
+  how: 'stored' | 'changed' | 'purged' | 'read' | 'missed',
+  subject: string,
+  bytes?: Uint8Array,
+) => void;
 
 interface Message {
   readonly bytes: Uint8Array;
@@ -40,8 +44,13 @@ export class MemoryStream {
     return 'stored';
   }
 
-  get(subject: string): Uint8Array | undefined {
+  /** @param stale at a replica that lags */
+  get(subject: string, stale = false): Uint8Array | undefined {
     this.#expire();
+    if (stale && this.#messages.has(subject)) {
+      this.hear('missed', subject);
+      return undefined;
+    }
     const bytes = this.#messages.get(subject)?.bytes.slice();
     this.hear('read', subject, bytes);
     return bytes;

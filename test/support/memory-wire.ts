@@ -16,16 +16,18 @@ export type Crossing =
 /** What may go wrong between a client and the server. Each is asked once per crossing, so a seeded weather replays. Absent: all is well, at once. */
 export interface Weather {
   readonly call?: (client: string, what: string) => Crossing;
+  /** Whether a read comes to a replica that does not have the message yet. */
+  readonly stale?: (client: string, what: string) => boolean;
   /** A notice to one follower or listener: the delays after which it arrives; none = it is lost, two = it comes twice. */
   readonly notice?: (client: string, what: string) => readonly number[];
   /** An ack, nak, term or renewal: the delay after which it arrives; undefined = it is lost. */
   readonly settle?: (client: string, how: Settling) => number | undefined;
 }
 
-/** What the server did with a message of a stream, and for whom. `changed`: a message was replaced by another. */
+/** What the server did with a message of a stream, and for whom. `changed`: a message was replaced by another; `missed`: a replica did not have it yet. */
 export interface Seen {
   readonly client: string;
-  readonly how: 'stored' | 'changed' | 'purged' | 'read';
+  readonly how: 'stored' | 'changed' | 'purged' | 'read' | 'missed';
   readonly subject: string;
   /** Absent when it is gone, or was not there. */
   readonly bytes?: Uint8Array;
@@ -47,6 +49,8 @@ export interface Server {
   readonly templates: MemoryStream;
   readonly dead: MemoryStream;
   readonly work: MemoryWork;
+  /** A writer that is refused in a lane goes on without having read what is there: for tests that must find out. */
+  readonly blind: boolean;
   readonly hub: ControlHub;
   /** By request. */
   readonly followers: Map<string, Set<Follow>>;
