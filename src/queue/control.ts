@@ -89,7 +89,7 @@ export class JetStreamControlPlane implements ControlPlane {
 
   broadcast(topic: string, body: Uint8Array): void {
     assertSmall(topic, body);
-    if (this.parts.link.connected()) this.parts.link.nc.publish(subjects.topic(topic), body);
+    if (this.parts.link.connected()) this.parts.link.publish(subjects.topic(topic), body);
   }
 
   listen(topic: string, hear: (body: Uint8Array) => void): Promise<() => void> {

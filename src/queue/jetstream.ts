@@ -144,10 +144,10 @@ async function assemble(link: Link, options: QueueOptions, onEvent: OnQueueEvent
 function ackSender(link: Link): SendAck {
   const kept: { readonly reply: string; readonly body: Uint8Array }[] = [];
   link.onChange((state) => {
-    if (state === 'connected') for (const { reply, body } of kept.splice(0)) link.nc.publish(reply, body);
+    if (state === 'connected') for (const { reply, body } of kept.splice(0)) link.publish(reply, body);
   });
   return (reply, body) => {
-    if (link.connected()) link.nc.publish(reply, body);
+    if (link.connected()) link.publish(reply, body);
     else if (kept.length < limits.acksKeptMax && !link.nc.isClosed()) kept.push({ reply, body });
   };
 }

@@ -249,7 +249,7 @@ export class JetStreamLedger implements Ledger {
   }
 
   private say(subject: string, bytes: Uint8Array): void {
-    if (this.parts.link.connected()) this.parts.link.nc.publish(subject, bytes);
+    if (this.parts.link.connected()) this.parts.link.publish(subject, bytes);
   }
 
   /** Decoded once, whoever follows. */

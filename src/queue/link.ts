@@ -10,6 +10,7 @@ import {
   type Msg,
   type NatsConnection,
   type NodeConnectionOptions,
+  type PublishOptions,
   type Subscription,
 } from '@nats-io/transport-node';
 import { randomBytes } from 'node:crypto';
@@ -56,6 +57,13 @@ export interface Link {
   onDenied(hear: (denied: Denied) => void): () => void;
   /** True once connected; false when `ms` passed, `signal` aborted or the link was closed first. */
   whenConnected(ms: number, signal?: AbortSignal): Promise<boolean>;
+  /**
+   * Sent with all else that is published in this turn of the event loop: one write to the socket instead of one per message, which is a tenth
+   * of a busy process's time (measured). What is published while the connection is away, or lost in this turn, is thrown away.
+   */
+  publish(subject: string, data: Uint8Array, options?: PublishOptions): void;
+  /** Resolves once the server has handled what was published before. */
+  flush(): Promise<void>;
   /** What `hear` throws is told and goes no further: the client library would stop reading the connection. */
   subscribe(subject: string, hear: (msg: Msg) => void): Subscription;
   close(): Promise<void>;
@@ -70,10 +78,18 @@ export async function openLink(options: LinkOptions, onEvent: OnQueueEvent): Pro
   const hearers = new Set<Hear>();
   const denialHearers = new Set<(denied: Denied) => void>();
 
+  const outbox: {
+    readonly subject: string;
+    readonly data: Uint8Array;
+    readonly options: PublishOptions | undefined;
+  }[] = [];
   const change = (state: 'connected' | 'disconnected', reason: string): void => {
     if (connected === (state === 'connected')) return;
     connected = state === 'connected';
-    if (!connected) losses += 1;
+    if (!connected) {
+      losses += 1;
+      outbox.length = 0;
+    }
     onEvent({ kind: 'connection', state, reason });
     for (const hear of [...hearers]) hear(state, reason);
   };
@@ -99,6 +115,18 @@ export async function openLink(options: LinkOptions, onEvent: OnQueueEvent): Pro
     change('disconnected', 'the connection is closed');
   };
   void watch();
+
+  const send = (): void => {
+    const messages = outbox.splice(0);
+    if (!connected || nc.isClosed()) return;
+    for (const { subject, data, options: how } of messages) {
+      try {
+        nc.publish(subject, data, how);
+      } catch (error) {
+        onEvent({ kind: 'waiting', words: `nats: ${subject} was not sent: ${String(error)}` });
+      }
+    }
+  };
 
   return {
     nc,
@@ -136,6 +164,13 @@ export async function openLink(options: LinkOptions, onEvent: OnQueueEvent): Pro
         signal?.addEventListener('abort', aborted);
       });
     },
+    publish(subject, data, options) {
+      if (outbox.push({ subject, data, options }) === 1) setImmediate(send);
+    },
+    flush() {
+      send();
+      return nc.flush();
+    },
     subscribe: (subject, hear) =>
       nc.subscribe(subject, {
         callback: (error, msg) => {
@@ -149,6 +184,7 @@ export async function openLink(options: LinkOptions, onEvent: OnQueueEvent): Pro
       }),
     async close() {
       if (nc.isClosed()) return;
+      send();
       if (connected) await Promise.race([nc.flush().catch(() => undefined), sleep(limits.queueCallMs)]);
       await nc.close();
     },

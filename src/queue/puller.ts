@@ -179,7 +179,7 @@ export class JetStreamPuller<T> implements Puller<T> {
       return true;
     }
     // When the server answers again, what it had been asked for comes first: then nothing of this look is under way any more.
-    await within(this.parts.link.nc.flush());
+    await within(this.parts.link.flush());
     this.trouble(`${consumerName(this.parts.pool, cls)}: ${outcome.reason}`);
     return false;
   }
@@ -258,11 +258,7 @@ export class JetStreamPuller<T> implements Puller<T> {
 
   private request(cls: Class, body: object, reply: string): void {
     const subject = `$JS.API.CONSUMER.MSG.NEXT.${this.parts.stream}.${consumerName(this.parts.pool, cls)}`;
-    try {
-      this.parts.link.nc.publish(subject, encoder.encode(JSON.stringify(body)), { reply });
-    } catch {
-      // The connection closed in this turn: the timer ends the wait.
-    }
+    this.parts.link.publish(subject, encoder.encode(JSON.stringify(body)), { reply });
   }
 
   private deliver(msg: Msg): Delivery<T> {

@@ -68,15 +68,8 @@ export class Requests {
       this.timer ??= setInterval(() => {
         this.expire();
       }, tickMs);
-      try {
-        this.link.nc.publish(
-          subject,
-          data,
-          headers ? { reply: this.prefix + id, headers } : { reply: this.prefix + id },
-        );
-      } catch {
-        this.end(id, disconnected); // closed in this very turn
-      }
+      const reply = this.prefix + id;
+      this.link.publish(subject, data, headers ? { reply, headers } : { reply });
     });
   }
 
@@ -97,7 +90,7 @@ export class Requests {
   /** Resolves once the server has handled what was sent before, or after limits.queueCallMs. */
   async flush(): Promise<void> {
     await Promise.race([
-      this.link.nc.flush().catch(() => undefined),
+      this.link.flush().catch(() => undefined),
       sleep(limits.queueCallMs, undefined, { ref: false }),
     ]);
   }
