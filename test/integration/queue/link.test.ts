@@ -2,6 +2,9 @@
 
 import { connect, createServer, type AddressInfo } from 'node:net';
 import { expect, test } from 'vitest';
+import { connect as connectNats } from '@nats-io/transport-node';
+import type { OnQueueEvent } from '../../../src/queue/events.js';
+import { openLink } from '../../../src/queue/link.js';
 import { openQueue } from '../../../src/queue/jetstream.js';
 import { startNats } from '../../support/nats.js';
 import { queueOptions } from '../../support/queue-options.js';
@@ -36,4 +39,27 @@ test('a server that had no time to hear who we are is asked again; a wrong passw
   } finally {
     door.close();
   }
+});
+
+test('what is published in one turn arrives in its order, also right before the end; what is published without a connection is gone', async () => {
+  await using nats = await startNats();
+  const other = await connectNats({ servers: nats.url });
+  const heard: string[] = [];
+  other.subscribe('x.*', { callback: (_, msg) => void heard.push(`${msg.subject} ${msg.string()}`) });
+  await other.flush();
+  const words: OnQueueEvent = () => undefined;
+  const link = await openLink(queueOptions(nats), words);
+  const bytes = (text: string): Uint8Array => new TextEncoder().encode(text);
+  link.publish('x.1', bytes('a'), { reply: 'r' });
+  link.publish('x.2', bytes('b'));
+  await link.flush();
+  await other.flush();
+  expect(heard).toEqual(['x.1 a', 'x.2 b']);
+  link.publish('x.3', bytes('c'));
+  await link.close();
+  link.publish('x.4', bytes('d'));
+  await new Promise((resolve) => setImmediate(resolve));
+  await other.flush();
+  expect(heard).toEqual(['x.1 a', 'x.2 b', 'x.3 c']);
+  await other.close();
 });
