@@ -141,13 +141,13 @@ export function encodeMetaTask(task: MetaTask): Uint8Array {
     items: [],
     lane: task.lane,
   }).finish();
-  const items = task.items.map(({ index, sample }) =>
+  const items = task.items.map(({ index, sample }) => [
     withField(
       pb.MetaItem.encode({ index, sample: undefined }).finish(),
       field.metaItemSample,
       sample && encodeSample(sample),
     ),
-  );
+  ]);
   const withContent = withField(message, field.metaTaskContent, task.content && encodeContent(task.content));
   return withFields(withContent, field.metaTaskItems, items);
 }

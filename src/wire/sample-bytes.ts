@@ -7,6 +7,7 @@ import type { Sample } from '../grm/sample.js';
 import type { JudgedSample, Verdict } from '../grm/verdict.js';
 import { limits } from '../limits.js';
 import { keptTable, sampleFromProto, sampleToProto, verdictToProto } from './convert.js';
+import { withFields } from './fields.js';
 import * as pb from './gen/grm/v1/judgement.js';
 
 const bytesOf = new WeakMap<Sample, Uint8Array>();
@@ -24,17 +25,17 @@ export function encodeSample(sample: Sample): Uint8Array {
   return bytesOf.get(sample) ?? pb.Sample.encode(sampleToProto(sample)).finish();
 }
 
-/** Tags of Verdict.samples, Sample.meta_reward and Sample.kept: field number and wire type. */
-const tag = { samples: (14 << 3) | 2, metaReward: (10 << 3) | 1, kept: 11 << 3 } as const;
+/** Field of Verdict.samples, and tags of Sample.meta_reward and Sample.kept: field number and wire type. */
+const samplesField = 14;
+const tag = { metaReward: (10 << 3) | 1, kept: 11 << 3 } as const;
 
 export function encodeVerdict(verdict: Verdict): Uint8Array {
-  const writer = pb.Verdict.encode(verdictToProto({ ...verdict, samples: [] }), new BinaryWriter());
-  for (const judged of verdict.samples) writeJudged(writer, judged);
-  return writer.finish();
+  const head = pb.Verdict.encode(verdictToProto({ ...verdict, samples: [] })).finish();
+  return withFields(head, samplesField, verdict.samples.map(judgedBytes));
 }
 
-function writeJudged(writer: BinaryWriter, { sample, metaReward, kept }: JudgedSample): void {
-  writer.uint32(tag.samples).fork().raw(encodeSample(sample));
-  if (metaReward !== undefined) writer.uint32(tag.metaReward).double(metaReward);
-  writer.uint32(tag.kept).int32(keptTable.to(kept)).join();
+function judgedBytes({ sample, metaReward, kept }: JudgedSample): readonly Uint8Array[] {
+  const said = new BinaryWriter();
+  if (metaReward !== undefined) said.uint32(tag.metaReward).double(metaReward);
+  return [encodeSample(sample), said.uint32(tag.kept).int32(keptTable.to(kept)).finish()];
 }
