@@ -32,7 +32,7 @@ test('a verdict that went meanwhile is stored again', async () => {
   const { ledger, store } = setting(1);
   await store(1);
   const second = store(2);
-  await ledger.reopen('r1', []);
+  await ledger.reopen('r1', new Map());
   expect((await second).durationMs).toBe(2);
   expect((await ledger.verdict('r1'))?.durationMs).toBe(2);
 });
