@@ -1,6 +1,7 @@
 // Admission: bounds what one coordinator holds, so that overload sheds with a retry delay and memory stays flat (promise P4).
 //
-//   A1. Admitted requests, samples and bytes never exceed their bounds; a lone request is admitted whatever its size (it fits limits.ts).
+//   A1. Admitted requests, samples and bytes never exceed their bounds; a lone request is admitted whatever its size (it fits limits.ts),
+//       and so is a lone one of those that were accepted before and are taken up again: what fills the bounds may be waiting for it.
 //   A2. Every ticket is given back exactly once.
 //   A3. A flow (class and tenant) holds of each bound at most its weight times what nobody holds, the smallest class weighing 1. So whoever
 //       floods leaves something free, and those who hold less find it. When all flood, each holds by its weight, and what one of them
@@ -32,6 +33,8 @@ export class Admission {
   /** Of flows that hold something. */
   readonly #flows = new Map<string, Load>();
   readonly #max: Readonly<Load>;
+  /** Of those taken up again. */
+  #resumed = 0;
   #draining = false;
   /** Exponentially weighted mean of the time between two finished requests, milliseconds: what a shed caller is told to wait for. */
   #finishEveryMs = 100;
@@ -53,7 +56,7 @@ export class Admission {
     this.#draining = true;
   }
 
-  admit(samples: number, bytes: number, tenant: string, klass: Class): Admitted {
+  admit(samples: number, bytes: number, tenant: string, klass: Class, resumed = false): Admitted {
     if (this.#draining) {
       return {
         kind: 'refused',
@@ -68,12 +71,12 @@ export class Admission {
     const weight = this.#weightOf(tenant, klass);
     const fits = (what: keyof Load, more: number): boolean =>
       load[what] + more <= max[what] && flow[what] + more <= weight * (max[what] - load[what]);
-    const empty = load.requests === 0;
+    const lone = load.requests === 0 || (resumed && this.#resumed === 0);
     const words = (what: keyof Load): string =>
       `${load[what]} ${what} in flight, ${flow[what]} of them of this tenant and class, at most ${max[what]} in all`;
-    if (!empty && !fits('requests', 1)) return this.#refuse('samples', words('requests'));
-    if (!empty && !fits('samples', samples)) return this.#refuse('samples', words('samples'));
-    if (!empty && !fits('bytes', bytes)) return this.#refuse('bytes', words('bytes'));
+    if (!lone && !fits('requests', 1)) return this.#refuse('samples', words('requests'));
+    if (!lone && !fits('samples', samples)) return this.#refuse('samples', words('samples'));
+    if (!lone && !fits('bytes', bytes)) return this.#refuse('bytes', words('bytes'));
     const add = (sign: 1 | -1): void => {
       for (const each of [load, flow]) {
         each.requests += sign;
@@ -82,6 +85,7 @@ export class Admission {
       }
     };
     add(1);
+    if (resumed) this.#resumed++;
     this.#flows.set(name, flow);
     let held = true;
     return {
@@ -91,6 +95,7 @@ export class Admission {
           if (!held) throw new Error('admission: a ticket was given back twice (A2)');
           held = false;
           add(-1);
+          if (resumed) this.#resumed--;
           if (flow.requests === 0) this.#flows.delete(name);
           this.#noteFinish();
         },

@@ -37,7 +37,7 @@ export async function scoreRequest(job: Job, run: Run, context: CoordinatorConte
   const drafted = draft(job, startedAtMs, context);
   if (drafted.kind === 'fault') return drafted;
   const { record, contentBytes } = drafted;
-  const admitted = admission.admit(record.plan.k, contentBytes, record.tenant, record.class);
+  const admitted = admission.admit(record.plan.k, contentBytes, record.tenant, record.class, job.kind === 'resume');
   if (admitted.kind === 'refused') {
     events.emit('admission.rejected', {
       tenant: record.tenant,

@@ -174,12 +174,12 @@ export class Fleet {
     }
   }
 
-  /** Never more than its bounds (A1). */
+  /** Never more than its bounds, and one that is taken up again (A1). */
   weigh(coordinator: string): void {
     const node = this.#places.find((place) => place.node?.handle.id === coordinator)?.node;
     if (node?.role !== 'coordinator') return;
     const { requestsInFlight } = node.handle.service.load();
-    const max = this.world.scenario.requestsMax;
+    const max = this.world.scenario.requestsMax + 1;
     if (requestsInFlight > max) {
       this.world.history.add({ kind: 'held', what: `${coordinator} requests`, count: requestsInFlight, max });
     }

@@ -51,6 +51,18 @@ test('A1 (P4): bounds are never exceeded but by a lone request, and the load is 
   );
 });
 
+test('A1: of requests taken up again one finds room whatever fills the bounds; the next one waits for it', () => {
+  const admission = new Admission({ requestsMax: 1, samplesMax: 8, bytesMax: 100 }, virtualClock(), rlAlone);
+  const waiting = admission.admit(8, 100, 't', 'rl');
+  const resumed = admission.admit(8, 100, 't', 'rl', true);
+  if (waiting.kind !== 'admitted' || resumed.kind !== 'admitted') throw new Error('both are alone of their kind');
+  expect(admission.admit(1, 1, 't', 'rl', true).kind).toBe('refused');
+  expect(admission.admit(1, 1, 't', 'rl').kind).toBe('refused');
+  resumed.ticket.release();
+  const next = admission.admit(8, 100, 't', 'rl', true);
+  expect(next.kind).toBe('admitted');
+});
+
 test('A2: a ticket given back twice is a bug', () => {
   const admission = new Admission(bounds, virtualClock(), rlAlone);
   const admitted = admission.admit(1, 1, 't', 'rl');
