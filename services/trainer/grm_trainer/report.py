@@ -88,7 +88,8 @@ def plot_votes(results: dict, path: Path) -> None:
 
 def plot_curves(config: Config, path: Path) -> None:
     rows = read_jsonl(config.folder / "metrics.jsonl")
-    shown = [("cold", "loss"), ("rft", "loss"), ("rl", "reward"), ("meta", "loss")]
+    trained = {row["stage"] for row in rows}
+    shown = [one for one in (("cold", "loss"), ("rft", "loss"), ("rl", "reward"), ("meta-cold", "loss"), ("meta", "loss")) if one[0] in trained]
     figure, axes = plt.subplots(1, len(shown), figsize=(4 * len(shown), 3))
     for axis, (stage, value) in zip(axes, shown):
         points = [(row["step"], row[value]) for row in rows if row["stage"] == stage and value in row and "step" in row]
