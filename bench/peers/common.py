@@ -124,3 +124,27 @@ async def keep_open(rows: list[dict], in_flight: int, answer) -> None:
             await answer(row)
 
     await asyncio.gather(*(lane() for _ in range(in_flight)))
+
+
+async def answer_all(args: Args, ask, workers) -> None:
+    """`ask(row)` gives the samples in a row's answer; whatever it throws is a failed request. `workers()` names the processes that may be killed."""
+    log = Log(args.out)
+
+    async def answer(row: dict) -> None:
+        start = time.time()
+        try:
+            log.tell(row["id"], start, await ask(row))
+        except Exception as error:
+            log.tell(row["id"], start, 0, repr(error))
+
+    await args.warm_up(answer)
+    ready(workers())
+    await keep_open(args.rows, args.in_flight, answer)
+    done()
+
+
+def http_session():
+    """Without a bound on connections; a call may take ten minutes."""
+    import aiohttp  # not in the environment of verdict
+
+    return aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0), timeout=aiohttp.ClientTimeout(total=600))

@@ -6,14 +6,13 @@ BaseGrader, the way that its documentation gives for other replies. Calls, strat
 
 import asyncio
 import os
-import time
 
 from openjudge.evaluation_strategy import BaseEvaluationStrategy
 from openjudge.graders.base_grader import BaseGrader
 from openjudge.graders.schema import GraderMode, GraderRank
 from openjudge.models.openai_chat_model import OpenAIChatModel
 
-from common import MAX_TOKENS, TEMPERATURE, Args, Log, done, draws_of, keep_open, ready, vote
+from common import MAX_TOKENS, TEMPERATURE, Args, answer_all, draws_of, vote
 
 
 class SumStrategy(BaseEvaluationStrategy):
@@ -40,7 +39,6 @@ class GrmGrader(BaseGrader):
 
 async def main() -> None:
     args = Args()
-    log = Log(args.out)
     model = OpenAIChatModel(
         "fake-grm",
         api_key="none",
@@ -51,17 +49,10 @@ async def main() -> None:
     )
     grader = GrmGrader(model)
 
-    async def answer(row: dict) -> None:
-        start = time.time()
-        try:
-            log.tell(row["id"], start, (await grader.aevaluate(row=row))["samples"])
-        except Exception as error:  # whatever the library throws is a failed request
-            log.tell(row["id"], start, 0, repr(error))
+    async def ask(row: dict) -> int:
+        return (await grader.aevaluate(row=row))["samples"]
 
-    await args.warm_up(answer)
-    ready([os.getpid()])
-    await keep_open(args.rows, args.in_flight, answer)
-    done()
+    await answer_all(args, ask, lambda: [os.getpid()])
 
 
 asyncio.run(main())

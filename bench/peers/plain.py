@@ -2,30 +2,18 @@
 
 import asyncio
 import os
-import time
 
-import aiohttp
-
-from common import Args, Log, done, judge, keep_open, ready
+from common import Args, answer_all, http_session, judge
 
 
 async def main() -> None:
     args = Args()
-    log = Log(args.out)
-    connector = aiohttp.TCPConnector(limit=0)
-    async with aiohttp.ClientSession(connector=connector, timeout=aiohttp.ClientTimeout(total=600)) as session:
+    async with http_session() as session:
 
-        async def answer(row: dict) -> None:
-            start = time.time()
-            try:
-                log.tell(row["id"], start, (await judge(session, args.engine, row))["samples"])
-            except (aiohttp.ClientError, asyncio.TimeoutError) as error:
-                log.tell(row["id"], start, 0, repr(error))
+        async def ask(row: dict) -> int:
+            return (await judge(session, args.engine, row))["samples"]
 
-        await args.warm_up(answer)
-        ready([os.getpid()])
-        await keep_open(args.rows, args.in_flight, answer)
-        done()
+        await answer_all(args, ask, lambda: [os.getpid()])
 
 
 asyncio.run(main())

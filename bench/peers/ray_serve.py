@@ -3,19 +3,17 @@
 import asyncio
 import os
 import socket
-import time
 
 os.environ.setdefault("RAY_DEDUP_LOGS", "0")
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
 RUN_MARK = f"GRM_PEERS_RUN={os.getpid()}"
 os.environ["GRM_PEERS_RUN"] = str(os.getpid())
 
-import aiohttp
 import ray
 from ray import serve
 from starlette.requests import Request
 
-from common import Args, Log, done, judge, keep_open, ready
+from common import Args, answer_all, http_session, judge
 
 
 @serve.deployment
@@ -27,8 +25,7 @@ class Judge:
     async def __call__(self, request: Request) -> dict:
         row = await request.json()
         if self._session is None:
-            connector = aiohttp.TCPConnector(limit=0)
-            self._session = aiohttp.ClientSession(connector=connector, timeout=aiohttp.ClientTimeout(total=600))
+            self._session = http_session()
         return await judge(self._session, self._engine, row)
 
 
@@ -52,25 +49,15 @@ def replicas() -> list[int]:
 
 
 async def main(port: int, args: Args) -> None:
-    log = Log(args.out)
-    connector = aiohttp.TCPConnector(limit=0)
-    async with aiohttp.ClientSession(connector=connector, timeout=aiohttp.ClientTimeout(total=600)) as session:
+    async with http_session() as session:
 
-        async def answer(row: dict) -> None:
-            start = time.time()
-            try:
-                async with session.post(f"http://127.0.0.1:{port}/", json=row) as reply:
-                    if reply.status != 200:
-                        log.tell(row["id"], start, 0, f"{reply.status}: {(await reply.text())[:200]}")
-                        return
-                    log.tell(row["id"], start, (await reply.json())["samples"])
-            except (aiohttp.ClientError, asyncio.TimeoutError) as error:
-                log.tell(row["id"], start, 0, repr(error))
+        async def ask(row: dict) -> int:
+            async with session.post(f"http://127.0.0.1:{port}/", json=row) as reply:
+                if reply.status != 200:
+                    raise RuntimeError(f"{reply.status}: {(await reply.text())[:200]}")
+                return (await reply.json())["samples"]
 
-        await args.warm_up(answer)
-        ready(replicas())
-        await keep_open(args.rows, args.in_flight, answer)
-        done()
+        await answer_all(args, ask, replicas)
 
 
 if __name__ == "__main__":

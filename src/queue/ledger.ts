@@ -277,7 +277,7 @@ export class JetStreamLedger implements Ledger {
       try {
         say(follower);
       } catch (error) {
-        this.parts.onEvent({ kind: 'undecodable', label: msg.subject, reason: String(error) });
+        this.parts.onEvent({ kind: 'undecodable', label: msg.subject, reason: wordsOf(error) });
       }
     }
   }

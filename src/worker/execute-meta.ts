@@ -12,7 +12,7 @@ import { firstOf } from '../work/lane.js';
 import type { MetaResult, MetaTask } from '../work/shard.js';
 import { openAppender } from './appender.js';
 import type { WorkerContext } from './context.js';
-import { backoffMs, giveBack, isLastTry, quarantine, untakenMs } from './settle.js';
+import { backoffMs, giveBack, isLastTry, quarantine, setbackOf, untakenMs } from './settle.js';
 
 /** The engine with the most free room, reserved for so many texts; undefined when none serves. */
 export type ReserveMetaEngine = (
@@ -155,13 +155,7 @@ async function execute(
   if (failed.length === 0 && cancelled === 0) return delivery.ack();
   if (isCancelled()) return drop('cancelled');
   if (clock.now() >= task.deadlineAtMs) return drop('expired');
-  const worst = failed.find((each) => !each.untaken);
-  const [untaken] = failed;
-  if (!worst && hurry.aborted) return back('handed back by a draining worker', 0);
-  if (!worst && untaken) return back(untaken.reason, untakenMs(context.random, untaken.retryAfterMs));
-  const { reason, retryAfterMs } = worst ?? engineClosed;
-  return isLastTry(deliveries) ? giveUp(reason) : retry(reason, retryAfterMs);
+  const setback = setbackOf(failed, hurry.aborted, context.random);
+  if (setback.kind === 'untaken') return back(setback.reason, setback.pauseMs);
+  return isLastTry(deliveries) ? giveUp(setback.reason) : retry(setback.reason, setback.retryAfterMs);
 }
-
-/** Neither we nor the deadline stopped it: its engine was closed while it ran, perhaps because of what it ran. */
-const engineClosed: Pick<Retry, 'reason' | 'retryAfterMs'> = { reason: 'the meta engine was closed while it ranked' };

@@ -23,7 +23,7 @@ import type { SampleSpec, Shard } from '../work/shard.js';
 import { openAppender, type Appender } from './appender.js';
 import type { WorkerContext } from './context.js';
 import { deadSample, sampleOf } from './sample.js';
-import { backoffMs, giveBack, isLastTry, quarantine, untakenMs } from './settle.js';
+import { backoffMs, giveBack, isLastTry, quarantine, setbackOf, untakenMs } from './settle.js';
 
 /**
  * The engine with the most free room, reserved for so many samples; with `avoid` another one than that, and only one that has room for all
@@ -190,18 +190,12 @@ async function execute(
   if (failed.length === 0 && cancelled === 0) return delivery.ack();
   if (isCancelled()) return drop('cancelled');
   if (clock.now() >= shard.deadlineAtMs) return drop('expired');
-  const worst = failed.find((each) => !each.untaken);
-  const [untaken] = failed;
-  if (!worst && hurry.aborted) return back('handed back by a draining worker', 0);
-  if (!worst && untaken) return back(untaken.reason, untakenMs(context.random, untaken.retryAfterMs));
-  const { reason, retryAfterMs } = worst ?? engineClosed;
-  if (!isLastTry(deliveries)) return retry(reason, retryAfterMs);
+  const setback = setbackOf(failed, hurry.aborted, context.random);
+  if (setback.kind === 'untaken') return back(setback.reason, setback.pauseMs);
+  if (!isLastTry(deliveries)) return retry(setback.reason, setback.retryAfterMs);
   const left = todo.filter((each) => !answered.has(each.index));
-  return giveUp(delivery, shard, left, reason, appender, context);
+  return giveUp(delivery, shard, left, setback.reason, appender, context);
 }
-
-/** Neither we nor the deadline stopped it: its engine was closed while it ran, perhaps because of what it ran. */
-const engineClosed: Pick<Retry, 'reason' | 'retryAfterMs'> = { reason: 'the engine was closed while it drew' };
 
 async function giveUp(
   delivery: Delivery<Shard>,

@@ -40,6 +40,28 @@ export function untakenMs(random: () => number, askedMs = 0): number {
   return Math.round(Math.min(backoffMsMax, Math.max(askedMs, untakenMsMin) * (1 + random() / 2)));
 }
 
+/** A part of a delivery that an engine did not finish; `untaken`: it did not even begin. */
+interface Unfinished {
+  readonly reason: string;
+  readonly retryAfterMs?: number;
+  readonly untaken?: boolean;
+}
+
+/** Why a delivery that is not done goes back: to be tried by others without counting (X5), or as a failed try. */
+export type Setback =
+  | { readonly kind: 'untaken'; readonly reason: string; readonly pauseMs: number }
+  | { readonly kind: 'failed'; readonly reason: string; readonly retryAfterMs?: number };
+
+/** The worst that happened decides (X2). Where nothing failed, its engine was closed while it ran, perhaps because of what it ran. */
+export function setbackOf(failed: readonly Unfinished[], isDraining: boolean, random: () => number): Setback {
+  const worst = failed.find((each) => !each.untaken);
+  if (worst) return { ...worst, kind: 'failed' };
+  if (isDraining) return { kind: 'untaken', reason: 'handed back by a draining worker', pauseMs: 0 };
+  const [untaken] = failed;
+  if (!untaken) return { kind: 'failed', reason: 'the engine was closed while it worked' };
+  return { kind: 'untaken', reason: untaken.reason, pauseMs: untakenMs(random, untaken.retryAfterMs) };
+}
+
 /**
  * Quarantines a unit of work (promise P5): its history goes to GRM_DEAD, `answer` gives the request what it needs to go on without it,
  * then the delivery is removed. In that order: a crash in between leaves the delivery in the queue.

@@ -55,8 +55,10 @@ class Data:
     """Chat-format JSONL of general instructions, mixed into RFT."""
 
 
-@dataclass
-class Sft:
+@dataclass(kw_only=True)
+class Training:
+    """What every stage says that goes over trajectories it has."""
+
     learning_rate: float
     batch: int
     """Trajectories per step."""
@@ -65,6 +67,10 @@ class Sft:
     epochs: float = 1.0
     steps: int = -1
     warmup_steps: int = 20
+
+
+@dataclass(kw_only=True)
+class Sft(Training):
     max_length: int = 512
     schedule: str = "cosine"
     whole: bool = False
@@ -102,27 +108,15 @@ class Rl:
     """Who generates on GPUs: a server (`vllm serve`), or vLLM in the training processes; absent: the model itself, slowly."""
 
 
-@dataclass
-class MetaCold:
+@dataclass(kw_only=True)
+class MetaCold(Training):
     """Before drawn trajectories, generated ones: a right and a wrong one of each item, with labels inside. Nano scale only."""
 
     items: int
-    learning_rate: float
-    batch: int
-    micro_batch: int | None = None
-    epochs: float = 1.0
-    steps: int = -1
-    warmup_steps: int = 20
 
 
-@dataclass
-class Meta:
-    learning_rate: float
-    batch: int
-    micro_batch: int | None = None
-    epochs: float = 1.0
-    steps: int = -1
-    warmup_steps: int = 20
+@dataclass(kw_only=True)
+class Meta(Training):
     head: Literal["yes_no", "scalar"] = "yes_no"
     """yes_no: the log-odds of Yes against No of a causal model; scalar: AutoModelForSequenceClassification with one output."""
     balance: Literal["classes", "items"] = "classes"

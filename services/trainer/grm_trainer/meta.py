@@ -15,7 +15,7 @@ from transformers import AutoModelForSequenceClassification, Trainer, TrainingAr
 from transformers.trainer_utils import get_last_checkpoint
 
 from .checks import Checks, Row, collate, drawn, encode_checks, generated
-from .config import Config, Meta, MetaCold
+from .config import Config, Training
 from .run import Progress, accumulation, load_model, load_tokenizer, save, say, skips
 
 
@@ -80,6 +80,8 @@ def train_meta(config: Config) -> None:
     folder, meta = config.folder / "meta", config.meta
     if skips(folder):
         return
+    if meta.head == "scalar" and (meta.steps_weight > 0 or meta.cold):
+        raise ValueError("meta.steps_weight, meta.cold: for head yes_no alone: a scalar head has one output a judgement")
     start = config.model.meta_path or str(config.folder / "rft")
     if meta.cold:
         if not skips(config.folder / "meta-cold"):
@@ -88,7 +90,7 @@ def train_meta(config: Config) -> None:
     _train(config, "meta", start, meta, lambda tokenizer: encode_checks(tokenizer, drawn(config)))
 
 
-def _train(config: Config, stage: str, start: str, how: Meta | MetaCold, rows_of) -> None:
+def _train(config: Config, stage: str, start: str, how: Training, rows_of) -> None:
     folder, meta = config.folder / stage, config.meta
     tokenizer = load_tokenizer(start)
     scalar = meta.head == "scalar"

@@ -101,16 +101,16 @@ def rows_of(*texts):
 
 def test_rows_that_are_too_long_are_left_out_and_prompts_are_not_learned():
     rows = rows_of(("1234", "12"), ("1234", "123"))
-    encoded = encode_rows(Letters(), rows, Sft(1e-3, 1, max_length=6))
+    encoded = encode_rows(Letters(), rows, Sft(learning_rate=1e-3, batch=1, max_length=6))
     assert (len(encoded), encoded.left_out) == (1, 1)
     assert encoded.ids.tolist() == [ord(x) for x in "123412"]
     assert encoded.labels.tolist() == [IGNORED] * 4 + [ord("1"), ord("2")]
-    assert encode_rows(Letters(), rows, Sft(1e-3, 1, whole=True)).labels.tolist() == [ord(x) for x in "1234121234123"]
+    assert encode_rows(Letters(), rows, Sft(learning_rate=1e-3, batch=1, whole=True)).labels.tolist() == [ord(x) for x in "1234121234123"]
 
 
 def test_a_data_set_holds_every_row_once_in_batches_of_like_length():
     texts = [("1" * (1 + at % 7), "2" * (1 + at % 5)) for at in range(103)]
-    parts = [encode_rows(Letters(), rows_of(*texts[:50]), Sft(1e-3, 4)), encode_rows(Letters(), rows_of(*texts[50:]), Sft(1e-3, 4))]
+    parts = [encode_rows(Letters(), rows_of(*texts[:50]), Sft(learning_rate=1e-3, batch=4)), encode_rows(Letters(), rows_of(*texts[50:]), Sft(learning_rate=1e-3, batch=4))]
     data = Encoded.joined(parts).dataset(4, 1)
     said = ["".join(map(chr, row["input_ids"])) for row in data]
     assert sorted(said) == sorted(asked + completion for asked, completion in texts)

@@ -436,7 +436,7 @@ test('an engine that is closed under a shard loses no sample: it is tried again,
   await w.putShards(w.record('r1'), [0]);
   await w.run();
   expect(w.dropped).toEqual([]);
-  expect(w.retried).toMatchObject([{ reason: 'the engine was closed while it drew' }]);
+  expect(w.retried).toMatchObject([{ reason: 'the engine was closed while it worked' }]);
   closing = false;
   expect(await w.run()).toBe(2);
   expect((await storedOf(w.queue.ledger, w.record('r1'), [0])).size).toBe(1);
@@ -444,7 +444,7 @@ test('an engine that is closed under a shard loses no sample: it is tried again,
   closing = true;
   await w.putShards(w.record('r2'), [0]);
   while (w.dead.length === 0) await w.run();
-  expect(w.dead).toMatchObject([{ deliveries: limits.deliveriesMax, reason: 'the engine was closed while it drew' }]);
+  expect(w.dead).toMatchObject([{ deliveries: limits.deliveriesMax, reason: 'the engine was closed while it worked' }]);
 });
 
 test('a cancel that comes while the shard is looked up stops it', async () => {
