@@ -174,7 +174,7 @@ def sample_texts(
     """k texts per chat, in batches of sequences of like length. None = cut at the token limit.
     `forced` is put into the assistant's mouth first, and is part of the texts."""
     encoded = encode_all(tokenizer, chats, forced)
-    rows = 512 if sampler.device.type == "cpu" else 8192
+    rows = 128 if sampler.device.type == "cpu" else 8192
     order = sorted(range(len(chats)), key=lambda i: len(encoded[i]))
     results: list[list[str | None]] = [[] for _ in chats]
     generator = torch.Generator(sampler.device).manual_seed(seed)
