@@ -23,6 +23,9 @@ from .votes import Scores, meta_topk, naive
 
 KS = [1, 2, 4, 8, 16, 32]
 
+KEPT = [0.25, 0.5, 0.75]
+"""Shares of k that a meta vote may keep; half is the paper's."""
+
 
 def right(scores: Scores, task: Task) -> bool:
     """Of a sample or of a vote: the mean of one response need only round to its label."""
@@ -111,6 +114,14 @@ def by_vote(config: Config, by_seed: list[list[Draws]], results: dict) -> None:
         results["claims"][f"meta@8 - naive@{last}"] = paired(meta[8], plain[last])
     results["k_meta"] = {
         keep: interval(over(lambda d: meta_topk(d.scores, d.rewards, keep))) for keep in [1, 2, 4, 8, 16, 24, 32] if keep <= k_max
+    }
+    keeping = {f"{kept:.2f}": {k: over(lambda d: meta_topk(d.scores[:k], d.rewards[:k], round(k * kept))) for k in meta if k >= 4} for kept in KEPT}
+    results["kept"] = {
+        kept: {
+            **{f"meta@{k} - naive@{k}": paired(values, plain[k]) for k, values in by_k.items()},
+            **({f"meta@8 - naive@{last}": paired(by_k[8], plain[last])} if 8 in by_k and last > 8 else {}),
+        }
+        for kept, by_k in keeping.items()
     }
     results["oracle"] = {k: interval(over(lambda d: d.scores[_first_right(d, k)])) for k in (8, 32) if k <= k_max}
     results["valid"] = interval([float(np.mean([s is not None for draws in by_seed for s in draws[at].scores])) for at in range(len(by_seed[0]))])

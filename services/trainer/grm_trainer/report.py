@@ -39,6 +39,11 @@ def tables(results: dict) -> str:
     )
     lines += table(["claim", "points"], [[name, difference(value)] for name, value in results["claims"].items()])
     lines += table(["k_meta of 32", "meta vote"], [[keep, share(value)] for keep, value in results["k_meta"].items()])
+    claims = list(next(iter(results["kept"].values())))
+    lines += table(
+        ["points, of all k kept", *[f"{100 * float(kept):.0f}%" for kept in results["kept"]]],
+        [[claim, *[difference(by_claim[claim]) for by_claim in results["kept"].values()]] for claim in claims],
+    )
     biased = [stage for stage in results["greedy"] if stage in results["flips"]]
     lines += table(
         ["stage", "winner flips, k=1", "flips, k=8", "a redraw in the same order, k=8", "length bias, k=1", "length bias, k=8"],
