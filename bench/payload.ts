@@ -56,8 +56,7 @@ function sample(): Sample {
 export const taskBytes: Uint8Array = encodeShard({
   requestId,
   shard: 0,
-  samples: [{ index: 0, seed: 1 }],
-  permutation: [0, 1],
+  samples: [{ index: 0, seed: 1, permutation: [0, 1] }],
   temperature: 0.5,
   topP: 1,
   maxTokens: 1_024,

@@ -67,8 +67,7 @@ function shardOf(requestId: string, shard: number): Shard {
   return {
     requestId,
     shard,
-    samples: [0, 1, 2, 3].map((i) => ({ index: shard * 4 + i, seed: i })),
-    permutation: [0, 1],
+    samples: [0, 1, 2, 3].map((i) => ({ index: shard * 4 + i, seed: i, permutation: [0, 1] })),
     temperature: 0.7,
     topP: 1,
     maxTokens: 512,
@@ -168,7 +167,10 @@ async function coordinator(): Promise<void> {
           heard += 1;
           if (heard === 8) finished();
         });
-        const tasks = Array.from({ length: 8 }, (_, i) => ({ ...shardOf(id, i), samples: [{ index: i, seed: i }] }));
+        const tasks = Array.from({ length: 8 }, (_, i) => ({
+          ...shardOf(id, i),
+          samples: [{ index: i, seed: i, permutation: [0, 1] }],
+        }));
         await queue.work.putShards('bench', 'e', tasks);
         await all;
         stop();

@@ -46,7 +46,7 @@ export const limits = {
   natsPayloadBytesMax: 1 * MiB,
   /** Samples in one shard: more share more of a prompt, fewer spread over more engines. */
   shardSamplesMax: 8,
-  /** Samples in one lane of the ledger, which holds whole shards: fewer are more subjects, more are more writers of one. */
+  /** Samples in one lane of the ledger, which holds whole shards: fewer are more messages, more are more writers of one. */
   laneSamplesMax: 8,
   /** Appends that a lane may hold: one per sample at the most, and as many again for each time that its failures were taken up again. */
   laneAppendsMax: 64,

@@ -20,11 +20,6 @@ import { deriveSeed, seededShuffle } from './seed.js';
 
 const samplesPerOrder = 4;
 
-/** How many samples in a row of turns have the same order, and how many orders take turns: sample i + orders follows sample i in its order. */
-export function sameOrder(n: number): { readonly turns: number; readonly orders: number } {
-  return n <= 2 ? { turns: Infinity, orders: n } : { turns: samplesPerOrder, orders: n };
-}
-
 /** The Williams zig-zag of 0..n-1. */
 function zigzag(n: number): number[] {
   return Array.from({ length: n }, (_, place) => (place % 2 === 1 ? (place + 1) / 2 : (n - place / 2) % n));

@@ -21,6 +21,7 @@ import {
 } from '../wire/convert.js';
 import { withField, withFields } from '../wire/fields.js';
 import { encodeSample } from '../wire/sample-bytes.js';
+import { byOrder } from '../work/plan.js';
 import type { DeadLetter, MetaResult, MetaTask, RequestRecord, Shard, Stage } from '../work/shard.js';
 
 export { decodeAppend, encodeAppend } from '../wire/fields.js';
@@ -101,12 +102,15 @@ export function decodeRecord(bytes: Uint8Array): StoredRecord {
   return { kind: 'blob', blob: message.contentBlob, complete };
 }
 
+/** A permutation that all samples share is said once. */
 export function encodeShard(shard: Shard): Uint8Array {
+  const { samples } = shard;
+  const [first] = byOrder(samples).length === 1 ? samples : [];
   const message = pb.Shard.encode({
     requestId: shard.requestId,
     shard: shard.shard,
-    samples: shard.samples as pb.SampleSpec[],
-    permutation: shard.permutation as number[],
+    samples: (first ? samples.map((each) => ({ ...each, permutation: [] })) : samples) as pb.SampleSpec[],
+    permutation: (first?.permutation ?? []) as number[],
     temperature: shard.temperature,
     topP: shard.topP,
     maxTokens: shard.maxTokens,
@@ -117,16 +121,28 @@ export function encodeShard(shard: Shard): Uint8Array {
     queuedAtMs: Math.round(shard.queuedAtMs),
     class: classTable.to(shard.class),
     run: shard.run,
-    lane: shard.lane,
+    lane: first ? shard.lane : '',
+    laneOfOrders: first ? '' : shard.lane,
   }).finish();
   return withField(message, field.shardContent, shard.content && encodeContent(shard.content));
 }
 
 export function decodeShard(bytes: Uint8Array): Shard {
-  const { content, class: cls, ...rest } = pb.Shard.decode(bytes);
+  const { content, class: cls, permutation, samples, laneOfOrders, ...rest } = pb.Shard.decode(bytes);
   if (rest.requestId === '') throw new RangeError('shard: the request id is missing');
-  if (rest.lane === '') throw new RangeError('shard: it names no lane: a coordinator of an older version wrote it');
-  return { ...rest, class: classTable.from(cls), ...(content && { content: contentFromProto(content) }) };
+  const lane = rest.lane || laneOfOrders;
+  if (lane === '') throw new RangeError('shard: it names no lane: a coordinator of an older version wrote it');
+  for (const sample of samples) {
+    if (sample.permutation.length === 0) sample.permutation = permutation;
+    if (sample.permutation.length === 0) throw new RangeError(`shard: sample ${sample.index} has no permutation`);
+  }
+  return {
+    ...rest,
+    lane,
+    samples,
+    class: classTable.from(cls),
+    ...(content && { content: contentFromProto(content) }),
+  };
 }
 
 export function encodeMetaTask(task: MetaTask): Uint8Array {

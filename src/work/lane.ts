@@ -1,21 +1,19 @@
 // Lane: which samples of a request are stored together. A lane is a log of appends in the ledger, and its writers take turns (queue/lanes.ts),
 // so that a sample is in it once (promise P2).
 //
-//   A1. A sample's lane depends on nothing but the number of responses and its index: whoever plans whatever is left of a request, in whatever
-//       shards, finds the same samples in the same lanes.
-//   A2. Samples of one lane share a permutation, so a shard is always of one lane.
+//   A1. A sample's lane depends on nothing but its index: whoever plans whatever is left of a request, in whatever shards, finds the same samples
+//       in the same lanes.
+//   A2. A lane holds neighbours, limits.laneSamplesMax of them at most, whatever their orders: a request that is drawn by one worker costs one
+//       task, one look and one append for each so many samples.
 //   A3. A lane's name holds what tells requests of one id apart (the nonce) and the template. What was drawn for another content, of a cancelled
 //       request whose key came back, or with another template, is in other lanes, and nobody comes across it.
 
-import { sameOrder } from '../grm/permute.js';
 import { limits } from '../limits.js';
 import type { MetaTask, RequestRecord } from './shard.js';
 
-/** Number of the lane of a sample. @param n responses */
-export function laneNumber(n: number, index: number): number {
-  const { turns, orders } = sameOrder(n);
-  const block = orders * Math.min(turns, limits.laneSamplesMax);
-  return Math.floor(index / block) * orders + (index % orders);
+/** Number of the lane of a sample. */
+export function laneNumber(index: number): number {
+  return Math.floor(index / limits.laneSamplesMax);
 }
 
 /** Common beginning of the names of all lanes of a request. */
@@ -25,7 +23,7 @@ export function lanePrefix({ nonce, plan }: Pick<RequestRecord, 'nonce' | 'plan'
 
 /** Name of a sample's lane: a single token of a subject. */
 export function laneOf(record: RequestRecord, index: number): string {
-  return `${lanePrefix(record)}${laneNumber(record.content.responses.length, index)}`;
+  return `${lanePrefix(record)}${laneNumber(index)}`;
 }
 
 /** The lanes of these samples, each with those of them that it holds. */

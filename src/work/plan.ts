@@ -123,23 +123,26 @@ function seedOf(record: RequestRecord, index: number): number {
   return sampleSeed(`${record.requestId}.${record.nonce}`, record.plan.seed, index);
 }
 
-/** Shards for the samples that are not there yet. Samples of one shard are of one lane: they share a permutation, and so the whole prompt. */
+/**
+ * Shards for the samples that are not there yet. A shard is of one lane. Samples that share an order, and so the whole prompt, stand together, and
+ * stay in one shard as far as they fit.
+ */
 export function planShards(record: RequestRecord, missing: readonly number[], context: ShardContext): readonly Shard[] {
   const { plan, requestId } = record;
   const orders = permutations(record.content.responses.length, plan.k, plan.seed);
   const shards: Shard[] = [];
   for (const [lane, indexes] of lanesOf(record, missing)) {
-    const permutation = orders[indexes[0]!];
-    const outside = indexes.find((index) => orders[index] === undefined);
-    if (!permutation || outside !== undefined)
-      throw new RangeError(`sample ${outside} is outside the plan of ${plan.k}`);
-    const samples = indexes.map((index): SampleSpec => ({ index, seed: seedOf(record, index) }));
+    const planned = indexes.map((index): SampleSpec => {
+      const permutation = orders[index];
+      if (!permutation) throw new RangeError(`sample ${index} is outside the plan of ${plan.k}`);
+      return { index, seed: seedOf(record, index), permutation };
+    });
+    const samples = byOrder(planned).flat();
     for (let from = 0; from < samples.length; from += context.samplesMax) {
       shards.push({
         requestId,
         shard: (context.firstShard ?? 0) + shards.length,
         samples: samples.slice(from, from + context.samplesMax),
-        permutation,
         temperature: plan.temperature,
         topP: plan.topP,
         maxTokens: plan.maxTokens,
@@ -155,4 +158,19 @@ export function planShards(record: RequestRecord, missing: readonly number[], co
     }
   }
   return shards;
+}
+
+/** Samples in groups that share an order. */
+export function byOrder(samples: readonly SampleSpec[]): readonly (readonly SampleSpec[])[] {
+  const groups: SampleSpec[][] = [];
+  for (const sample of samples) {
+    const group = groups.find(([first]) => isSameOrder(first!.permutation, sample.permutation));
+    if (group) group.push(sample);
+    else groups.push([sample]);
+  }
+  return groups;
+}
+
+function isSameOrder(one: readonly number[], other: readonly number[]): boolean {
+  return one === other || (one.length === other.length && one.every((response, place) => response === other[place]));
 }

@@ -23,15 +23,15 @@ export interface SampleSpec {
   readonly index: number;
   /** uint32. */
   readonly seed: number;
+  /** permutation[place] = index of the response shown in that place. */
+  readonly permutation: readonly number[];
 }
 
-/** Samples of one request that share a permutation and so a prompt. */
+/** Samples of one lane. Those that share a permutation share a prompt. */
 export interface Shard {
   readonly requestId: string;
   readonly shard: number;
   readonly samples: readonly SampleSpec[];
-  /** permutation[place] = index of the response shown in that place. */
-  readonly permutation: readonly number[];
   readonly temperature: number;
   readonly topP: number;
   readonly maxTokens: number;

@@ -18,6 +18,7 @@ import { limits } from '../limits.js';
 import { sleep } from '../process/clock.js';
 import { classes } from '../grm/query.js';
 import type { Delivery } from '../queue/queue.js';
+import { byOrder } from '../work/plan.js';
 import { hedgeName, isHedge, originalOf, passesOf } from '../work/run-name.js';
 import type { SampleSpec, Shard } from '../work/shard.js';
 import { openAppender, type Appender } from './appender.js';
@@ -134,7 +135,6 @@ async function execute(
     const reason = `template ${shard.templateHash} is not in the cluster`;
     return isLastTry(deliveries) ? giveUp(delivery, shard, todo, reason, appender, context) : retry(reason);
   }
-  const messages = renderPrompt(template, { content, permutation: shard.permutation, nonce: shard.nonce });
   const reserved = reserve(todo.length);
   if (!reserved) return back('no engine serves', untakenMs(context.random));
 
@@ -151,19 +151,24 @@ async function execute(
       appender.add(sampleOf(result, { shard, worker: context.nodeId, engine, queueMs }));
     }
   };
-  const job: Omit<DrawJob, 'samples'> = {
-    messages,
+  const job: Omit<DrawJob, 'messages' | 'samples' | 'scoreCount'> = {
     temperature: shard.temperature,
     topP: shard.topP,
     maxTokens: shard.maxTokens,
     deadlineAtMs: shard.deadlineAtMs,
     priority: classes.indexOf(shard.class),
     requestId,
-    scoreCount: shard.permutation.length,
   };
+  /** Samples of one order have one prompt; all prompts of a shard go to one engine, which finds their common beginning. */
   const draw = async ({ engine, release }: ReservedEngine, samples: readonly SampleSpec[]): Promise<void> => {
+    const drawGroup = (group: readonly SampleSpec[]): Promise<void> => {
+      const [{ permutation }] = group as [SampleSpec];
+      const messages = renderPrompt(template, { content, permutation, nonce: shard.nonce });
+      const all = { ...job, messages, samples: group, scoreCount: permutation.length };
+      return engine.draw(all, (result) => onResult(result, engine), stop);
+    };
     try {
-      await engine.draw({ ...job, samples }, (result) => onResult(result, engine), stop);
+      await Promise.all(byOrder(samples).map(drawGroup));
     } finally {
       release();
     }

@@ -4,7 +4,7 @@ import type { DrawResult, Engine } from '../engine/engine.js';
 import { makeFailedSample, makeSample } from '../grm/make-sample.js';
 import type { Provenance, Sample } from '../grm/sample.js';
 import { limits } from '../limits.js';
-import type { Shard } from '../work/shard.js';
+import type { SampleSpec, Shard } from '../work/shard.js';
 
 export interface DrawnFrom {
   readonly shard: Shard;
@@ -19,8 +19,7 @@ type Finished = Extract<DrawResult, { kind: 'text' | 'terminal' }>;
 export function sampleOf(result: Finished, from: DrawnFrom): Sample {
   const { shard, worker, engine } = from;
   const origin = {
-    permutation: shard.permutation,
-    seed: shard.samples.find((each) => each.index === result.index)?.seed ?? 0,
+    ...specOf(shard, result.index),
     worker,
     engine: engine.name,
     model: engine.model,
@@ -40,8 +39,7 @@ export function sampleOf(result: Finished, from: DrawnFrom): Sample {
 /** Stands in for a sample that nobody could draw. */
 export function deadSample(shard: Shard, index: number, detail: string, worker: string, queueMs: number): Sample {
   const provenance: Provenance = {
-    permutation: shard.permutation,
-    seed: shard.samples.find((each) => each.index === index)?.seed ?? 0,
+    ...specOf(shard, index),
     worker,
     engine: '',
     model: '',
@@ -50,6 +48,11 @@ export function deadSample(shard: Shard, index: number, detail: string, worker: 
     ...nothingDrawn,
   };
   return makeFailedSample(index, 'dead_letter', detail, provenance);
+}
+
+function specOf({ samples }: Shard, index: number): Pick<SampleSpec, 'permutation' | 'seed'> {
+  const { permutation, seed } = samples.find((each) => each.index === index)!;
+  return { permutation, seed };
 }
 
 const nothingDrawn = {

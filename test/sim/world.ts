@@ -267,10 +267,10 @@ class World {
    * A miss on the next append of a lane says of each of its samples that is not stored that it is not there; a replica that lags may say so
    * of others too. Then they are drawn twice, and still count once.
    */
-  #looked(client: string, { name, k, responses }: RequestPlan, unit: string, stale: boolean): void {
+  #looked(client: string, { name, k }: RequestPlan, unit: string, stale: boolean): void {
     const lane = Number(parseLane(unit)?.split('-').at(-1));
     for (let index = 0; index < k; index++) {
-      if (laneNumber(responses, index) !== lane || (!stale && this.#stored.has(`${name} ${index}`))) continue;
+      if (laneNumber(index) !== lane || (!stale && this.#stored.has(`${name} ${index}`))) continue;
       const look = `${client} ${name} ${index}`;
       this.#looks.set(look, [...(this.#looks.get(look) ?? []), this.clock.now()]);
     }

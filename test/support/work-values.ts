@@ -57,10 +57,9 @@ export function aShard(requestId: string, shard: number, more: Partial<Shard> = 
     requestId,
     shard,
     samples: [
-      { index: shard * 2, seed: 7 + shard },
-      { index: shard * 2 + 1, seed: 4_000_000_000 + shard },
+      { index: shard * 2, seed: 7 + shard, permutation: [1, 0] },
+      { index: shard * 2 + 1, seed: 4_000_000_000 + shard, permutation: [1, 0] },
     ],
-    permutation: [1, 0],
     temperature: 0.7,
     topP: 0.95,
     maxTokens: 512,

@@ -21,6 +21,7 @@ import {
   encodeShard,
   encodeVerdict,
 } from '../../../src/queue/codec.js';
+import { Shard } from '../../../src/wire/gen/grm/work/v1/work.js';
 import {
   aDeadLetter,
   aMetaResult,
@@ -75,6 +76,20 @@ describe('what is written reads back exactly', () => {
       }),
       { numRuns: 60 },
     );
+  });
+
+  test('a shard says a permutation that all its samples share once, and what each draws by itself where they do not', () => {
+    const shared = aShard('r1', 3);
+    const mixed = {
+      ...shared,
+      samples: shared.samples.map((each, at) => ({ ...each, permutation: at ? [0, 1] : [1, 0] })),
+    };
+    expect(decodeShard(encodeShard(mixed))).toEqual(mixed);
+    expect(encodeShard(mixed).length).toBeGreaterThan(encodeShard(shared).length);
+    // One that a version before would take for one without a lane, and refuse.
+    expect(Shard.decode(encodeShard(mixed)).lane).toBe('');
+    const none = { ...shared, samples: [{ index: 4, seed: 1, permutation: [] }] };
+    expect(() => decodeShard(encodeShard(none))).toThrow('shard: sample 4 has no permutation');
   });
 
   test('a record whose content stands in a blob, and one without kMeta', () => {

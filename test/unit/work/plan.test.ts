@@ -146,8 +146,8 @@ const context = (samplesMax: number, nowMs = 5) => ({ deadlineAtMs: 9, nowMs, sa
 function drawn(record: RequestRecord, samplesMax: number, indexes = all(record), nowMs = 5): Map<number, unknown> {
   return new Map(
     planShards(record, indexes, context(samplesMax, nowMs))
-      .flatMap(({ samples, permutation, temperature, topP, maxTokens, templateHash, nonce, content }) =>
-        samples.map(({ index, seed }): [number, unknown] => [
+      .flatMap(({ samples, temperature, topP, maxTokens, templateHash, nonce, content }) =>
+        samples.map(({ index, seed, permutation }): [number, unknown] => [
           index,
           { seed, permutation, temperature, topP, maxTokens, templateHash, nonce, content },
         ]),
@@ -175,7 +175,7 @@ describe('planShards', () => {
     );
   });
 
-  test('every index once; no shard above its size; one order per shard; numbered from 0', () => {
+  test('every index once; no shard above its size; numbered from 0', () => {
     fc.assert(
       fc.property(records, sizes, (record, size) => {
         const shards = planShards(record, all(record), context(size));
@@ -185,7 +185,30 @@ describe('planShards', () => {
         expect(shards.map(({ shard }) => shard)).toEqual(shards.map((_, at) => at));
         for (const shard of shards) {
           expect(shard.samples.length).toBeLessThanOrEqual(size);
-          expect([...shard.permutation].sort((a, b) => a - b)).toEqual(record.content.responses.map((_, i) => i));
+          for (const { permutation } of shard.samples) {
+            expect([...permutation].sort((a, b) => a - b)).toEqual(record.content.responses.map((_, i) => i));
+          }
+        }
+      }),
+    );
+  });
+
+  test('samples that share an order stand together', () => {
+    const record = aRecord('r1', { plan: plan({ k: 8 }) });
+    const indexes = (size: number) =>
+      planShards(record, all(record), context(size)).map(({ samples }) => samples.map(({ index }) => index));
+    expect(record.content.responses).toHaveLength(2);
+    expect(indexes(8)).toEqual([[0, 2, 4, 6, 1, 3, 5, 7]]);
+    expect(indexes(4)).toEqual([
+      [0, 2, 4, 6],
+      [1, 3, 5, 7],
+    ]);
+    fc.assert(
+      fc.property(records, sizes, (each, size) => {
+        for (const { samples } of planShards(each, all(each), context(size))) {
+          const orders = samples.map(({ permutation }) => permutation.join());
+          const turns = orders.filter((order, at) => order !== orders[at - 1]);
+          expect(turns).toEqual([...new Set(orders)]);
         }
       }),
     );

@@ -75,6 +75,24 @@ test('draws, stores, acks; the slots and the watch are given back', async () => 
   expect([...w.cancellations.running()]).toEqual([]);
 });
 
+test('samples of several orders in one shard: each order its own prompt, all of them at one engine and in one append', async () => {
+  const w = await shardWorker();
+  const record = w.record('r1');
+  await w.putShards(record, [0, 1, 2, 3]);
+  await w.run();
+  expect(w.engine.jobs.map(({ samples }) => samples.map(({ index }) => index))).toEqual([
+    [0, 2],
+    [1, 3],
+  ]);
+  expect(new Set(w.engine.jobs.map(({ messages }) => JSON.stringify(messages))).size).toBe(2);
+  const stored = await storedOf(w.queue.ledger, record, [0, 1, 2, 3]);
+  const orders = [0, 1, 2, 3].map((index) => stored.get(index)?.permutation.join());
+  expect(orders[2]).toBe(orders[0]);
+  expect(orders[3]).toBe(orders[1]);
+  expect(orders[1]).not.toBe(orders[0]);
+  expect(w.pool.taken('e')).toBe(0);
+});
+
 test('X1 (P2): what is stored is told again and never paid for again, whatever is redelivered', async () => {
   const w = await shardWorker();
   const record = w.record('r1');

@@ -78,7 +78,7 @@ async function loopOf(
       'grm',
       'e',
       Array.from({ length: count }, () => {
-        const specs = Array.from({ length: samples }, (_, index) => ({ index, seed: index + 1 }));
+        const specs = Array.from({ length: samples }, (_, index) => ({ index, seed: index + 1, permutation: [0, 1] }));
         return { ...aShard(requestId, unit++), samples: specs };
       }),
     );

@@ -84,9 +84,11 @@ export interface SampleSpec {
   index: number;
   /** Sampling seed. */
   seed: number;
+  /** permutation[place] = index of the response shown in that place; empty: the shard's. */
+  permutation: number[];
 }
 
-/** Samples of one request that share a permutation and so a prompt (stream GRM_WORK). */
+/** Samples of one lane to draw (stream GRM_WORK). */
 export interface Shard {
   /** The request's id. */
   requestId: string;
@@ -94,7 +96,7 @@ export interface Shard {
   shard: number;
   /** What to draw. */
   samples: SampleSpec[];
-  /** permutation[place] = index of the response shown in that place. */
+  /** The permutation of those samples that name none; empty when each names its own. */
   permutation: number[];
   /** Sampling temperature. */
   temperature: number;
@@ -120,6 +122,8 @@ export interface Shard {
   run: string;
   /** The lane of the ledger that holds its samples; empty in tasks of versions before lanes, which are refused. */
   lane: string;
+  /** The same where samples name their own permutations, and then `lane` is empty: who does not know of those refuses the task. */
+  laneOfOrders: string;
 }
 
 /** One sample of a meta task. */
@@ -659,7 +663,7 @@ export const RequestRecord: MessageFns<RequestRecord> = {
 };
 
 function createBaseSampleSpec(): SampleSpec {
-  return { index: 0, seed: 0 };
+  return { index: 0, seed: 0, permutation: [] };
 }
 
 export const SampleSpec: MessageFns<SampleSpec> = {
@@ -669,6 +673,13 @@ export const SampleSpec: MessageFns<SampleSpec> = {
     }
     if (message.seed !== 0) {
       writer.uint32(16).uint32(message.seed);
+    }
+    if (message.permutation.length !== 0) {
+      writer.uint32(26).fork();
+      for (const v of message.permutation) {
+        writer.uint32(v);
+      }
+      writer.join();
     }
     return writer;
   },
@@ -702,6 +713,24 @@ export const SampleSpec: MessageFns<SampleSpec> = {
             message.seed = reader.uint32();
             continue;
           }
+          case 3: {
+            if (tag === 24) {
+              message.permutation.push(reader.uint32());
+
+              continue;
+            }
+
+            if (tag === 26) {
+              const end2 = reader.uint32() + reader.pos;
+              while (reader.pos < end2) {
+                message.permutation.push(reader.uint32());
+              }
+
+              continue;
+            }
+
+            break;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -732,6 +761,7 @@ function createBaseShard(): Shard {
     class: 0,
     run: "",
     lane: "",
+    laneOfOrders: "",
   };
 }
 
@@ -785,6 +815,9 @@ export const Shard: MessageFns<Shard> = {
     }
     if (message.lane !== "") {
       writer.uint32(122).string(message.lane);
+    }
+    if (message.laneOfOrders !== "") {
+      writer.uint32(130).string(message.laneOfOrders);
     }
     return writer;
   },
@@ -930,6 +963,14 @@ export const Shard: MessageFns<Shard> = {
             }
 
             message.lane = reader.string();
+            continue;
+          }
+          case 16: {
+            if (tag !== 130) {
+              break;
+            }
+
+            message.laneOfOrders = reader.string();
             continue;
           }
         }
