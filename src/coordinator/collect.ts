@@ -17,9 +17,9 @@ import type { Missing, Verdict } from '../grm/verdict.js';
 import { limits } from '../limits.js';
 import { gather, missing, startGather, unranked, type Gather, type GatherEvent } from '../work/gather.js';
 import { lanePrefix, lanesOf } from '../work/lane.js';
-import { planShards, shardSamples } from '../work/plan.js';
+import { planMetaTasks, planShards, shardSamples } from '../work/plan.js';
 import { hedgeName, taskName } from '../work/run-name.js';
-import type { MetaTask, RequestRecord, Shard } from '../work/shard.js';
+import type { MetaResult, RequestRecord, Shard } from '../work/shard.js';
 import type { CoordinatorContext } from './context.js';
 import { freeSlots, roomAhead } from './waves.js';
 
@@ -99,38 +99,66 @@ export async function collect(
   };
 
   const apply = (event: GatherEvent): void => {
-    const next = gather(state, event);
-    if (next === state) {
-      if (event.kind === 'sample' || event.kind === 'meta') {
-        events.emit('result.suppressed', { requestId, stage: event.kind, where: 'gather' });
-      }
-      return;
-    }
-    state = next;
+    const before = state;
+    state = gather(state, event);
+    const samples = event.kind === 'samples' ? newOf('sample', event.samples, before.samples, state.samples) : [];
+    if (event.kind === 'metas') newOf('meta', event.results, before.metas, state.metas);
+    if (state === before) return;
     lastNewsAtMs = clock.now();
     quietMs = settings.silenceMs;
-    if (event.kind === 'sample') {
-      if (sent.delete(event.sample.index)) account.settle(1);
-      cameBack(event.sample.index);
-      untold.push(event.sample);
-      context.passes?.('sampled');
-      if (event.sample.kind === 'scored' && plan.meta) rank(event.sample);
-    }
+    if (samples.length > 0) came(samples);
     tell();
     if (state.kind === 'decided') finish({ kind: 'gathered', gather: state });
     else if (state.kind === 'expired') finish({ kind: 'gathered', gather: state, missing: whatIsMissing() });
     else if (state.upTo > askedAt && !asking) draw().catch(fail);
   };
 
+  /** Those of `results` that changed something; the others were there, and are told of. */
+  const newOf = <T extends { readonly index: number }>(
+    stage: 'sample' | 'meta',
+    results: readonly T[],
+    before: ReadonlyMap<number, T>,
+    now: ReadonlyMap<number, T>,
+  ): readonly T[] => {
+    const fresh = results.filter((result) => !before.has(result.index) && now.get(result.index) === result);
+    for (let known = fresh.length; known < results.length; known++) {
+      events.emit('result.suppressed', { requestId, stage, where: 'gather' });
+    }
+    return fresh;
+  };
+
+  /** With adaptive k one by one: each may be the one at which drawing ends. */
+  const takeSamples = (samples: readonly Sample[]): void => {
+    if (!state.adaptive) apply({ kind: 'samples', samples });
+    else for (const sample of samples) apply({ kind: 'samples', samples: [sample] });
+  };
+  const takeMetas = (results: readonly MetaResult[]): void => {
+    if (!state.adaptive) apply({ kind: 'metas', results });
+    else for (const result of results) apply({ kind: 'metas', results: [result] });
+  };
+
+  const came = (samples: readonly Sample[]): void => {
+    const back = samples.filter(({ index }) => sent.delete(index)).length;
+    if (back > 0) account.settle(back);
+    cameBack(samples);
+    for (const sample of samples) {
+      untold.push(sample);
+      context.passes?.('sampled');
+      if (sample.kind === 'scored' && plan.meta) rank(sample);
+    }
+  };
+
   /** C5. */
-  const cameBack = (index: number): void => {
+  const cameBack = (samples: readonly Sample[]): void => {
+    const indexes = new Set(samples.map(({ index }) => index));
+    const now = clock.now();
     for (const each of out) {
-      if (!each.shard.samples.some((spec) => spec.index === index)) continue;
-      hedging.came(clock.now() - each.sentAtMs);
-      if (each.shard.samples.some((spec) => !state.samples.has(spec.index))) return;
+      const specs = each.shard.samples;
+      const back = specs.filter(({ index }) => indexes.has(index)).length;
+      for (let i = 0; i < back; i++) hedging.came(now - each.sentAtMs);
+      if (back === 0 || specs.some(({ index }) => !state.samples.has(index))) continue;
       out.delete(each);
       if (each.hedged) members.cancel(requestId, each.shard.run);
-      return;
     }
   };
   const hedge = (): void => {
@@ -179,7 +207,7 @@ export async function collect(
       const samples = toRank.filter(({ index }) => !state.metas.has(index));
       toRank = [];
       if (state.kind !== 'gathering' || samples.length === 0) return;
-      const tasks = metaTasks(record, samples, { inline, run: name, deadlineAtMs, nowMs: clock.now() });
+      const tasks = planMetaTasks(record, samples, { inline, run: name, deadlineAtMs, nowMs: clock.now() });
       onTheWay++;
       work.putMetaTasks(settings.metaPool, epoch(), tasks).then((put) => {
         onTheWay--;
@@ -262,12 +290,10 @@ export async function collect(
       const valid = samples.flatMap(({ kind, index }) => (kind === 'scored' ? [index] : []));
       const lanes = lanesOf(record, [...unranked(state), ...valid]).keys();
       for (const { entries } of await Promise.all([...lanes].map((lane) => ledger.metas(requestId, lane)))) {
-        for (const result of entries.values()) {
-          if (!state.metas.has(result.index)) apply({ kind: 'meta', result });
-        }
+        takeMetas([...entries.values()].filter(({ index }) => !state.metas.has(index)));
       }
     }
-    for (const sample of samples) if (!state.samples.has(sample.index)) apply({ kind: 'sample', sample });
+    takeSamples(samples.filter(({ index }) => !state.samples.has(index)));
   };
 
   /** C4. The queues are looked at first: a task leaves them only after its results are stored. */
@@ -324,10 +350,10 @@ export async function collect(
   try {
     const following = await ledger.follow(requestId, {
       samples: (samples, lane) => {
-        if (lane.startsWith(prefix)) for (const sample of samples) apply({ kind: 'sample', sample });
+        if (lane.startsWith(prefix)) takeSamples(samples);
       },
       metas: (results, lane) => {
-        if (lane.startsWith(prefix)) for (const result of results) apply({ kind: 'meta', result });
+        if (lane.startsWith(prefix)) takeMetas(results);
       },
       verdict: (verdict) => finish({ kind: 'answered', verdict }),
     });
@@ -353,28 +379,4 @@ function contentChars(record: RequestRecord): number {
   for (const response of responses) chars += response.length;
   for (const principle of principles) chars += principle.text.length;
   return chars;
-}
-
-/** One per lane. */
-function metaTasks(
-  record: RequestRecord,
-  samples: readonly Sample[],
-  context: { readonly inline: boolean; readonly run: string; readonly deadlineAtMs: number; readonly nowMs: number },
-): readonly MetaTask[] {
-  const { inline, run, deadlineAtMs, nowMs } = context;
-  const byIndex = new Map(samples.map((sample) => [sample.index, sample]));
-  return [...lanesOf(record, byIndex.keys())].map(([lane, indexes]) => ({
-    requestId: record.requestId,
-    lane,
-    items: indexes.map((index) => {
-      const sample = byIndex.get(index)!;
-      return { index, ...(sample.text.length <= limits.inlineContentCharsMax && { sample }) };
-    }),
-    ...(inline && { content: record.content }),
-    deadlineAtMs,
-    nonce: record.nonce,
-    queuedAtMs: nowMs,
-    class: record.class,
-    run,
-  }));
 }

@@ -1,7 +1,7 @@
 // Identity: which request this is. The same key, or without a key the same content and options, is the same request: it joins the
 // running one or gets the stored verdict, and no sample is paid for twice (promise P2).
 
-import { createHash } from 'node:crypto';
+import { hash } from 'node:crypto';
 import type { Content } from '../grm/query.js';
 import type { ScoreInput } from './coordinator.js';
 
@@ -58,5 +58,5 @@ function canonicalOptions(options: ScoreInput['options']): unknown {
 }
 
 function sha256(text: string): string {
-  return createHash('sha256').update(text).digest('hex');
+  return hash('sha256', text, 'hex');
 }

@@ -19,20 +19,21 @@ import {
   verdictFromProto,
   voteMethodTable,
 } from '../wire/convert.js';
-import { withField, withFields } from '../wire/fields.js';
+import { encoded } from '../wire/encoded.js';
+import { decodeAppend, withField, withFields } from '../wire/fields.js';
 import { encodeSample } from '../wire/sample-bytes.js';
 import { byOrder } from '../work/plan.js';
 import type { DeadLetter, MetaResult, MetaTask, RequestRecord, Shard, Stage } from '../work/shard.js';
 
 export { decodeAppend, encodeAppend } from '../wire/fields.js';
-export { decodeSample, encodeSample, encodeVerdict } from '../wire/sample-bytes.js';
+export { decodeSample, decodeSamples, encodeSample, encodeVerdict } from '../wire/sample-bytes.js';
 
 const encodedContents = new WeakMap<Content, Uint8Array>();
 
 export function encodeContent(content: Content): Uint8Array {
   const known = encodedContents.get(content);
   if (known) return known;
-  const bytes = judgement.Content.encode(contentToProto(content)).finish();
+  const bytes = encoded(judgement.Content, contentToProto(content));
   // Bigger ones are encoded once or twice in their life; keeping their bytes would double what a request holds.
   if (bytes.length <= limits.inlineContentCharsMax * 3) encodedContents.set(content, bytes);
   return bytes;
@@ -55,7 +56,7 @@ const field = {
 export function encodeRecord(record: RequestRecord, content: { bytes: Uint8Array } | { blob: string }): Uint8Array {
   const { stop, ...plan } = record.plan;
   const { rule, error } = stopToProto(stop);
-  const message = pb.RequestRecord.encode({
+  const message = encoded(pb.RequestRecord, {
     requestId: record.requestId,
     digest: record.digest,
     tenant: record.tenant,
@@ -66,7 +67,7 @@ export function encodeRecord(record: RequestRecord, content: { bytes: Uint8Array
     nonce: record.nonce,
     owner: record.owner,
     acceptedAtMs: Math.round(record.acceptedAtMs),
-  }).finish();
+  });
   return withField(message, field.recordContent, 'bytes' in content ? content.bytes : undefined);
 }
 
@@ -106,7 +107,7 @@ export function decodeRecord(bytes: Uint8Array): StoredRecord {
 export function encodeShard(shard: Shard): Uint8Array {
   const { samples } = shard;
   const [first] = byOrder(samples).length === 1 ? samples : [];
-  const message = pb.Shard.encode({
+  const message = encoded(pb.Shard, {
     requestId: shard.requestId,
     shard: shard.shard,
     samples: (first ? samples.map((each) => ({ ...each, permutation: [] })) : samples) as pb.SampleSpec[],
@@ -123,7 +124,7 @@ export function encodeShard(shard: Shard): Uint8Array {
     run: shard.run,
     lane: first ? shard.lane : '',
     laneOfOrders: first ? '' : shard.lane,
-  }).finish();
+  });
   return withField(message, field.shardContent, shard.content && encodeContent(shard.content));
 }
 
@@ -146,7 +147,7 @@ export function decodeShard(bytes: Uint8Array): Shard {
 }
 
 export function encodeMetaTask(task: MetaTask): Uint8Array {
-  const message = pb.MetaTask.encode({
+  const message = encoded(pb.MetaTask, {
     requestId: task.requestId,
     content: undefined,
     deadlineAtMs: Math.round(task.deadlineAtMs),
@@ -156,13 +157,9 @@ export function encodeMetaTask(task: MetaTask): Uint8Array {
     run: task.run,
     items: [],
     lane: task.lane,
-  }).finish();
+  });
   const items = task.items.map(({ index, sample }) => [
-    withField(
-      pb.MetaItem.encode({ index, sample: undefined }).finish(),
-      field.metaItemSample,
-      sample && encodeSample(sample),
-    ),
+    withField(encoded(pb.MetaItem, { index, sample: undefined }), field.metaItemSample, sample && encodeSample(sample)),
   ]);
   const withContent = withField(message, field.metaTaskContent, task.content && encodeContent(task.content));
   return withFields(withContent, field.metaTaskItems, items);
@@ -182,14 +179,19 @@ export function decodeMetaTask(bytes: Uint8Array): MetaTask {
 }
 
 export function encodeMetaResult(result: MetaResult): Uint8Array {
-  return pb.MetaResult.encode({
+  return encoded(pb.MetaResult, {
     requestId: result.requestId,
     index: result.index,
     metaReward: result.kind === 'ranked' ? result.metaReward : undefined,
     failure: result.kind === 'failed' ? result.failure : '',
     model: result.model,
     worker: result.worker,
-  }).finish();
+  });
+}
+
+/** All meta rewards of an append to a lane. */
+export function decodeMetaResults(append: Uint8Array): readonly MetaResult[] {
+  return decodeAppend(append).map(decodeMetaResult);
 }
 
 export function decodeMetaResult(bytes: Uint8Array): MetaResult {
@@ -203,12 +205,12 @@ export function decodeVerdict(bytes: Uint8Array): Verdict {
 
 export function encodeDeadLetter(letter: DeadLetter): Uint8Array {
   const { unit, samples, diedAtMs, ...rest } = letter;
-  return pb.DeadLetter.encode({
+  return encoded(pb.DeadLetter, {
     ...rest,
     shard: unit,
     samples: samples as number[],
     diedAtMs: Math.round(diedAtMs),
-  }).finish();
+  });
 }
 
 const stages: Readonly<Record<string, Stage>> = { sample: 'sample', meta: 'meta' };

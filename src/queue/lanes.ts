@@ -13,21 +13,21 @@ import { fault, FaultError } from '../fault.js';
 import { limits } from '../limits.js';
 import type { Sample } from '../grm/sample.js';
 import type { MetaResult } from '../work/shard.js';
-import { decodeAppend, decodeMetaResult, decodeSample, encodeAppend, encodeMetaResult, encodeSample } from './codec.js';
+import { decodeMetaResults, decodeSamples, encodeAppend, encodeMetaResult, encodeSample } from './codec.js';
 import type { Added, LaneLog, Put } from './queue.js';
 import { subjects, type LaneKind } from './subjects.js';
 
 export const sampleKind: Kind<Sample> = {
   kind: 'res',
   encode: encodeSample,
-  decode: decodeSample,
+  decode: decodeSamples,
   isFailure: ({ kind }) => kind === 'invalid',
 };
 
 export const metaKind: Kind<MetaResult> = {
   kind: 'mres',
   encode: encodeMetaResult,
-  decode: decodeMetaResult,
+  decode: decodeMetaResults,
   isFailure: ({ kind }) => kind === 'failed',
 };
 
@@ -35,7 +35,8 @@ export const metaKind: Kind<MetaResult> = {
 export interface Kind<T> {
   readonly kind: LaneKind;
   readonly encode: (result: T) => Uint8Array;
-  readonly decode: (bytes: Uint8Array) => T;
+  /** All results of an append. */
+  readonly decode: (append: Uint8Array) => readonly T[];
   readonly isFailure: (result: T) => boolean;
 }
 
@@ -121,7 +122,7 @@ export class Lanes<T extends { readonly index: number }> {
     const bytes = await this.store.get(subject, miss);
     if (!bytes) return undefined;
     try {
-      return decodeAppend(bytes).map(this.what.decode);
+      return this.what.decode(bytes);
     } catch (error) {
       this.store.undecodable(subject, error);
       return [];

@@ -13,17 +13,7 @@ import { limits } from '../limits.js';
 import type { MetaResult, RequestRecord } from '../work/shard.js';
 import { lastMessage, purge, subjectsOf } from './api.js';
 import { lagPausesMs, type Blobs } from './blobs.js';
-import {
-  decodeAppend,
-  decodeContent,
-  decodeMetaResult,
-  decodeRecord,
-  decodeSample,
-  decodeVerdict,
-  encodeContent,
-  encodeRecord,
-  encodeVerdict,
-} from './codec.js';
+import { decodeContent, decodeRecord, decodeVerdict, encodeContent, encodeRecord, encodeVerdict } from './codec.js';
 import type { OnQueueEvent } from './events.js';
 import { Followers, type Heard } from './followers.js';
 import type { Link } from './link.js';
@@ -263,10 +253,10 @@ export class JetStreamLedger implements Ledger {
       const reason = 'a worker of an older version stored it: stop all processes of the old version first';
       this.parts.onEvent({ kind: 'undecodable', label: msg.subject, reason });
     } else if (kind === 'res') {
-      const samples = this.decode(msg.data, msg.subject, (bytes) => decodeAppend(bytes).map(decodeSample));
+      const samples = this.decode(msg.data, msg.subject, sampleKind.decode);
       if (samples) this.tell(followers, msg, (follower) => follower.samples?.(samples, lane));
     } else {
-      const results = this.decode(msg.data, msg.subject, (bytes) => decodeAppend(bytes).map(decodeMetaResult));
+      const results = this.decode(msg.data, msg.subject, metaKind.decode);
       if (results) this.tell(followers, msg, (follower) => follower.metas?.(results, lane));
     }
   }

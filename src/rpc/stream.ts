@@ -6,10 +6,11 @@
 //   ST2. Every item read is answered exactly once, unless the stream breaks. A wrong item is answered with its own status and harms
 //        no other.
 //   ST3. A correlation id is free again once its answer was written. An item that reuses an open one is refused; the first goes on.
-//   ST4. When the caller goes away, every open item's signal aborts.
+//   ST4. When the caller goes away, the signal of every open item aborts.
 //   ST5. When the server drains, nothing more is read; when the last open item is answered the stream ends with UNAVAILABLE, and
 //        the caller sends elsewhere what was never answered.
 
+import { setMaxListeners } from 'node:events';
 import type { ServerDuplexStream } from '@grpc/grpc-js';
 import type { Fault } from '../fault.js';
 import { limits } from '../limits.js';
@@ -24,8 +25,8 @@ type Call = ServerDuplexStream<ScoreStreamRequest, ScoreStreamResponse>;
 
 interface Item {
   readonly correlationId: string;
-  /** Aborts when the caller goes away; an item that was refused has none. */
-  readonly controller?: AbortController;
+  /** False: it was refused. */
+  readonly taken: boolean;
   readonly contentBytes: number;
 }
 
@@ -39,6 +40,8 @@ export class ScoreStreamSession implements OpenCall {
   readonly #answers: Answer[] = [];
   readonly #deadlineAtMs: number;
   readonly #grant: Grant;
+  /** ST4. One for all items: a signal costs more than all else that an item needs of its own. */
+  readonly #gone = new AbortController();
   #open = 0;
   #openBytes = 0;
   #writerFull = false;
@@ -50,6 +53,7 @@ export class ScoreStreamSession implements OpenCall {
   ) {
     this.#deadlineAtMs = deadlineOf(call);
     this.#grant = context.auth.grant(call.metadata);
+    setMaxListeners(limits.streamOpenMax, this.#gone.signal);
   }
 
   begin(): void {
@@ -83,17 +87,16 @@ export class ScoreStreamSession implements OpenCall {
     this.#open++;
     const { correlationId } = message;
     const refused = this.#refusal(correlationId);
-    if (refused) return this.#answerFault({ correlationId, contentBytes: 0 }, refused);
+    if (refused) return this.#answerFault({ correlationId, taken: false, contentBytes: 0 }, refused);
 
     const asked = readRequest(message.request, this.#grant, this.context.coordinator.templates);
-    if (asked.kind === 'fault') return this.#answerFault({ correlationId, contentBytes: 0 }, asked.fault);
+    if (asked.kind === 'fault') return this.#answerFault({ correlationId, taken: false, contentBytes: 0 }, asked.fault);
 
-    const controller = new AbortController();
-    const item: Item = { correlationId, controller, contentBytes: asked.input.contentBytes };
+    const item: Item = { correlationId, taken: true, contentBytes: asked.input.contentBytes };
     this.#items.set(correlationId, item);
     this.#openBytes += item.contentBytes;
     if (this.#full()) this.call.pause();
-    this.context.coordinator.score(asked.input, { deadlineAtMs: this.#deadlineAtMs, signal: controller.signal }).then(
+    this.context.coordinator.score(asked.input, { deadlineAtMs: this.#deadlineAtMs, signal: this.#gone.signal }).then(
       (outcome) => {
         if (outcome.kind === 'fault') this.#answerFault(item, outcome.fault);
         else this.#answerVerdict(item, verdictAt(outcome.verdict, asked.detail));
@@ -136,7 +139,7 @@ export class ScoreStreamSession implements OpenCall {
       this.#writerFull = !this.call.write(response);
       this.#open--;
       this.#openBytes -= item.contentBytes;
-      if (item.controller) this.#items.delete(item.correlationId);
+      if (item.taken) this.#items.delete(item.correlationId);
     }
     this.#answers.splice(0, written);
     if (this.#phase === 'reading') {
@@ -160,7 +163,7 @@ export class ScoreStreamSession implements OpenCall {
 
   #close(): void {
     this.#phase = 'closed';
-    if (!this.context.open.isCut) for (const { controller } of this.#items.values()) controller?.abort();
+    if (!this.context.open.isCut) this.#gone.abort('gone');
     this.#items.clear();
     this.#answers.length = 0;
     this.context.open.end(this);

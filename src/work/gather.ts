@@ -36,8 +36,9 @@ export type Gather =
   | ({ readonly kind: 'expired' } & Collected);
 
 export type GatherEvent =
-  | { readonly kind: 'sample'; readonly sample: Sample }
-  | { readonly kind: 'meta'; readonly result: MetaResult }
+  /** What came together counts together. */
+  | { readonly kind: 'samples'; readonly samples: readonly Sample[] }
+  | { readonly kind: 'metas'; readonly results: readonly MetaResult[] }
   | { readonly kind: 'meta_gone' }
   /** Samples 0..reach-1 are asked for from now on; less than before changes nothing. */
   | { readonly kind: 'asked'; readonly reach: number }
@@ -61,15 +62,13 @@ export function startGather(k: number, meta: boolean, adaptive?: StopCase): Gath
 export function gather(state: Gather, event: GatherEvent): Gather {
   if (state.kind !== 'gathering') return state;
   switch (event.kind) {
-    case 'sample': {
-      const { sample } = event;
-      if (sample.index < 0 || sample.index >= state.reach || state.samples.has(sample.index)) return state;
-      return settle({ ...state, samples: new Map(state.samples).set(sample.index, sample) });
+    case 'samples': {
+      const samples = withMore(state.samples, event.samples, state.reach);
+      return samples === state.samples ? state : settle({ ...state, samples });
     }
-    case 'meta': {
-      const { result } = event;
-      if (result.index < 0 || result.index >= state.reach || state.metas.has(result.index)) return state;
-      return settle({ ...state, metas: new Map(state.metas).set(result.index, result) });
+    case 'metas': {
+      const metas = withMore(state.metas, event.results, state.reach);
+      return metas === state.metas ? state : settle({ ...state, metas });
     }
     case 'meta_gone':
       return state.meta === 'wanted' ? settle({ ...state, meta: 'gone' }) : state;
@@ -80,6 +79,20 @@ export function gather(state: Gather, event: GatherEvent): Gather {
     case 'expired':
       return { ...state, kind: 'expired' };
   }
+}
+
+/** G1: the very same map when there is nothing new. */
+function withMore<T extends { readonly index: number }>(
+  known: ReadonlyMap<number, T>,
+  results: readonly T[],
+  reach: number,
+): ReadonlyMap<number, T> {
+  let more: Map<number, T> | undefined;
+  for (const result of results) {
+    const { index } = result;
+    if (index >= 0 && index < reach && !(more ?? known).has(index)) (more ??= new Map(known)).set(index, result);
+  }
+  return more ?? known;
 }
 
 function settle(state: Extract<Gather, { kind: 'gathering' }>): Gather {

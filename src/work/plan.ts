@@ -3,11 +3,12 @@
 
 import type { Plan, Stop, StopRule, VoteMethod } from '../grm/query.js';
 import { permutations } from '../grm/permute.js';
+import type { Sample } from '../grm/sample.js';
 import { sampleSeed } from '../grm/seed.js';
 import { stopErrorDefault } from '../grm/stop.js';
 import { limits } from '../limits.js';
 import { lanesOf } from './lane.js';
-import type { RequestRecord, SampleSpec, Shard } from './shard.js';
+import type { MetaTask, RequestRecord, SampleSpec, Shard } from './shard.js';
 
 /** The server's defaults; `vote: 'auto'` means meta_topk where a meta RM serves, else sum. */
 export interface PlanDefaults {
@@ -173,4 +174,28 @@ export function byOrder(samples: readonly SampleSpec[]): readonly (readonly Samp
 
 function isSameOrder(one: readonly number[], other: readonly number[]): boolean {
   return one === other || (one.length === other.length && one.every((response, place) => response === other[place]));
+}
+
+/** Tasks that rank these samples, one per lane. */
+export function planMetaTasks(
+  record: RequestRecord,
+  samples: readonly Sample[],
+  context: { readonly inline: boolean; readonly run: string; readonly deadlineAtMs: number; readonly nowMs: number },
+): readonly MetaTask[] {
+  const { inline, run, deadlineAtMs, nowMs } = context;
+  const byIndex = new Map(samples.map((sample) => [sample.index, sample]));
+  return [...lanesOf(record, byIndex.keys())].map(([lane, indexes]) => ({
+    requestId: record.requestId,
+    lane,
+    items: indexes.map((index) => {
+      const sample = byIndex.get(index)!;
+      return { index, ...(sample.text.length <= limits.inlineContentCharsMax && { sample }) };
+    }),
+    ...(inline && { content: record.content }),
+    deadlineAtMs,
+    nonce: record.nonce,
+    queuedAtMs: nowMs,
+    class: record.class,
+    run,
+  }));
 }

@@ -49,8 +49,8 @@ function start({ plan: of }: Story): Gather {
 /** Each round tells of everything twice in an order of its own, asked for or not, and asks ahead as far as `room` says, another in each round. */
 function play(story: Story, seed: number, room = (_round: number): number => 0): Gather {
   const told: GatherEvent[] = [
-    ...story.samples.map((sample): GatherEvent => ({ kind: 'sample', sample })),
-    ...story.metas.map((result): GatherEvent => ({ kind: 'meta', result })),
+    ...story.samples.map((sample): GatherEvent => ({ kind: 'samples', samples: [sample] })),
+    ...story.metas.map((result): GatherEvent => ({ kind: 'metas', results: [result] })),
   ];
   let state = start(story);
   for (let round = 0; state.kind === 'gathering'; round++) {
@@ -120,8 +120,8 @@ test('G3: samples and missing ones add up to what is asked for; what is past it 
         expect(state.samples.size + missing(state).length).toBe(end);
         expect(state.upTo <= state.reach && state.reach <= state.k).toBe(true);
         if (state.kind === 'gathering' && sample.index >= state.reach)
-          expect(gather(state, { kind: 'sample', sample })).toBe(state);
-        state = gather(state, { kind: 'sample', sample });
+          expect(gather(state, { kind: 'samples', samples: [sample] })).toBe(state);
+        state = gather(state, { kind: 'samples', samples: [sample] });
       }
     }),
   );
@@ -137,11 +137,11 @@ test('without a rule, and for one response, all k are asked for at once', () => 
 test('a meta RM that is gone holds no wave up', () => {
   const of = plan({ k: 6, vote: 'meta_topk', meta: true, stop: { rule: 'outcome_fixed' } });
   let state = startGather(6, true, stopCase('r', of, 2));
-  for (let index = 0; index < 4; index++) state = gather(state, { kind: 'sample', sample: scored(index, [9, 2]) });
+  for (let index = 0; index < 4; index++) state = gather(state, { kind: 'samples', samples: [scored(index, [9, 2])] });
   expect(state).toMatchObject({ kind: 'gathering', upTo: 4 });
   state = gather(state, { kind: 'meta_gone' });
   // A missing sample might still be ranked, and would decide alone: nothing is fixed.
   expect(state).toMatchObject({ kind: 'gathering', upTo: 6, meta: 'gone' });
-  for (let index = 4; index < 6; index++) state = gather(state, { kind: 'sample', sample: scored(index, [9, 2]) });
+  for (let index = 4; index < 6; index++) state = gather(state, { kind: 'samples', samples: [scored(index, [9, 2])] });
   expect(state).toMatchObject({ kind: 'decided', why: 'complete' });
 });

@@ -41,8 +41,8 @@ const stories: fc.Arbitrary<Story> = fc
   });
 
 const eventsOf = ({ samples, metas }: Story): GatherEvent[] => [
-  ...samples.map((sample): GatherEvent => ({ kind: 'sample', sample })),
-  ...metas.map((result): GatherEvent => ({ kind: 'meta', result })),
+  ...samples.map((sample): GatherEvent => ({ kind: 'samples', samples: [sample] })),
+  ...metas.map((result): GatherEvent => ({ kind: 'metas', results: [result] })),
 ];
 
 /** All events, each one to three times, in any order. */
@@ -129,7 +129,7 @@ describe('any interleaving with any duplication', () => {
 });
 
 test('a meta RM that is gone decides what waits for it alone', () => {
-  const samples: GatherEvent[] = [0, 1].map((index) => ({ kind: 'sample', sample: scored(index, [7, 3]) }));
+  const samples: GatherEvent[] = [0, 1].map((index) => ({ kind: 'samples', samples: [scored(index, [7, 3])] }));
   const half = play({ k: 2, meta: true }, samples.slice(0, 1));
   const gone = gather(half, { kind: 'meta_gone' });
   expect(gone).toMatchObject({ kind: 'gathering', meta: 'gone' });
@@ -141,14 +141,14 @@ test('a meta RM that is gone decides what waits for it alone', () => {
 test('an index outside the plan changes nothing', () => {
   const state = startGather(2, true);
   const strays = [-1, 2, 99].flatMap((index): GatherEvent[] => [
-    { kind: 'sample', sample: scored(index, [7, 3]) },
-    { kind: 'meta', result: { kind: 'ranked', requestId: 'r', index, model: 'm', worker: 'w', metaReward: 1 } },
+    { kind: 'samples', samples: [scored(index, [7, 3])] },
+    { kind: 'metas', results: [{ kind: 'ranked', requestId: 'r', index, model: 'm', worker: 'w', metaReward: 1 }] },
   ]);
   for (const event of strays) expect(gather(state, event)).toBe(state);
 });
 
 test('an invalid sample needs no meta reward', () => {
-  const end = play({ k: 1, meta: true }, [{ kind: 'sample', sample: failed(0) }]);
+  const end = play({ k: 1, meta: true }, [{ kind: 'samples', samples: [failed(0)] }]);
   expect(end.kind).toBe('decided');
   expect(unranked(end)).toEqual([]);
 });
