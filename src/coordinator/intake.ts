@@ -206,7 +206,9 @@ function readOptions(raw: unknown, found: Findings, templates: readonly string[]
     }),
   };
   contradictions(options, found);
-  return Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined));
+  const said: Record<string, unknown> = {};
+  for (const [name, value] of Object.entries(options)) if (value !== undefined) said[name] = value;
+  return said;
 }
 
 /** Options that are each well and together mean nothing. */

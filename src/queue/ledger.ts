@@ -245,7 +245,7 @@ export class JetStreamLedger implements Ledger {
   /** Decoded once, whoever follows. */
   private hear(kind: Heard, requestId: string, msg: Msg, followers: Iterable<Follower>): void {
     if (kind === 'fin') {
-      for (const follower of followers) if (follower.verdict) void this.hearVerdict(requestId, msg, follower);
+      void this.hearVerdict(requestId, msg, [...followers]);
       return;
     }
     const lane = parseLane(msg.subject.slice(msg.subject.lastIndexOf('.') + 1));
@@ -272,12 +272,14 @@ export class JetStreamLedger implements Ledger {
     }
   }
 
-  private async hearVerdict(requestId: string, msg: Msg, follower: Follower): Promise<void> {
+  /** A notice says only that there is one. */
+  private async hearVerdict(requestId: string, msg: Msg, followers: readonly Follower[]): Promise<void> {
+    if (!followers.some((follower) => follower.verdict)) return;
     try {
-      const verdict = await this.verdictOf(msg.data, msg.headers?.get(blobHeader) ?? '', requestId);
-      if (verdict) follower.verdict?.(verdict);
+      const verdict = await this.verdict(requestId);
+      if (verdict) this.tell(followers, msg, (follower) => follower.verdict?.(verdict));
     } catch (error) {
-      this.parts.onEvent({ kind: 'undecodable', label: msg.subject, reason: String(error) });
+      this.parts.onEvent({ kind: 'undecodable', label: msg.subject, reason: wordsOf(error) });
     }
   }
 

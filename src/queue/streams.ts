@@ -104,8 +104,9 @@ export function wantedStreams(sizing: Sizing): readonly StreamWanted[] {
       ...base('GRM_FIN'),
       subjects: ['grm.fin.*'],
       ...writeOnce,
-      // One token more, so that a follower needs a single subscription for samples, rewards and verdict.
-      republish: { src: 'grm.fin.*', dest: 'grm.out.fin.{{wildcard(1)}}.verdict' },
+      // One token more, so that a follower needs a single subscription for samples, rewards and verdict. Without the verdict itself, which hardly
+      // anybody waits for and every coordinator would be sent.
+      republish: { src: 'grm.fin.*', dest: 'grm.out.fin.{{wildcard(1)}}.verdict', headers_only: true },
     },
     { ...base('GRM_WORK'), subjects: ['grm.work.*.*.*.*'], ...workQueue },
     { ...base('GRM_META'), subjects: ['grm.meta.*.*.*.*'], ...workQueue },

@@ -11,6 +11,7 @@
 //       one with room for them; what fails there too goes back to the queue. On the first delivery alone: a shard that came back may be what
 //       kills engines (promise P5).
 
+import { setMaxListeners } from 'node:events';
 import type { DrawJob, DrawResult, Engine } from '../engine/engine.js';
 import { renderPrompt } from '../grm/prompt.js';
 import type { Sample } from '../grm/sample.js';
@@ -167,6 +168,8 @@ async function execute(
       const all = { ...job, messages, samples: group, scoreCount: permutation.length };
       return engine.draw(all, (result) => onResult(result, engine), stop);
     };
+    // Each of them listens to the same signal.
+    if (samples.length > 1) setMaxListeners(0, stop);
     try {
       await Promise.all(byOrder(samples).map(drawGroup));
     } finally {

@@ -268,7 +268,7 @@ class World {
    * of others too. Then they are drawn twice, and still count once.
    */
   #looked(client: string, { name, k }: RequestPlan, unit: string, stale: boolean): void {
-    const lane = Number(parseLane(unit)?.split('-').at(-1));
+    const lane = Number(parseLane(unit)?.split('_').at(-1));
     for (let index = 0; index < k; index++) {
       if (laneNumber(index) !== lane || (!stale && this.#stored.has(`${name} ${index}`))) continue;
       const look = `${client} ${name} ${index}`;
