@@ -274,7 +274,7 @@ export class JetStreamLedger implements Ledger {
 
   /** A notice says only that there is one. */
   private async hearVerdict(requestId: string, msg: Msg, followers: readonly Follower[]): Promise<void> {
-    if (!followers.some((follower) => follower.verdict)) return;
+    if (!followers.some((follower) => follower.verdict !== undefined)) return;
     try {
       const verdict = await this.verdict(requestId);
       if (verdict) this.tell(followers, msg, (follower) => follower.verdict?.(verdict));
