@@ -16,6 +16,8 @@ export interface JudgeOptions {
   /** 0.5..1. */
   readonly accuracy: number;
   readonly seed: number;
+  /** Lines of critique, 0..this, beyond those that every judgement has: real ones differ in length. Default 0. */
+  readonly extraLinesMax?: number;
 }
 
 export interface Sampling {
@@ -28,7 +30,7 @@ export function judge(prompt: string, sampling: Sampling, options: JudgeOptions)
   const drawn = sampling.temperature === 0 ? 'greedy' : `${sampling.seed}|${sampling.temperature}`;
   const random = seededRandom(hash53(`${drawn}|${hash53(prompt)}`, options.seed));
   const reading = readPrompt(prompt);
-  return write(reading, scoreAll(reading, options.accuracy, random), random);
+  return write(reading, scoreAll(reading, options.accuracy, random), random, options.extraLinesMax ?? 0);
 }
 
 /** Integer scores 1..10 in the order shown. */
@@ -78,7 +80,7 @@ const remarks = [
   'is brief, and says little about the harder part',
 ];
 
-function write(reading: PromptReading, scores: readonly number[], random: Random): string {
+function write(reading: PromptReading, scores: readonly number[], random: Random, extraLinesMax: number): string {
   const pick = (from: readonly string[]) => from[Math.floor(random() * from.length)]!;
   const first = pick(criteria);
   const second = pick(criteria.filter((criterion) => criterion !== first));
@@ -87,6 +89,8 @@ function write(reading: PromptReading, scores: readonly number[], random: Random
   const analysis = reading.responses.map(
     (_, place) => `- Response ${place + 1}: it ${pick(remarks)}. Under the first criterion it ${pick(remarks)}.`,
   );
+  const extraLines = extraLinesMax === 0 ? 0 : Math.floor(random() * (extraLinesMax + 1));
+  const extra = Array.from({ length: extraLines }, () => `- On the whole, each ${pick(remarks)}.`);
   return [
     'Specific Criteria:',
     `1. ${first} (weight: ${weight}%)`,
@@ -96,6 +100,7 @@ function write(reading: PromptReading, scores: readonly number[], random: Random
     'Analysis:',
     'This critique was written by a fake engine; it weighs nothing.',
     ...analysis,
+    ...extra,
     '',
     `Scores: \\boxed{${scores.join(', ')}}`,
   ].join('\n');

@@ -12,6 +12,7 @@ const usage = `fake-engine: a stand-in for vLLM that invents its judgements. For
   --seed N                        seed of judgements and faults (0)
   --accuracy A                    share of pairs one sample orders rightly, 0.5..1 (0.75)
   --meta-accuracy A               share of critiques the meta reward gets right, 0.5..1 (0.85)
+  --extra-lines N                 up to so many more lines in a critique: judgements of different lengths (0)
   --max-num-seqs N                sequences that generate together (64)
   --step-base-ms MS, --step-per-sequence-ms MS, --prefill-tokens-per-second N
                                   the simulated machine (10, 0.1, 20000)
@@ -55,6 +56,7 @@ function readOptions(): FakeEngineOptions | 'help' {
       seed: { type: 'string' },
       accuracy: { type: 'string' },
       'meta-accuracy': { type: 'string' },
+      'extra-lines': { type: 'string' },
       'max-num-seqs': { type: 'string' },
       'step-base-ms': { type: 'string' },
       'step-per-sequence-ms': { type: 'string' },
@@ -80,6 +82,7 @@ function readOptions(): FakeEngineOptions | 'help' {
     seed: number(values.seed),
     accuracy: number(values.accuracy),
     metaAccuracy: number(values['meta-accuracy']),
+    extraLinesMax: number(values['extra-lines']),
     maxNumSeqs: number(values['max-num-seqs']),
     stepBaseMs: number(values['step-base-ms']),
     stepPerSequenceMs: number(values['step-per-sequence-ms']),

@@ -29,7 +29,13 @@ export interface EngineMetrics {
   finished(sequence: FinishedSequence): void;
 }
 
-export function engineMetrics(model: string, scheduler: Scheduler, cache: PrefixCache): EngineMetrics {
+/** @param generated tokens so far, of sequences that still run too: vLLM counts them step by step. */
+export function engineMetrics(
+  model: string,
+  scheduler: Scheduler,
+  cache: PrefixCache,
+  generated: () => number,
+): EngineMetrics {
   const registry = new Registry();
   const registers = [registry];
   const labels = { model_name: model, engine: '0' };
@@ -71,7 +77,7 @@ export function engineMetrics(model: string, scheduler: Scheduler, cache: Prefix
   );
   followed('vllm:prefix_cache_hits_total', 'Prompt tokens found in the prefix cache.', () => cache.hitsTokens);
   const promptTokens = counter('vllm:prompt_tokens_total', 'Prompt tokens processed.');
-  const generationTokens = counter('vllm:generation_tokens_total', 'Tokens generated.');
+  followed('vllm:generation_tokens_total', 'Tokens generated.', generated);
   counter('vllm:num_preemptions_total', 'Sequences preempted (never, here).');
   const success = new Counter({
     name: 'vllm:request_success_total',
@@ -97,7 +103,6 @@ export function engineMetrics(model: string, scheduler: Scheduler, cache: Prefix
     prompted: (tokens) => promptTokens.inc(labels, tokens),
     finished({ reason, startedMs, firstTokenMs, totalMs, completionTokens }) {
       success.inc({ ...labels, finished_reason: reason });
-      generationTokens.inc(labels, completionTokens);
       if (startedMs !== undefined) queued.observe(labels, startedMs / 1000);
       if (firstTokenMs !== undefined) {
         firstToken.observe(labels, firstTokenMs / 1000);

@@ -26,7 +26,10 @@ export interface ModelStats {
   readonly done: number;
   readonly aborted: number;
   readonly promptTokens: number;
+  /** Of sequences that still run, too. */
   readonly generationTokens: number;
+  /** Of the batch, so far. */
+  readonly steps: number;
   readonly prefixQueriesTokens: number;
   readonly prefixHitsTokens: number;
   readonly kvUsageRatio: number;
@@ -49,7 +52,7 @@ export class FakeModel {
     this.#clock = clock;
     this.#cache = new PrefixCache({ capacityBlocks: settings.kvBlocks, blockTokens: settings.blockTokens });
     this.#scheduler = new Scheduler(settings, this.#cache, clock);
-    this.metrics = engineMetrics(settings.model, this.#scheduler, this.#cache);
+    this.metrics = engineMetrics(settings.model, this.#scheduler, this.#cache, () => this.#generationTokens);
     this.#random = seededRandom(settings.seed ^ 0x5eed);
   }
 
@@ -86,6 +89,7 @@ export class FakeModel {
         },
         onTokens: (produced) => {
           firstTokenMs ??= this.#clock.now() - arrivedMs;
+          this.#generationTokens += produced - completionTokens;
           completionTokens = produced;
           run.onTokens(sequence, produced);
         },
@@ -93,7 +97,6 @@ export class FakeModel {
           const reason = how === 'aborted' ? 'abort' : output.reason;
           const totalMs = this.#clock.now() - arrivedMs;
           this.metrics.finished({ reason, startedMs, firstTokenMs, totalMs, completionTokens });
-          this.#generationTokens += completionTokens;
           if (how === 'aborted') this.#aborted += 1;
           else {
             this.#done += 1;
@@ -116,6 +119,7 @@ export class FakeModel {
       aborted: this.#aborted,
       promptTokens: this.#promptTokens,
       generationTokens: this.#generationTokens,
+      steps: this.#scheduler.steps,
       prefixQueriesTokens: this.#cache.queriesTokens,
       prefixHitsTokens: this.#cache.hitsTokens,
       kvUsageRatio: this.#cache.usageRatio,

@@ -40,6 +40,8 @@ export interface FakeEngineOptions {
   readonly classifyShape?: 'vllm' | 'sglang';
   /** When set, requests must carry it as a bearer token. */
   readonly apiKey?: string;
+  /** See JudgeOptions. Default 0. */
+  readonly extraLinesMax?: number;
   readonly faults?: readonly FaultSpec[];
 }
 
@@ -72,6 +74,7 @@ export function settle(options: FakeEngineOptions): Settings {
     activationName: options.activationName ?? 'use_activation',
     classifyShape: options.classifyShape ?? 'vllm',
     apiKey: options.apiKey,
+    extraLinesMax: whole('extraLinesMax', options.extraLinesMax ?? 0, 0, 1_000),
     faults: options.faults ?? [],
   };
 }

@@ -54,12 +54,18 @@ export class Scheduler {
   readonly #waiting: Sequence[] = [];
   readonly #running = new Set<Sequence>();
   #prefillTokens = 0;
+  #steps = 0;
   #plan: Plan = { kind: 'idle' };
 
   constructor(options: SchedulerOptions, cache: PrefixCache, clock: Clock) {
     this.#options = options;
     this.#cache = cache;
     this.#clock = clock;
+  }
+
+  /** So far. */
+  get steps(): number {
+    return this.#steps;
   }
 
   get running(): number {
@@ -142,6 +148,7 @@ export class Scheduler {
 
   #step(): void {
     const nowMs = this.#clock.now();
+    this.#steps++;
     for (const sequence of [...this.#running]) {
       const { phase, spec } = sequence;
       if (phase.kind !== 'running' || phase.fromMs > nowMs) continue;
