@@ -49,7 +49,7 @@ await runService('grm-worker', async (config) => {
     puller: await host.queue.work.pullShards(pool),
     cost: (shard) => shard.samples.length,
     costMax: limits.shardSamplesMax,
-    execute: (delivery, engines, context, hurry) =>
-      executeShard(delivery, (samples) => engines.reserve(samples), context, hurry),
+    execute: (delivery, engines, context, hurry, free) =>
+      executeShard(delivery, (samples) => engines.reserve(samples), context, hurry, free),
   });
 });

@@ -38,6 +38,7 @@ export interface WorkerParts<T, R extends Running> {
     engines: EnginePool<R>,
     context: WorkerContext,
     hurry: AbortSignal,
+    free: () => void,
   ) => Promise<void>;
 }
 
@@ -145,7 +146,7 @@ export async function openWorker<T, R extends Running>(host: Host, parts: Worker
     cautionMs: limits.workerCautionMs,
     calm: async () => (await queue.work.redelivered(stage, parts.pool)) === 0,
     renewEveryMs: host.config.nats.ackWaitMs / 3,
-    execute: (delivery, hurry) => parts.execute(delivery, pool, context, hurry),
+    execute: (delivery, hurry, free) => parts.execute(delivery, pool, context, hurry, free),
   }));
   const unhear = events.on('actor.changed', refreshCredit);
   refreshCredit();

@@ -130,7 +130,8 @@ export function openCell(loop: Loop, scenario: Scenario, number: number): Cell {
       events,
       cautionMs: limits.workerCautionMs,
       cost: (shard) => shard.samples.length,
-      execute: (delivery, hurry) => executeShard(delivery, (samples) => pool.reserve(samples), context, hurry),
+      execute: (delivery, hurry, free) =>
+        executeShard(delivery, (samples) => pool.reserve(samples), context, hurry, free),
     });
     if (scenario.crashEveryHours === Infinity) return;
     loop.after(exponential(random, scenario.crashEveryHours * 3_600_000), () => {

@@ -23,7 +23,7 @@ await runService('grm-worker', async (config: Config) => {
     puller: await host.queue.work.pullShards(worker.pool),
     cost: (shard) => shard.samples.length,
     costMax: limits.shardSamplesMax,
-    execute: (delivery, engines, context, hurry) =>
-      executeShard(delivery, (samples, avoid) => engines.reserve(samples, avoid), context, hurry),
+    execute: (delivery, engines, context, hurry, free) =>
+      executeShard(delivery, (samples, avoid) => engines.reserve(samples, avoid), context, hurry, free),
   });
 });

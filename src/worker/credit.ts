@@ -3,6 +3,8 @@
 //
 //   K1. Work is pulled only while a slot is free. A shard may be larger than what is free: its last samples wait in the engine, never more than one shard's.
 //   K2. What was taken is given back exactly once.
+//   K3. A slot is given back when its sample is there, not when the whole shard is: samples differ in length, and the shortest one's slot
+//       would wait for the longest. A shard keeps one slot to its end, so that no more shards are in hand than there are slots.
 
 export class Credit {
   #taken = 0;

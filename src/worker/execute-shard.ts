@@ -35,7 +35,10 @@ export type ReserveEngine = (samples: number, avoid?: Engine) => ReservedEngine 
 
 interface ReservedEngine {
   readonly engine: Engine;
+  /** Gives back what is left. */
   readonly release: () => void;
+  /** Gives back one of them. */
+  readonly free: () => void;
 }
 
 /** X6: the pause before a hedge is passed on, so that it does not run in circles. */
@@ -48,13 +51,14 @@ export async function executeShard(
   reserve: ReserveEngine,
   context: WorkerContext,
   hurry: AbortSignal,
+  free: () => void = () => undefined,
 ): Promise<void> {
   const { task: shard } = delivery;
   if (!shard) return quarantineUnreadable(delivery, context);
   // From here on: a notice that comes while the shard is looked up must not be missed.
   const watch = context.cancellations.watch(shard.requestId, shard.run, hurry);
   try {
-    await execute(delivery, shard, reserve, context, watch.signal, hurry);
+    await execute(delivery, shard, reserve, context, watch.signal, hurry, free);
   } finally {
     watch.done();
   }
@@ -67,6 +71,7 @@ async function execute(
   context: WorkerContext,
   stop: AbortSignal,
   hurry: AbortSignal,
+  free: () => void,
 ): Promise<void> {
   const { ledger, library, events, clock, cancellations } = context;
   const { deliveries } = delivery;
@@ -144,11 +149,13 @@ async function execute(
   const answered = new Set<number>();
   let failed: Retry[] = [];
   let cancelled = 0;
-  const onResult = (result: DrawResult, engine: Engine): void => {
+  const onResult = (result: DrawResult, { engine, free: freeSeat }: ReservedEngine): void => {
     if (result.kind === 'retryable') failed.push(result);
     else if (result.kind === 'cancelled') cancelled++;
     else {
       answered.add(result.index);
+      freeSeat();
+      free();
       appender.add(sampleOf(result, { shard, worker: context.nodeId, engine, queueMs }));
     }
   };
@@ -161,19 +168,19 @@ async function execute(
     requestId,
   };
   /** Samples of one order have one prompt; all prompts of a shard go to one engine, which finds their common beginning. */
-  const draw = async ({ engine, release }: ReservedEngine, samples: readonly SampleSpec[]): Promise<void> => {
+  const draw = async (from: ReservedEngine, samples: readonly SampleSpec[]): Promise<void> => {
     const drawGroup = (group: readonly SampleSpec[]): Promise<void> => {
       const [{ permutation }] = group as [SampleSpec];
       const messages = renderPrompt(template, { content, permutation, nonce: shard.nonce });
       const all = { ...job, messages, samples: group, scoreCount: permutation.length };
-      return engine.draw(all, (result) => onResult(result, engine), stop);
+      return from.engine.draw(all, (result) => onResult(result, from), stop);
     };
     // Each of them listens to the same signal.
     if (samples.length > 1) setMaxListeners(0, stop);
     try {
       await Promise.all(byOrder(samples).map(drawGroup));
     } finally {
-      release();
+      from.release();
     }
   };
   await draw(reserved, todo);

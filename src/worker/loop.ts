@@ -29,8 +29,11 @@ export interface LoopOptions<T> {
   readonly cautionMs?: number;
   /** L4: true when no task that was delivered twice is open in the queue. Absent: caution ends by time alone. */
   readonly calm?: () => Promise<boolean>;
-  /** Does one delivery from look-up to settlement. Never rejects. `signal` aborts when the drain's grace is over. */
-  readonly execute: (delivery: Delivery<T>, signal: AbortSignal) => Promise<void>;
+  /**
+   * Does one delivery from look-up to settlement. Never rejects. `signal` aborts when the drain's grace is over. `free` gives back a slot
+   * that it needs no more.
+   */
+  readonly execute: (delivery: Delivery<T>, signal: AbortSignal, free: () => void) => Promise<void>;
 }
 
 export interface Loop {
@@ -72,7 +75,14 @@ export function startLoop<T>(options: LoopOptions<T>): Loop {
       delivery.working();
       cancelRenewal = clock.after(renewEveryMs, renew);
     });
-    const execute = (): Promise<void> => options.execute(delivery, hurry.signal);
+    // K3.
+    let taken = cost;
+    const free = (): void => {
+      if (taken <= 1) return;
+      taken--;
+      credit.give(1);
+    };
+    const execute = (): Promise<void> => options.execute(delivery, hurry.signal, free);
     const work = (start ? start.then(execute) : execute())
       .catch((error: unknown) => {
         events.emit('trouble', { where: 'worker', error, requestId: delivery.requestId });
@@ -81,7 +91,8 @@ export function startLoop<T>(options: LoopOptions<T>): Loop {
       .finally(() => {
         cancelRenewal();
         hurries.delete(hurry);
-        credit.give(cost);
+        credit.give(taken);
+        taken = 0;
         inHand.delete(work);
       });
     inHand.add(work);

@@ -10,7 +10,10 @@ export interface Seat<E> {
 
 export interface Reserved<E> {
   readonly engine: E;
+  /** Gives back what is left of the slots; a second time, nothing. */
   readonly release: () => void;
+  /** Gives back one of them. */
+  readonly free: () => void;
 }
 
 export class EnginePool<E> {
@@ -55,14 +58,15 @@ export class EnginePool<E> {
     if (!best) return undefined;
     const { name } = best.seat;
     this.#taken.set(name, this.taken(name) + samples);
-    let held = true;
+    let held = samples;
+    const give = (slots: number): void => {
+      held -= slots;
+      this.#taken.set(name, this.taken(name) - slots);
+    };
     return {
       engine: best.engine,
-      release: () => {
-        if (!held) return;
-        held = false;
-        this.#taken.set(name, this.taken(name) - samples);
-      },
+      release: () => give(held),
+      free: () => give(Math.min(1, held)),
     };
   }
 }

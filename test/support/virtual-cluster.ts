@@ -7,6 +7,7 @@
 //   const verdict = await cluster.verdict(a.score({ ... }));
 
 import { createHash } from 'node:crypto';
+import { setMaxListeners } from 'node:events';
 import { readFileSync } from 'node:fs';
 import { Admission, type AdmissionBounds } from '../../src/coordinator/admission.js';
 import type { CoordinatorContext, CoordinatorSettings } from '../../src/coordinator/context.js';
@@ -209,6 +210,8 @@ export class VirtualCluster {
       if (state === 'connected') service.reconnected();
     });
     const never = new AbortController().signal;
+    // Of all callers that bring none of their own: one listener for each that waits.
+    setMaxListeners(0, never);
     return {
       ...this.#node(id, process, queue),
       service,
@@ -227,8 +230,8 @@ export class VirtualCluster {
     const engine = engineOf(options, process, (clock) => scriptedEngine({ clock })) as ScriptedEngine;
     return this.#start(id, 'grm', process, queue, engine, await queue.work.pullShards('grm'), options, {
       cost: (shard) => shard.samples.length,
-      execute: (delivery, pool, context, hurry) =>
-        executeShard(delivery, (samples, avoid) => pool.reserve(samples, avoid), context, hurry),
+      execute: (delivery, pool, context, hurry, free) =>
+        executeShard(delivery, (samples, avoid) => pool.reserve(samples, avoid), context, hurry, free),
     });
   }
 
@@ -270,6 +273,7 @@ export class VirtualCluster {
         pool: EnginePool<E>,
         context: WorkerContext,
         hurry: AbortSignal,
+        free: () => void,
       ) => Promise<void>;
     },
   ): VirtualWorker<E> {
@@ -302,7 +306,7 @@ export class VirtualCluster {
       ...(renewEveryMs !== undefined && { renewEveryMs }),
       ...(cautionMs !== undefined && { cautionMs }),
       cost: how.cost,
-      execute: (delivery, hurry) => how.execute(delivery, pool, context, hurry),
+      execute: (delivery, hurry, free) => how.execute(delivery, pool, context, hurry, free),
     });
     this.#members.join(id, { role, process, room: { slots, credit } });
     return {

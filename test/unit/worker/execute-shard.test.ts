@@ -22,10 +22,13 @@ async function shardWorker(answer?: (spec: DrawSpec) => Answer, options: Paramet
   const pool = new EnginePool([{ name: 'e', slots: 8, current: () => (up ? engine : undefined) }]);
   const puller = await setting.queue.work.pullShards('grm');
   let hurry = new AbortController();
+  let freed = 0;
   const begin = async (): Promise<{ deliveries: number; done: Promise<void> }> => {
     const delivery = await setting.next((max, signal) => puller.pull(max, signal));
     const reserve: ReserveEngine = (samples, avoid) => pool.reserve(samples, avoid);
-    const done = executeShard(delivery, reserve, setting.context, hurry.signal);
+    const done = executeShard(delivery, reserve, setting.context, hurry.signal, () => {
+      freed++;
+    });
     return { deliveries: delivery.deliveries, done };
   };
   const run = async (): Promise<number> => {
@@ -45,6 +48,7 @@ async function shardWorker(answer?: (spec: DrawSpec) => Answer, options: Paramet
     },
     begin,
     run,
+    freed: () => freed,
     engineUp: (now: boolean) => void (up = now),
   };
 }
@@ -90,6 +94,30 @@ test('samples of several orders in one shard: each order its own prompt, all of 
   expect(orders[2]).toBe(orders[0]);
   expect(orders[3]).toBe(orders[1]);
   expect(orders[1]).not.toBe(orders[0]);
+  expect(w.pool.taken('e')).toBe(0);
+});
+
+test('K3: a slot is free when its sample is there, and not when it is to be tried again', async () => {
+  const w = await shardWorker(({ index }) =>
+    index === 0
+      ? { kind: 'retryable', reason: 'status 500' }
+      : { kind: 'scores', shown: [5, 6], afterMs: 1_000 * index },
+  );
+  const record = w.record('r1');
+  const indexes = firstShard(record);
+  expect(indexes).toContain(0);
+  await w.putShards(record, indexes);
+  const { done } = await w.begin();
+  const good = indexes.filter((index) => index > 0);
+  // Half a second after each of them.
+  await w.clock.advance(500);
+  expect(w.freed()).toBe(0);
+  for (let second = 1; second <= good.at(-1)!; second++) {
+    await w.clock.advance(1_000);
+    const there = good.filter((index) => index <= second).length;
+    expect([w.freed(), w.pool.taken('e')]).toEqual([there, there === good.length ? 0 : indexes.length - there]);
+  }
+  await w.clock.until(done, 60_000);
   expect(w.pool.taken('e')).toBe(0);
 });
 

@@ -12,6 +12,7 @@ import { aShard } from '../../support/work-values.js';
 interface Work {
   readonly delivery: Delivery<Shard>;
   readonly hurry: AbortSignal;
+  free(): void;
   finish(): void;
   handBack(): void;
 }
@@ -57,7 +58,7 @@ async function loopOf(
     cost: (shard) => shard.samples.length,
     ...(options.costMax !== undefined && { costMax: options.costMax }),
     ...caution,
-    execute: (delivery, hurry) =>
+    execute: (delivery, hurry, free) =>
       new Promise((resolve, reject) => {
         const finish = (): void => {
           delivery.ack();
@@ -68,7 +69,7 @@ async function loopOf(
           resolve();
         };
         if (delivery.task?.requestId === 'bug') reject(new Error('a bug'));
-        else works.push({ delivery, hurry, finish, handBack });
+        else works.push({ delivery, hurry, free, finish, handBack });
         hurry.addEventListener('abort', handBack);
       }),
   });
@@ -101,6 +102,29 @@ test('L1, K1: never more in hand than the slots and one shard, and one pull at a
   expect(credit.taken).toBe(0);
   expect(pullingMost()).toBe(1);
   expect(Math.max(...asked)).toBe(2);
+});
+
+test('K3: a slot whose sample is there takes the next shard, and a shard keeps one to its end', async () => {
+  const { clock, credit, works, put } = await loopOf({ slots: 8, costMax: 8 });
+  await put(10, 8);
+  await clock.advance(100);
+  expect(works).toHaveLength(1);
+  works[0]!.free();
+  await clock.advance(100);
+  expect(works).toHaveLength(2);
+  expect(credit.taken).toBe(15);
+  // All samples of both are there, and neither is at its end.
+  for (const work of works.slice(0, 2)) for (let sample = 0; sample < 20; sample++) work.free();
+  await clock.advance(100);
+  expect(works).toHaveLength(3);
+  expect(credit.taken).toBe(10);
+  for (const work of works) {
+    work.finish();
+    work.free();
+  }
+  await clock.advance(100);
+  // Given back once: only what was pulled since is out.
+  expect(credit.taken).toBe(8);
 });
 
 test('L1: small tasks fill all slots though each pull asks for what the largest would need', async () => {

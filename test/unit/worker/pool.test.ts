@@ -31,6 +31,18 @@ test('a release counts once', () => {
   expect(pool.taken('a')).toBe(0);
 });
 
+test('slots are given back one by one, and the rest at the end', () => {
+  const pool = new EnginePool([seat('a', 8)]);
+  const reserved = pool.reserve(3)!;
+  reserved.free();
+  expect(pool.taken('a')).toBe(2);
+  for (let time = 0; time < 5; time++) reserved.free();
+  expect(pool.taken('a')).toBe(0);
+  pool.reserve(1);
+  reserved.release();
+  expect(pool.taken('a')).toBe(1);
+});
+
 test('slots and reservations follow the engines that serve now', () => {
   const [a, b] = [seat('a', 8), seat('b', 4)];
   const pool = new EnginePool([a, b]);
