@@ -39,6 +39,8 @@ export interface Run {
   readonly serial: number;
   readonly signal: AbortSignal;
   readonly onSample: (sample: Sample) => void;
+  /** Called whenever more samples are asked for, with how many are now. */
+  readonly onAsked?: (samples: number) => void;
   /** When the most patient caller wants the answer; it may move away while the run goes on. Infinity without callers. */
   readonly endsAtMs: () => number;
   /** Registers a call for every tick of the shared clock (about one per second) and for every reconnect; returns how to end it. */
@@ -224,6 +226,7 @@ export async function collect(
     if (!state.adaptive) return;
     const reach = reachOf(state.adaptive.stop, plan.k, state.reach, roomAhead(context));
     state = gather(state, { kind: 'asked', reach });
+    run.onAsked?.(reach);
   };
 
   /** Asks for what is missing and was not asked for. A run that goes on from the ledger reads first what is there of it. */

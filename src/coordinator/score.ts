@@ -6,6 +6,7 @@
 //   S3. A verdict that is INVALID only because time ran out is answered and not stored: a retry goes on from the samples that are there.
 
 import { FaultError, fault, type Fault } from '../fault.js';
+import { stopCase } from '../grm/stop.js';
 import type { Stopping } from '../grm/verdict.js';
 import { vote } from '../grm/vote.js';
 import { missing, unranked, type Gather } from '../work/gather.js';
@@ -37,7 +38,10 @@ export async function scoreRequest(job: Job, run: Run, context: CoordinatorConte
   const drafted = draft(job, startedAtMs, context);
   if (drafted.kind === 'fault') return drafted;
   const { record, contentBytes } = drafted;
-  const admitted = admission.admit(record.plan.k, contentBytes, record.tenant, record.class, job.kind === 'resume');
+  const admitted = admission.admit(record.plan.k, contentBytes, record.tenant, record.class, {
+    resumed: job.kind === 'resume',
+    adaptive: stopCase(record.requestId, record.plan, record.content.responses.length) !== undefined,
+  });
   if (admitted.kind === 'refused') {
     events.emit('admission.rejected', {
       tenant: record.tenant,
@@ -60,7 +64,10 @@ export async function scoreRequest(job: Job, run: Run, context: CoordinatorConte
     // 3. Samples are drawn and ranked until all are there, the outcome is decided or the time budget ends.
     const name = `${context.settings.nodeId}-${startedAtMs.toString(36)}-${run.serial}`;
     const deadlineAtMs = startedAtMs + mine.record.plan.timeBudgetMs;
-    const collected = await collect(mine.record, mine.fresh, name, deadlineAtMs, run, context);
+    const counted = { ...run, onAsked: (samples: number) => admitted.ticket.asked(samples) };
+    const collected = await collect(mine.record, mine.fresh, name, deadlineAtMs, counted, context);
+    if (collected.kind === 'gathered' && collected.gather.kind === 'decided')
+      admitted.ticket.drew(collected.gather.reach);
 
     // 4. Vote, store, answer.
     const outcome = await conclude(mine, collected, name, startedAtMs, context);

@@ -73,6 +73,27 @@ test('confident: judges that agree are asked a few times; what is left is never 
   quiet(cluster);
 });
 
+test('P4: admission counts a request with adaptive k for what those before it drew, and so lets in more of them', async () => {
+  const k = 32;
+  const cluster = await virtualCluster({ settings: { waves: 'small' }, bounds: { samplesMax: 2 * k } });
+  const a = cluster.coordinator('a');
+  await cluster.worker('w', { engine: judge(cluster) });
+  const together = async (options: ScoreOptions, count: number): Promise<number> => {
+    const outcomes = await cluster.clock.until(
+      Promise.all(Array.from({ length: count }, () => a.score(ask(options)))),
+      60_000,
+    );
+    return outcomes.filter(({ kind }) => kind === 'verdict').length;
+  };
+  expect(await together(confident, 8)).toBe(2);
+  // They stop at their first looks, and it learns that.
+  for (let time = 0; time < 100; time++) await together(confident, 1);
+  expect(await together(confident, 8)).toBeGreaterThan(3);
+  // Without a rule k is what is drawn.
+  expect(await together({ k, vote: 'sum' }, 8)).toBe(2);
+  expect(a.service.load()).toEqual({ requestsInFlight: 0, samplesInFlight: 0, bytesInFlight: 0, waiting: 0 });
+});
+
 test('outcome_fixed: the first look is past the half, and the stop is exact', async () => {
   const cluster = await smallWaves();
   const a = cluster.coordinator('a');

@@ -54,12 +54,12 @@ test('A1 (P4): bounds are never exceeded but by a lone request, and the load is 
 test('A1: of requests taken up again one finds room whatever fills the bounds; the next one waits for it', () => {
   const admission = new Admission({ requestsMax: 1, samplesMax: 8, bytesMax: 100 }, virtualClock(), rlAlone);
   const waiting = admission.admit(8, 100, 't', 'rl');
-  const resumed = admission.admit(8, 100, 't', 'rl', true);
+  const resumed = admission.admit(8, 100, 't', 'rl', { resumed: true });
   if (waiting.kind !== 'admitted' || resumed.kind !== 'admitted') throw new Error('both are alone of their kind');
-  expect(admission.admit(1, 1, 't', 'rl', true).kind).toBe('refused');
+  expect(admission.admit(1, 1, 't', 'rl', { resumed: true }).kind).toBe('refused');
   expect(admission.admit(1, 1, 't', 'rl').kind).toBe('refused');
   resumed.ticket.release();
-  const next = admission.admit(8, 100, 't', 'rl', true);
+  const next = admission.admit(8, 100, 't', 'rl', { resumed: true });
   expect(next.kind).toBe('admitted');
 });
 
@@ -70,6 +70,50 @@ test('A2: a ticket given back twice is a bug', () => {
   admitted.ticket.release();
   expect(() => admitted.ticket.release()).toThrow('A2');
   expect(admission.load).toEqual({ requests: 0, samples: 0, bytes: 0 });
+});
+
+test('A4: a request with adaptive k counts for what those before it drew, and for what it asks for as soon as that is more', () => {
+  const k = 32;
+  const admission = new Admission({ ...bounds, samplesMax: 256 }, virtualClock(), rlAlone);
+  const admit = (adaptive = true): Ticket => {
+    const admitted = admission.admit(k, 1, 't', 'rl', { adaptive });
+    if (admitted.kind !== 'admitted') throw new Error('there is room');
+    return admitted.ticket;
+  };
+  const drawn = (samples: number, times: number): void => {
+    for (let time = 0; time < times; time++) {
+      const ticket = admit();
+      ticket.asked(samples);
+      ticket.drew(samples);
+      ticket.release();
+    }
+  };
+  const counted = (adaptive?: boolean): number => {
+    const ticket = admit(adaptive);
+    const { samples } = admission.load;
+    ticket.release();
+    return samples;
+  };
+  expect(counted()).toBe(k);
+  drawn(16, 400);
+  expect(counted()).toBe(16);
+  expect(counted(false)).toBe(k);
+  // Never less than a quarter, whatever was drawn.
+  drawn(2, 400);
+  expect(counted()).toBe(k / 4);
+  // What it asks for beyond that counts at once, and all of it is given back.
+  const [one, other] = [admit(), admit()];
+  one.asked(20);
+  one.asked(12);
+  expect(admission.load.samples).toBe(20 + k / 4);
+  one.release();
+  one.asked(k);
+  expect(admission.load.samples).toBe(k / 4);
+  other.release();
+  expect(admission.load).toEqual({ requests: 0, samples: 0, bytes: 0 });
+  // And it learns the other way.
+  drawn(k, 400);
+  expect(counted()).toBe(k);
 });
 
 test('why it was refused, and who drains refuses all', () => {
