@@ -11,6 +11,7 @@
 import { readFileSync } from 'node:fs';
 import { parseArgs } from 'node:util';
 import { scoreAll } from '../services/fake-engine/judge.js';
+import { judgeNames } from './judges.js';
 import { logistic, logit, seededRandom, type Random } from '../services/fake-engine/random.js';
 import { voteMethods, type VoteMethod } from '../src/grm/query.js';
 import { leaderChange, outcomeFixed, stopErrorDefault, nextLook, type StopCase } from '../src/grm/stop.js';
@@ -41,15 +42,15 @@ interface Judge {
 }
 
 const judges: readonly Judge[] = [
-  { name: 'fake engine, accuracy 0.75', responses: 2, ofItem: () => ({ accuracy: 0.75, misled: false }) },
-  { name: 'accuracy 0.6', responses: 2, ofItem: () => ({ accuracy: 0.6, misled: false }) },
+  { name: judgeNames.fake, responses: 2, ofItem: () => ({ accuracy: 0.75, misled: false }) },
+  { name: judgeNames.weak, responses: 2, ofItem: () => ({ accuracy: 0.6, misled: false }) },
   {
-    name: 'mixed: accuracy 0.52..0.92 by item, misled on 15% of them',
+    name: judgeNames.mixed,
     responses: 2,
     ofItem: (random) => ({ accuracy: 0.52 + 0.4 * random(), misled: random() < 0.15 }),
   },
   {
-    name: 'mixed, four responses',
+    name: judgeNames.four,
     responses: 4,
     ofItem: (random) => ({ accuracy: 0.52 + 0.4 * random(), misled: random() < 0.15 }),
   },

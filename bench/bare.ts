@@ -7,7 +7,7 @@ import { fork } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
 import { jetstream, jetstreamManager, RetentionPolicy, StorageType } from '@nats-io/jetstream';
 import { connect } from '@nats-io/transport-node';
-import { ended, told } from './cluster.js';
+import { ended, owned, told } from './cluster.js';
 import { resultBytes, taskBytes } from './payload.js';
 
 const stream = 'BARE';
@@ -33,7 +33,7 @@ export async function startBare(natsUrl: string): Promise<BareLoop> {
     storage: StorageType.File,
   });
   await jsm.consumers.add(stream, { durable_name: 'bare', ack_policy: 'explicit' });
-  const worker = fork(fileURLToPath(import.meta.url), ['worker', natsUrl]);
+  const worker = owned(fork(fileURLToPath(import.meta.url), ['worker', natsUrl]));
   const inbox = `_INBOX.bare.${process.pid}`;
   let answered: () => void = () => undefined;
   let stored = 0;

@@ -9,6 +9,7 @@ import { findNatsServer, natsServerMissing, startNats, type OwnNats } from '../s
 import { environment } from '../src/process/environment.js';
 import { packageRoot } from '../src/process/version.js';
 import { GrmClient } from '../src/rpc/client.js';
+import { disownProcess, ownFolder, ownProcess } from './owned.js';
 
 export interface ClusterPlan {
   readonly workers: number;
@@ -41,11 +42,14 @@ export async function startFolderNats(): Promise<OwnNats & AsyncDisposable> {
   const binary = findNatsServer('nats-server', environment().PATH ?? '');
   if (binary === undefined) throw new Error(natsServerMissing);
   const folder = await mkdtemp(join(tmpdir(), 'grm-bench-'));
+  ownFolder(folder);
   const nats = await startNats(binary, folder, 0);
+  ownProcess(nats.pid);
   return {
     ...nats,
     async [Symbol.asyncDispose]() {
       await nats.stop();
+      disownProcess(nats.pid);
       await rm(folder, { recursive: true, force: true });
     },
   };
@@ -69,16 +73,21 @@ export async function startCluster(plan: ClusterPlan): Promise<BenchCluster> {
         ? []
         : ['--cpu-prof', '--cpu-prof-dir', profileDir, '--cpu-prof-name', `${name}.cpuprofile`];
     const args = [...settings, ...more].flatMap((each) => ['--set', each]);
-    const child = fork(join(packageRoot, 'dist', script), args, {
-      execArgv: profile,
-      stdio: ['ignore', 'ignore', 'inherit', 'ipc'],
-      detached: true,
-    });
+    const child = owned(
+      fork(join(packageRoot, 'dist', script), args, {
+        execArgv: profile,
+        stdio: ['ignore', 'ignore', 'inherit', 'ipc'],
+        detached: true,
+      }),
+    );
     children.push(child);
     return child;
   };
   const stop = async (): Promise<void> => {
-    for (const child of children) await ended(child);
+    // The coordinator first: it finishes or gives up what the workers are at.
+    const [coordinator, ...workers] = children;
+    if (coordinator) await ended(coordinator);
+    await Promise.all(workers.map(ended));
     await nats[Symbol.asyncDispose]();
   };
   try {
@@ -110,6 +119,13 @@ export async function startCluster(plan: ClusterPlan): Promise<BenchCluster> {
     await stop();
     throw error;
   }
+}
+
+/** It is killed when the measurement is cut off. */
+export function owned(child: ChildProcess): ChildProcess {
+  ownProcess(child.pid);
+  child.once('exit', () => disownProcess(child.pid));
+  return child;
 }
 
 type Told = Readonly<Record<string, unknown>>;

@@ -12,7 +12,7 @@ import {
   type sendUnaryData,
   type ServerUnaryCall,
 } from '@grpc/grpc-js';
-import { ended, told } from './cluster.js';
+import { ended, owned, told } from './cluster.js';
 
 const path = '/bench.Echo/Echo';
 const asIs = (bytes: Buffer): Buffer => bytes;
@@ -31,7 +31,7 @@ export interface Echo extends AsyncDisposable {
 }
 
 export async function startEcho(): Promise<Echo> {
-  const child = fork(fileURLToPath(import.meta.url), ['serve']);
+  const child = owned(fork(fileURLToPath(import.meta.url), ['serve']));
   const { port } = await told<{ port: number }>(child, (message) => typeof message.port === 'number');
   const client = new Client(`127.0.0.1:${port}`, credentials.createInsecure());
   return {

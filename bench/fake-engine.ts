@@ -3,24 +3,35 @@
 import { fork } from 'node:child_process';
 import { join } from 'node:path';
 import { packageRoot } from '../src/process/version.js';
-import { ended, told } from './cluster.js';
+import { ended, owned, told } from './cluster.js';
+
+/** Of GET /fake/stats. */
+export interface FakeStats {
+  /** Tokens so far, of sequences that still run too. */
+  readonly generationTokens: number;
+  /** Of its batch, so far. */
+  readonly steps: number;
+  /** Sequences now. */
+  readonly running: number;
+  readonly waiting: number;
+}
 
 export interface FakeProcess extends AsyncDisposable {
   readonly url: string;
-  /** Tokens generated so far. */
-  generated(): Promise<number>;
+  stats(): Promise<FakeStats>;
 }
 
 export async function startFake(args: readonly string[]): Promise<FakeProcess> {
-  const child = fork(join(packageRoot, 'dist', 'services', 'fake-engine', 'main.js'), ['--port', '0', ...args], {
-    stdio: ['ignore', 'ignore', 'inherit', 'ipc'],
-  });
+  const child = owned(
+    fork(join(packageRoot, 'dist', 'services', 'fake-engine', 'main.js'), ['--port', '0', ...args], {
+      stdio: ['ignore', 'ignore', 'inherit', 'ipc'],
+    }),
+  );
   const { url } = await told<{ url: string }>(child, (message) => typeof message.url === 'string');
   return {
     url,
-    async generated() {
-      const stats = (await (await fetch(`${url}/fake/stats`)).json()) as { generationTokens: number };
-      return stats.generationTokens;
+    async stats() {
+      return (await (await fetch(`${url}/fake/stats`)).json()) as FakeStats;
     },
     [Symbol.asyncDispose]: () => ended(child),
   };

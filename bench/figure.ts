@@ -7,9 +7,18 @@ export interface Bar {
   readonly limit: number;
 }
 
+/** A figure before it is measured. */
+export interface FigurePlan {
+  readonly name: string;
+  readonly unit: string;
+  /** Absent: told, not judged. */
+  readonly bar?: Bar;
+}
+
 export interface Figure {
   readonly name: string;
-  readonly value: number;
+  /** null: it was not measured (`unfinished`). */
+  readonly value: number | null;
   readonly unit: string;
   /** Measured in the same run; null where there is none. */
   readonly ceiling: number | null;
@@ -18,9 +27,11 @@ export interface Figure {
   /** In words; null: told, not judged. */
   readonly bar: string | null;
   readonly met: boolean | null;
+  /** Why there is no value. */
+  readonly unfinished?: string;
 }
 
-/** A module that measures. Its figures come in the order in which a reader wants them. */
+/** A module that measures. */
 export interface Measurement {
   /** For `--only`. */
   readonly name: string;
@@ -28,7 +39,13 @@ export interface Measurement {
   /** What is measured and how, a sentence or two for the page. */
   readonly words: string;
   readonly notMeasured: readonly string[];
-  measure(setting: Setting): Promise<readonly Figure[]>;
+  /** What it takes on two quiet cores, seconds: for the time that is left. */
+  readonly usualSeconds: number;
+  /** Its part of the ten minutes that a whole run has, seconds. */
+  readonly budgetSeconds: number;
+  /** All that it will find, in the order in which a reader wants them. */
+  readonly figures: readonly FigurePlan[];
+  measure(setting: Setting): Promise<void>;
 }
 
 export interface Setting {
@@ -37,18 +54,14 @@ export interface Setting {
   /** Where processes leave their CPU profiles; undefined: none are taken. */
   readonly profileDir: string | undefined;
   readonly tell: (words: string) => void;
+  /** One of `figures`, as soon as it is known: what was found stays, whatever becomes of the rest. */
+  readonly found: (name: string, value: number, ceiling?: number) => void;
 }
 
 /** A ratio to a ceiling may lie so far above 1 by noise. */
 const aboveMax = 1.1;
 
-export function figure(
-  name: string,
-  value: number,
-  unit: string,
-  beside: { readonly ceiling?: number; readonly bar?: Bar } = {},
-): Figure {
-  const { ceiling, bar } = beside;
+export function figure({ name, unit, bar }: FigurePlan, value: number, ceiling?: number): Figure {
   const ratio = ceiling === undefined ? null : value / ceiling;
   const judged = bar?.of === 'ratio' ? (ratio ?? NaN) : value;
   // What lies well above its ceiling was not measured against one: nothing is met by it.
@@ -59,9 +72,18 @@ export function figure(
     unit,
     ceiling: ceiling ?? null,
     ratio,
-    bar: bar === undefined ? null : `${bar.of} ${bar.is} ${bar.limit}`,
+    bar: barWords(bar),
     met: bar === undefined || !hasCeiling ? null : bar.is === 'at least' ? judged >= bar.limit : judged <= bar.limit,
   };
+}
+
+/** A figure without a number. */
+export function unfinished({ name, unit, bar }: FigurePlan, why: string): Figure {
+  return { name, value: null, unit, ceiling: null, ratio: null, bar: barWords(bar), met: null, unfinished: why };
+}
+
+function barWords(bar: Bar | undefined): string | null {
+  return bar === undefined ? null : `${bar.of} ${bar.is} ${bar.limit}`;
 }
 
 /** The value below which `share` of the sorted numbers lie; NaN of none. */

@@ -1,35 +1,33 @@
 // make bench: measures the project on this machine, each figure beside its ceiling from the same run.
 //
-//   node dist/bench/main.js [--only NAME]... [--seconds N] [--out FOLDER] [--profile FOLDER]
+//   node dist/bench/main.js [--only NAME]... [--seconds N] [--minutes N] [--out FOLDER] [--profile FOLDER]
 //
-// Writes latest.json and latest.md, of the measurements that ran, and a line per figure. Exit code 1 when one of them failed; a bar that is
-// not met is no failure. --profile: processes of the cluster leave CPU profiles (V8's format) there when they end.
+// Lines per figure on standard output, where the run stands on standard error; latest.json and latest.md are written anew after every
+// measurement, with what is unfinished and why. Never longer than --minutes: each measurement has its part of them, and what it leaves over.
+// Exit code 1 when a figure has no number; a bar that is not met is no failure. --profile: processes of the cluster leave CPU profiles
+// (V8's format) there when they end.
 
 import { mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
+import { clockText } from '../src/cli/pace.js';
+import { exitCodes } from '../src/process/run.js';
 import { packageRoot } from '../src/process/version.js';
-import type { Figure, Measurement, Setting } from './figure.js';
-import { adaptive } from './figures/adaptive.js';
-import { latency } from './figures/latency.js';
-import { nano } from './figures/nano.js';
-import { overload } from './figures/overload.js';
-import { prefix } from './figures/prefix.js';
-import { saturation } from './figures/saturation.js';
-import { scale } from './figures/scale.js';
-import { throughput } from './figures/throughput.js';
+import { etaSeconds, openAhead, secondsFor } from './ahead.js';
+import { measuredApart } from './apart.js';
+import { unfinished, type Figure, type Measurement } from './figure.js';
+import { measurements } from './measurements.js';
 import { machineWords, pageOf, type Result } from './page.js';
 import { optionsOf, refuse } from './usage.js';
 
-const all: readonly Measurement[] = [throughput, latency, saturation, nano, adaptive, prefix, overload, scale];
-const names = all.map(({ name }) => name).join(', ');
-
+const names = measurements.map(({ name }) => name).join(', ');
 const values = optionsOf(
   () =>
     parseArgs({
       options: {
         only: { type: 'string', multiple: true },
         seconds: { type: 'string', default: '8' },
+        minutes: { type: 'string', default: '10' },
         out: { type: 'string', default: join(packageRoot, 'bench', 'results') },
         profile: { type: 'string' },
       },
@@ -37,41 +35,76 @@ const values = optionsOf(
 );
 const seconds = Number(values.seconds);
 if (!(seconds > 0 && seconds <= 600)) refuse(`--seconds ${values.seconds}: expected above 0, at most 600`);
+const minutes = Number(values.minutes);
+if (!(minutes > 0 && minutes <= 600)) refuse(`--minutes ${values.minutes}: expected above 0, at most 600`);
 for (const name of values.only ?? []) {
-  if (!all.some((each) => each.name === name)) refuse(`--only ${name}: expected one of ${names}`);
+  if (!measurements.some((each) => each.name === name)) refuse(`--only ${name}: expected one of ${names}`);
 }
-const wanted = all.filter(({ name }) => values.only?.includes(name) ?? true);
+const wanted = measurements.filter(({ name }) => values.only?.includes(name) ?? true);
 
-const say = (line: string): void => void process.stdout.write(`${line}\n`);
-
-async function run(measurement: Measurement, setting: Setting): Promise<Result> {
-  say(measurement.title);
-  try {
-    const figures = await measurement.measure(setting);
-    figures.forEach(tellFigure);
-    return { measurement, figures };
-  } catch (error) {
-    const failure = error instanceof Error ? error.message : String(error);
-    say(`  failed: ${failure}`);
-    return { measurement, figures: [], failure };
-  }
-}
+const ahead = openAhead(process.stderr);
+const say = (line: string): void => {
+  ahead.clear();
+  process.stdout.write(`${line}\n`);
+};
 
 function tellFigure({ name, value, unit, ratio, bar, met }: Figure): void {
   const beside = ratio === null ? '' : `, ${ratio.toFixed(2)} of its ceiling`;
   const judged =
     bar === null ? '' : ` (${bar}: ${met === null ? 'not judged, the ceiling is none' : met ? 'met' : 'not met'})`;
-  say(`  ${name}: ${value.toPrecision(4)} ${unit}${beside}${judged}`);
+  say(`  ${name}: ${(value ?? NaN).toPrecision(4)} ${unit}${beside}${judged}`);
 }
 
 const machine = machineWords();
-const setting: Setting = { seconds, profileDir: values.profile, tell: (words) => say(`  ${words}`) };
+const interrupt = new AbortController();
+for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => interrupt.abort());
+const startedAt = performance.now();
+const goneSeconds = (): number => (performance.now() - startedAt) / 1_000;
 const results: Result[] = [];
-for (const measurement of wanted) results.push(await run(measurement, setting));
+const done: { usualSeconds: number; tookSeconds: number }[] = [];
 await mkdir(values.out, { recursive: true });
-const figures = results.flatMap((result) => result.figures);
-await writeFile(join(values.out, 'latest.json'), `${JSON.stringify(figures, undefined, 2)}\n`);
-await writeFile(join(values.out, 'latest.md'), pageOf(results, machine, seconds));
-say(`written: ${join(values.out, 'latest.md')}`);
-// Connections of held requests would keep the process.
-process.exit(results.some(({ failure }) => failure !== undefined) ? 1 : 0);
+
+for (const [at, measurement] of wanted.entries()) {
+  const rest = wanted.slice(at + 1);
+  const figures = await run(measurement, rest, `${at + 1} of ${wanted.length}`);
+  results.push({ measurement, figures });
+  await write([...results, ...rest.map(notReached)]);
+}
+ahead.end();
+say(`written: ${join(values.out, 'latest.md')}, after ${clockText(Math.round(goneSeconds()))}`);
+const isWhole = results.every(({ figures }) => figures.every(({ value }) => value !== null));
+process.exit(isWhole ? exitCodes.ok : exitCodes.failure);
+
+async function run(measurement: Measurement, rest: readonly Measurement[], place: string): Promise<readonly Figure[]> {
+  const beganAt = goneSeconds();
+  const secondsMax = secondsFor(measurement, rest, minutes * 60 - beganAt);
+  say(measurement.title);
+  ahead.begin(() => {
+    const gone = goneSeconds() - beganAt;
+    const left = clockText(etaSeconds(done, measurement, gone, rest));
+    return `bench ${place}: ${measurement.name}, ${clockText(Math.round(gone))} of at most ${clockText(Math.round(secondsMax))}; all in about ${left}`;
+  });
+  const figures = await measuredApart(measurement, {
+    seconds,
+    profileDir: values.profile,
+    secondsMax,
+    tell: (words) => ahead.note(`  ${words}`),
+    found: tellFigure,
+    signal: interrupt.signal,
+  });
+  for (const { name, unfinished: why } of figures) if (why !== undefined) say(`  ${name}: unfinished, ${why}`);
+  const tookSeconds = goneSeconds() - beganAt;
+  done.push({ usualSeconds: measurement.usualSeconds, tookSeconds });
+  ahead.note(`bench ${place}: ${measurement.name} took ${clockText(Math.round(tookSeconds))}`);
+  return figures;
+}
+
+function notReached(measurement: Measurement): Result {
+  return { measurement, figures: measurement.figures.map((plan) => unfinished(plan, 'the run did not come so far')) };
+}
+
+async function write(all: readonly Result[]): Promise<void> {
+  const figures = all.flatMap((result) => result.figures);
+  await writeFile(join(values.out, 'latest.json'), `${JSON.stringify(figures, undefined, 2)}\n`);
+  await writeFile(join(values.out, 'latest.md'), pageOf(all, machine, seconds));
+}

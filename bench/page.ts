@@ -9,8 +9,6 @@ import type { Figure, Measurement } from './figure.js';
 export interface Result {
   readonly measurement: Measurement;
   readonly figures: readonly Figure[];
-  /** Why there are none. */
-  readonly failure?: string;
 }
 
 /** Read before anything is measured. */
@@ -23,12 +21,8 @@ export function machineWords(): string {
 }
 
 export function pageOf(results: readonly Result[], machine: string, seconds: number): string {
-  const sections = results.map(({ measurement, figures, failure }) =>
-    [
-      `## ${measurement.title}`,
-      measurement.words,
-      failure === undefined ? table(figures) : `Not measured: ${failure}`,
-    ].join('\n\n'),
+  const sections = results.map(({ measurement, figures }) =>
+    [`## ${measurement.title}`, measurement.words, table(figures), ...unfinishedWords(figures)].join('\n\n'),
   );
   const gaps = results.flatMap(({ measurement }) => measurement.notMeasured.map((gap) => `- ${gap}`));
   return `${[
@@ -41,10 +35,19 @@ export function pageOf(results: readonly Result[], machine: string, seconds: num
   ].join('\n\n')}\n`;
 }
 
+/** One line per reason. */
+function unfinishedWords(figures: readonly Figure[]): string[] {
+  const reasons = new Map<string, string[]>();
+  for (const { name, unfinished } of figures) {
+    if (unfinished !== undefined) reasons.set(unfinished, [...(reasons.get(unfinished) ?? []), name]);
+  }
+  return [...reasons].map(([why, names]) => `Unfinished, because ${why}: ${names.join('; ')}.`);
+}
+
 function table(figures: readonly Figure[]): string {
   const rows = figures.map(({ name, value, unit, ceiling, ratio, bar, met }) => [
     name,
-    `${short(value)} ${unit}`,
+    value === null ? 'unfinished' : `${short(value)} ${unit}`,
     ceiling === null ? '' : `${short(ceiling)} ${unit}`,
     ratio === null ? '' : ratio.toFixed(2),
     bar ?? '',

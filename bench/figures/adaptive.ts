@@ -5,9 +5,12 @@ import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { stopErrorDefault } from '../../src/grm/stop.js';
 import { packageRoot } from '../../src/process/version.js';
-import { figure, type Measurement } from '../figure.js';
+import type { Measurement } from '../figure.js';
+import { judgeNames } from '../judges.js';
 
 const items = 1_000;
+const saved = (judge: string): string => `samples saved, ${judge}`;
+const lost = (judge: string): string => `accuracy lost, ${judge}`;
 
 interface Row {
   readonly judge: string;
@@ -23,15 +26,20 @@ export const adaptive: Measurement = {
     `The rule "confident" at its default error level on ${items} simulated items a judge, k = 32, vote sum. Lost: share of items that are right at k and ` +
     'wrong where drawing stopped, less the reverse, in points. docs/adaptive-k.md has more, a trained judge too.',
   notMeasured: ['the latency that waves cost'],
-  measure: async () => {
+  usualSeconds: 3,
+  budgetSeconds: 15,
+  figures: Object.values(judgeNames).flatMap((judge) => [
+    { name: saved(judge), unit: 'share', bar: { of: 'value', is: 'at least', limit: 0.5 } },
+    { name: lost(judge), unit: 'points', bar: { of: 'value', is: 'at most', limit: 0.3 } },
+  ]),
+  measure: async ({ found }) => {
     const script = join(packageRoot, 'dist', 'bench', 'adaptive-k.js');
     const args = [script, '--items', String(items), '--votes', 'sum', '--json'];
     const { stdout } = await promisify(execFile)(process.execPath, args, { maxBuffer: 16 * 1_024 * 1_024 });
-    return (JSON.parse(stdout) as Row[])
-      .filter(({ error }) => error === stopErrorDefault)
-      .flatMap(({ judge, savedShare, lostPoints }) => [
-        figure(`samples saved, ${judge}`, savedShare, 'share', { bar: { of: 'value', is: 'at least', limit: 0.5 } }),
-        figure(`accuracy lost, ${judge}`, lostPoints, 'points', { bar: { of: 'value', is: 'at most', limit: 0.3 } }),
-      ]);
+    for (const { judge, savedShare, lostPoints, error } of JSON.parse(stdout) as Row[]) {
+      if (error !== stopErrorDefault) continue;
+      found(saved(judge), savedShare);
+      found(lost(judge), lostPoints);
+    }
   },
 };

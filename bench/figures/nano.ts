@@ -9,11 +9,12 @@ import { permutations } from '../../src/grm/permute.js';
 import type { Content } from '../../src/grm/query.js';
 import { packageRoot } from '../../src/process/version.js';
 import { startCluster } from '../cluster.js';
-import { figure, type Measurement } from '../figure.js';
+import type { Measurement } from '../figure.js';
 
 const k = 8;
-const rows = 12;
+const rows = 8;
 const maxTokens = 320;
+const name = 'tokens through the cluster';
 const model = join(packageRoot, 'models', 'nano', 'grm.gguf');
 /** Those of `grm up`. */
 const engine = { slots: 8, contextTokens: 1_024, warmPrompts: 4, threads: 1 };
@@ -30,21 +31,16 @@ export const nano: Measurement = {
     `Tokens per second that the nano judge generates for ${rows} rows of examples/sample.jsonl, k = ${k}, through a cluster with one worker. Ceiling: the ` +
     'same engine driven directly with the same prompts, as many at once.',
   notMeasured: ['models on GPUs: no GPU is used'],
-  measure: async ({ tell }) => {
-    if (!existsSync(model)) {
-      tell(`${model} is missing`);
-      return [];
-    }
+  usualSeconds: 76,
+  budgetSeconds: 100,
+  figures: [{ name, unit: '1/s', bar: { of: 'ratio', is: 'at least', limit: 0.9 } }],
+  measure: async ({ found }) => {
+    if (!existsSync(model)) throw new Error(`${model} is missing`);
     const lines = (await readFile(join(packageRoot, 'examples', 'sample.jsonl'), 'utf8')).trimEnd().split('\n');
     const asked = lines.slice(0, rows).map((line) => JSON.parse(line) as Row);
     const direct = await driven(asked);
     const through = await scored(asked);
-    return [
-      figure('tokens through the cluster', through, '1/s', {
-        ceiling: direct,
-        bar: { of: 'ratio', is: 'at least', limit: 0.9 },
-      }),
-    ];
+    found(name, through, direct);
   },
 };
 

@@ -2,7 +2,7 @@
 
 import { startCluster, type BenchCluster } from '../cluster.js';
 import { startFake } from '../fake-engine.js';
-import { figure, quantile, type Figure, type Measurement, type Setting } from '../figure.js';
+import { quantile, type Measurement, type Setting } from '../figure.js';
 import { flood, type Flood } from '../flood.js';
 import { flow } from '../flow.js';
 import { residentBytes } from '../proc.js';
@@ -16,7 +16,22 @@ const request = { k, vote: 'sum', detail: 'rewards' } as const;
 const requestsMax = 60;
 /** In the proportion of what they may hold when all flood: class by tenant. */
 const weights = [12, 4, 1] as const;
-const names = ['rl of a tenant of weight 3', 'rl of a tenant of weight 1', 'batch of a tenant of weight 1'] as const;
+const flowNames = [
+  'rl of a tenant of weight 3',
+  'rl of a tenant of weight 1',
+  'batch of a tenant of weight 1',
+] as const;
+const names = {
+  answered: 'requests answered under overload',
+  offered: 'calls offered',
+  shed: 'calls shed with RESOURCE_EXHAUSTED and a retry delay',
+  odd: 'calls with any other end than a whole verdict',
+  p50: 'p50 of answered calls',
+  p99: 'p99 of answered calls',
+  share: (flow: string): string => `share of ${flow}`,
+  memory: (who: string): string => `memory of the ${who} at its most`,
+} as const;
+const watched = ['coordinator', 'worker'] as const;
 const timesOffered = 10;
 const MiB = 2 ** 20;
 
@@ -29,6 +44,26 @@ export const overload: Measurement = {
     'rate stands that steady rate, beside a share its weight, beside a latency what the requests that may be held take at the rate, beside memory ' +
     'what the process had before.',
   notMeasured: ['overload of several coordinators at once, and by callers that are slow to read'],
+  usualSeconds: 38,
+  budgetSeconds: 55,
+  figures: [
+    { name: names.answered, unit: '1/s', bar: { of: 'ratio', is: 'at least', limit: 0.9 } },
+    { name: names.offered, unit: '' },
+    { name: names.shed, unit: '' },
+    { name: names.odd, unit: '', bar: { of: 'value', is: 'at most', limit: 0 } },
+    { name: names.p50, unit: 'ms' },
+    { name: names.p99, unit: 'ms', bar: { of: 'ratio', is: 'at most', limit: 2 } },
+    ...flowNames.map((flow) => ({
+      name: names.share(flow),
+      unit: '',
+      bar: { of: 'ratio', is: 'at least', limit: 0.75 } as const,
+    })),
+    ...watched.map((who) => ({
+      name: names.memory(who),
+      unit: 'MiB',
+      bar: { of: 'ratio', is: 'at most', limit: 1.5 } as const,
+    })),
+  ],
   measure: async (setting) => {
     await using engine = await startFake([
       '--max-num-seqs',
@@ -46,11 +81,11 @@ export const overload: Measurement = {
         'coordinator.weights.tenant={"heavy":3}',
       ],
     });
-    return await measured(cluster, setting);
+    await measured(cluster, setting);
   },
 };
 
-async function measured(cluster: BenchCluster, { seconds, tell }: Setting): Promise<Figure[]> {
+async function measured(cluster: BenchCluster, { seconds, tell, found }: Setting): Promise<void> {
   // Twice what the slots hold, so that something always waits.
   const inFlight = (2 * slots) / k;
   await flow(cluster.client, inFlight, seconds / 2, request);
@@ -72,46 +107,28 @@ async function measured(cluster: BenchCluster, { seconds, tell }: Setting): Prom
     secondsMax: seconds * 10,
     pids,
   });
-  return [...outcomes(ran, steady), ...shares(ran), ...memory(ran, before)];
+  tellOutcomes(ran, steady, found);
+  tellShares(ran, found);
+  ran.residentBytesMax.forEach((most, at) => found(names.memory(watched[at]!), most / MiB, before[at]! / MiB));
 }
 
-function outcomes({ tallies, perSecond }: Flood, steady: number): Figure[] {
+type Found = Setting['found'];
+
+function tellOutcomes({ tallies, perSecond }: Flood, steady: number, found: Found): void {
   const sum = (of: 'offered' | 'answered' | 'shed'): number => tallies.reduce((total, each) => total + each[of], 0);
   const odd = sum('offered') - sum('answered') - sum('shed');
   const latenciesMs = tallies.flatMap((each) => each.latenciesMs).sort((a, b) => a - b);
   const heldMs = (requestsMax / perSecond) * 1_000;
-  return [
-    figure('requests answered under overload', perSecond, '1/s', {
-      ceiling: steady,
-      bar: { of: 'ratio', is: 'at least', limit: 0.9 },
-    }),
-    figure('calls offered', sum('offered'), ''),
-    figure('calls shed with RESOURCE_EXHAUSTED and a retry delay', sum('shed'), ''),
-    figure('calls with any other end than a whole verdict', odd, '', { bar: { of: 'value', is: 'at most', limit: 0 } }),
-    figure('p50 of answered calls', quantile(latenciesMs, 0.5), 'ms', { ceiling: heldMs }),
-    figure('p99 of answered calls', quantile(latenciesMs, 0.99), 'ms', {
-      ceiling: heldMs,
-      bar: { of: 'ratio', is: 'at most', limit: 2 },
-    }),
-  ];
+  found(names.answered, perSecond, steady);
+  found(names.offered, sum('offered'));
+  found(names.shed, sum('shed'));
+  found(names.odd, odd);
+  found(names.p50, quantile(latenciesMs, 0.5), heldMs);
+  found(names.p99, quantile(latenciesMs, 0.99), heldMs);
 }
 
-function shares({ tallies }: Flood): Figure[] {
+function tellShares({ tallies }: Flood, found: Found): void {
   const all = tallies.reduce((total, { counted }) => total + counted, 0);
   const weightOfAll = weights.reduce<number>((total, each) => total + each, 0);
-  return tallies.map(({ counted }, at) =>
-    figure(`share of ${names[at]}`, counted / all, '', {
-      ceiling: weights[at]! / weightOfAll,
-      bar: { of: 'ratio', is: 'at least', limit: 0.75 },
-    }),
-  );
-}
-
-function memory({ residentBytesMax }: Flood, before: readonly number[]): Figure[] {
-  return residentBytesMax.map((most, at) =>
-    figure(`memory of the ${at === 0 ? 'coordinator' : 'worker'} at its most`, most / MiB, 'MiB', {
-      ceiling: before[at]! / MiB,
-      bar: { of: 'ratio', is: 'at most', limit: 1.5 },
-    }),
-  );
+  tallies.forEach(({ counted }, at) => found(names.share(flowNames[at]!), counted / all, weights[at]! / weightOfAll));
 }

@@ -1,141 +1,170 @@
 // Saturation: does the cluster keep a batching engine as full as a client that drives it directly?
+//
+// What began together ends together, and its successors' prompts are evaluated together: a short window that holds one such wave more than
+// another is wrong by a quarter. So load begins spread over one sample's time, judgements differ in length, and the engine counts tokens as
+// it makes them.
 
-import { setMaxListeners } from 'node:events';
-import { openOpenAiEngine } from '../../src/engine/openai.js';
-import type { PromptMessage } from '../../src/grm/prompt.js';
-import { startCluster } from '../cluster.js';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { startCluster, type BenchCluster } from '../cluster.js';
 import { startFake, type FakeProcess } from '../fake-engine.js';
-import { figure, type Figure, type Measurement } from '../figure.js';
+import type { Measurement } from '../figure.js';
 import { flow } from '../flow.js';
-import { requestOf } from '../payload.js';
-import { promptsOf } from '../prompts.js';
+import { driveDirectly } from '../direct.js';
 
 /** Sequences that the engine batches: the workers share them out. */
 const slots = 64;
 const workerCounts = [1, 4, 16] as const;
 const ks = [8, 32] as const;
-/** Samples open at once, per slot, at which the engine is driven directly: the best one is the ceiling. */
-const drivenPerSlot = [1, 1.25, 2] as const;
+/** Samples open at once, per slot, at which the engine is driven directly: the better one is the ceiling. At 1 a place is empty for a step after each sample. */
+const drivenPerSlot = [1.25, 2] as const;
 /** A step of the simulated machine is slow enough that this machine's cores are not what is measured. */
 const machine = [
-  '--max-num-seqs',
-  String(slots),
-  '--step-base-ms',
-  '10',
-  '--step-per-sequence-ms',
-  '0.1',
-  '--stream-interval',
-  '64',
+  ...['--max-num-seqs', String(slots), '--step-base-ms', '10', '--step-per-sequence-ms', '0.1'],
+  ...['--extra-lines', '6', '--stream-interval', '64'],
 ];
-/** Several samples' time: those that began together end together, and the engine counts a sample's tokens as it ends. */
-const windowSecondsMin = 8;
-/** Until the batch is full. */
-const warmSeconds = 4;
+/** About a sample's time: 200 steps of 16 ms. */
+const sampleMs = 3_500;
+/** Driven directly, it is full when the load is spread; behind a cluster what began first still runs. */
+const directSettleMs = 1_000;
+/** More tells no more: all of it is spread alike. */
+const windowSecondsMax = 5;
+/** Longer than a request waits in a busy machine until the engine is full. */
+const fullMs = 60_000;
+const lookEveryMs = 50;
+
+const nameOf = (workers: number, k: number): string =>
+  `tokens through ${workers} worker${workers > 1 ? 's' : ''}, k=${k}`;
+const fillOf = (workers: number, k: number): string =>
+  `sequences in the batch, ${workers} worker${workers > 1 ? 's' : ''}, k=${k}`;
+const cells = workerCounts.flatMap((workers) => ks.map((k) => ({ workers, k })));
 
 export const saturation: Measurement = {
   name: 'saturation',
   title: 'Engine saturation',
   words:
     `Tokens per second of one fake engine in continuous batching (${slots} sequences, 10 ms a step and 0.1 ms per sequence) behind ${workerCounts.join(', ')} ` +
-    `workers that share its slots. Ceiling: the same engine driven directly with the prompts that the cluster draws, at the best of ${drivenPerSlot.join(', ')} samples per slot, before and after.`,
+    `workers that share its slots. Ceiling: the same engine driven directly with the prompts that the cluster draws, at the better of ${drivenPerSlot.join(' and ')} ` +
+    'samples per slot, before and after. Beside the rate stands how many sequences the engine had at work in a step, on the average, which a busy machine moves less.',
   notMeasured: ['saturation of real engines, whose speed depends on prompts and batch in other ways'],
-  measure: async ({ seconds, tell }) => {
+  usualSeconds: 185,
+  budgetSeconds: 205,
+  figures: [
+    ...cells.map(({ workers, k }) => ({
+      name: nameOf(workers, k),
+      unit: '1/s',
+      bar: { of: 'ratio', is: 'at least', limit: 0.97 } as const,
+    })),
+    ...cells.map(({ workers, k }) => ({ name: fillOf(workers, k), unit: '' })),
+  ],
+  measure: async ({ seconds, tell, found }) => {
     await using engine = await startFake(machine);
-    const window = Math.max(seconds, windowSecondsMin);
-    const best = new Map<number, { readonly concurrency: number; rate: number }>();
+    const window = Math.min(seconds, windowSecondsMax);
+    const direct = async (perSlot: number, k: number): Promise<Pace> => {
+      await using _load = await driveDirectly(engine.url, slots * perSlot, k, sampleMs);
+      return await paceOf(engine, window, directSettleMs);
+    };
+    const best = new Map<number, { readonly perSlot: number; readonly pace: Pace }>();
     for (const k of ks) {
       for (const perSlot of drivenPerSlot) {
-        const concurrency = slots * perSlot;
-        const rate = await driven(engine, concurrency, k, window);
-        tell(`driven directly, k=${k}, ${concurrency} samples open: ${rate.toFixed(0)}/s`);
-        if (rate > (best.get(k)?.rate ?? -1)) best.set(k, { concurrency, rate });
+        const pace = await direct(perSlot, k);
+        tell(`driven directly, k=${k}, ${slots * perSlot} samples open: ${paceWords(pace)}`);
+        if (pace.perSecond > (best.get(k)?.pace.perSecond ?? -1)) best.set(k, { perSlot, pace });
       }
     }
-    const figures: Figure[] = [];
-    for (const workers of workerCounts) {
+    // Again between and after: a machine with other work to do is not the same minutes later.
+    for (const between of [workerCounts.slice(0, 2), workerCounts.slice(2)]) {
+      const through = new Map<number, ReadonlyMap<number, Pace>>();
+      for (const workers of between) through.set(workers, await scored(engine, workers, window, tell));
       for (const k of ks) {
-        const { concurrency, rate: before } = best.get(k)!;
-        const through = await scored(engine, workers, k, window);
-        // Again beside it: a machine with other work to do is not the same minutes later.
-        const after = await driven(engine, concurrency, k, window);
-        best.set(k, { concurrency, rate: after });
-        figures.push(
-          figure(`tokens through ${workers} worker${workers > 1 ? 's' : ''}, k=${k}`, through, '1/s', {
-            ceiling: (before + after) / 2,
-            bar: { of: 'ratio', is: 'at least', limit: 0.97 },
-          }),
-        );
+        const { perSlot, pace: before } = best.get(k)!;
+        const after = await direct(perSlot, k);
+        tell(`driven directly, k=${k}: ${paceWords(after)}`);
+        best.set(k, { perSlot, pace: after });
+        for (const [workers, paces] of through) {
+          const { perSecond, batch } = paces.get(k)!;
+          found(nameOf(workers, k), perSecond, (before.perSecond + after.perSecond) / 2);
+          found(fillOf(workers, k), batch, (before.batch + after.batch) / 2);
+        }
       }
     }
-    return figures;
   },
 };
 
-async function scored(engine: FakeProcess, workers: number, k: number, seconds: number): Promise<number> {
+interface Pace {
+  /** Tokens. */
+  readonly perSecond: number;
+  /** Sequences in a step, on the average. */
+  readonly batch: number;
+}
+
+const paceWords = ({ perSecond, batch }: Pace): string =>
+  `${perSecond.toFixed(0)} tokens a second, ${batch.toFixed(1)} sequences in the batch`;
+
+/** One cluster for each k in turn. */
+async function scored(
+  engine: FakeProcess,
+  workers: number,
+  seconds: number,
+  tell: (words: string) => void,
+): Promise<ReadonlyMap<number, Pace>> {
   await using cluster = await startCluster({
     workers,
     engines: () => [{ kind: 'openai', base_url: engine.url, slots: slots / workers }],
+    // What is given up at the end of a window goes at once.
+    set: ['coordinator.linger_ms=0', 'coordinator.drain_grace_ms=0'],
   });
-  const stop = new AbortController();
+  const paces = new Map<number, Pace>();
+  for (const k of ks) {
+    const pace = await steady(cluster, engine, k, workers, seconds);
+    tell(`${workers} workers, k=${k}: ${paceWords(pace)}`);
+    paces.set(k, pace);
+  }
+  return paces;
+}
+
+async function steady(
+  cluster: BenchCluster,
+  engine: FakeProcess,
+  k: number,
+  workers: number,
+  seconds: number,
+): Promise<Pace> {
+  const over = new AbortController();
   // Twice what the slots hold, so that something always waits.
-  const open = Math.max(2, (2 * slots) / k + workers);
-  const running = flow(cluster.client, open, Infinity, { k, vote: 'sum' }, { stop: stop.signal });
-  running.catch(() => undefined);
-  const rate = await tokensPerSecond(engine, seconds);
-  stop.abort();
-  await running;
-  return rate;
-}
-
-/** The engine's own count over a window in which the load is steady. */
-async function tokensPerSecond(engine: FakeProcess, seconds: number): Promise<number> {
-  await new Promise((resolve) => setTimeout(resolve, warmSeconds * 1_000));
-  const [before, startedAt] = [await engine.generated(), performance.now()];
-  await new Promise((resolve) => setTimeout(resolve, seconds * 1_000));
-  return ((await engine.generated()) - before) / ((performance.now() - startedAt) / 1_000);
-}
-
-async function driven(fake: FakeProcess, concurrency: number, k: number, seconds: number): Promise<number> {
-  const engine = await openOpenAiEngine({
-    name: 'direct',
-    baseUrl: fake.url,
-    mode: 'chat',
-    slots: concurrency,
-    requestTimeoutMs: 60_000,
+  const open = Math.max(2, Math.ceil((2 * slots) / k) + workers);
+  const failures: unknown[] = [];
+  const ramp = { requests: slots / k, ms: sampleMs };
+  const load = flow(cluster.client, open, Infinity, { k, vote: 'sum' }, { cancel: over.signal, ramp });
+  load.catch((error: unknown) => {
+    if (!over.signal.aborted) failures.push(error);
   });
-  const stop = new AbortController();
-  setMaxListeners(0, stop.signal);
-  let serial = 0;
-  // The samples of a request, those of one prompt beside each other: the first one's is evaluated, the others find it in the engine's cache.
-  let open: PromptMessage[][] = [];
-  const next = (): PromptMessage[] => {
-    if (open.length === 0) {
-      const nonce = (serial >>> 0).toString(16).padStart(8, '0');
-      open = promptsOf(requestOf({}), k, nonce).flatMap(({ messages, samples }) =>
-        Array.from({ length: samples }, () => [...messages]),
-      );
-    }
-    return open.pop()!;
-  };
-  const one = async (): Promise<void> => {
-    while (!stop.signal.aborted) {
-      const job = {
-        messages: next(),
-        samples: [{ index: 0, seed: serial++ }],
-        temperature: 0.5,
-        topP: 1,
-        maxTokens: 1_024,
-        deadlineAtMs: Date.now() + 60_000,
-        priority: 0,
-        requestId: 'bench',
-      };
-      await engine.draw(job, () => undefined, stop.signal);
-    }
-  };
-  const running = Promise.all(Array.from({ length: concurrency }, one));
-  const rate = await tokensPerSecond(fake, seconds);
-  stop.abort();
-  await running;
-  await engine.close();
-  return rate;
+  const pace = await paceOf(engine, seconds, sampleMs);
+  over.abort();
+  await load.catch(() => undefined);
+  if (failures.length > 0) throw failures[0];
+  // What follows begins with an empty engine.
+  await until(async () => {
+    const { running, waiting } = await engine.stats();
+    return running + waiting === 0;
+  }, 'the engine is empty');
+  return pace;
+}
+
+/** The engine's own counts over a window that begins when its batch has been full for so long. */
+async function paceOf(engine: FakeProcess, seconds: number, settleMs: number): Promise<Pace> {
+  await until(async () => (await engine.stats()).running >= slots * 0.9, 'the engine is full');
+  await sleep(settleMs);
+  const [before, startedAt] = [await engine.stats(), performance.now()];
+  await sleep(seconds * 1_000);
+  const [after, endedAt] = [await engine.stats(), performance.now()];
+  const tokens = after.generationTokens - before.generationTokens;
+  return { perSecond: (tokens * 1_000) / (endedAt - startedAt), batch: tokens / (after.steps - before.steps) };
+}
+
+async function until(holds: () => Promise<boolean>, what: string): Promise<void> {
+  const giveUpAt = performance.now() + fullMs;
+  while (!(await holds())) {
+    if (performance.now() > giveUpAt) throw new Error(`not within ${fullMs / 1_000} s: ${what}`);
+    await sleep(lookEveryMs);
+  }
 }

@@ -3,13 +3,47 @@
 import type { VoteMethod } from '../../src/rpc/client.js';
 import { startBare, type BareLoop } from '../bare.js';
 import { startCluster } from '../cluster.js';
-import { figure, type Figure, type Measurement, type Setting } from '../figure.js';
+import type { FigurePlan, Measurement, Setting } from '../figure.js';
 import { flow } from '../flow.js';
 import { cpuPerThousand } from '../proc.js';
 
 const k = 8;
 const inFlight = 256;
 const bareInFlight = 1_024;
+
+interface Path {
+  readonly name: string;
+  readonly vote: VoteMethod;
+  readonly metaWorkers: number;
+  /** Of the bare loop's rate. */
+  readonly ratioMin: number;
+  readonly processes: readonly string[];
+}
+
+const naive: Path = {
+  name: 'naive',
+  vote: 'sum',
+  metaWorkers: 0,
+  ratioMin: 0.7,
+  processes: ['client', 'coordinator', 'worker', 'nats-server'],
+};
+const meta: Path = {
+  name: 'meta',
+  vote: 'meta_topk',
+  metaWorkers: 1,
+  ratioMin: 0.4,
+  processes: ['client', 'coordinator', 'worker', 'meta worker', 'nats-server'],
+};
+const all = 'all processes';
+const rateName = ({ name }: Path): string => `${name} voting: samples through the whole path`;
+const cpuName = ({ name }: Path, who: string): string => `${name} voting: CPU per 1,000 samples, ${who}`;
+
+function figuresOf(path: Path): FigurePlan[] {
+  return [
+    { name: rateName(path), unit: '1/s', bar: { of: 'ratio', is: 'at least', limit: path.ratioMin } },
+    ...[all, ...path.processes].map((who) => ({ name: cpuName(path, who), unit: 'ms' })),
+  ];
+}
 
 export const throughput: Measurement = {
   name: 'throughput',
@@ -21,19 +55,17 @@ export const throughput: Measurement = {
   notMeasured: [
     'throughput with more than one coordinator or nats-server, over a network, on slower disks, with replicated streams',
   ],
-  measure: async (setting) => [
-    ...(await path('naive', 'sum', 0, 0.7, setting)),
-    ...(await path('meta', 'meta_topk', 1, 0.4, setting)),
-  ],
+  usualSeconds: 50,
+  budgetSeconds: 75,
+  figures: [...figuresOf(naive), ...figuresOf(meta)],
+  measure: async (setting) => {
+    await measured(naive, setting);
+    await measured(meta, setting);
+  },
 };
 
-async function path(
-  name: string,
-  vote: VoteMethod,
-  metaWorkers: number,
-  limit: number,
-  { seconds, profileDir }: Setting,
-): Promise<Figure[]> {
+async function measured(path: Path, { seconds, profileDir, found }: Setting): Promise<void> {
+  const { name, vote, metaWorkers } = path;
   await using cluster = await startCluster({
     workers: 1,
     metaWorkers,
@@ -62,14 +94,9 @@ async function path(
   const ceiling = (before.perSecond + after.perSecond) / 2;
   const bareCpu = (before.cpuMs + after.cpuMs) / 2;
   const allCpu = Object.values(cpu).reduce((sum, each) => sum + each, 0);
-  return [
-    figure(`${name} voting: samples through the whole path`, perSecond, '1/s', {
-      ceiling,
-      bar: { of: 'ratio', is: 'at least', limit },
-    }),
-    figure(`${name} voting: CPU per 1,000 samples, all processes`, allCpu, 'ms', { ceiling: bareCpu }),
-    ...Object.entries(cpu).map(([who, ms]) => figure(`${name} voting: CPU per 1,000 samples, ${who}`, ms, 'ms')),
-  ];
+  found(rateName(path), perSecond, ceiling);
+  found(cpuName(path, all), allCpu, bareCpu);
+  for (const [who, ms] of Object.entries(cpu)) found(cpuName(path, who), ms);
 }
 
 async function bareRate(

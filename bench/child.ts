@@ -1,0 +1,46 @@
+// One measurement in a process of its own, so that it can be cut off and nothing of it disturbs the next.
+//
+//   node child.js NAME SECONDS [PROFILE FOLDER]     started by apart.ts, which hears News
+
+import { measurements } from './measurements.js';
+import { dropOwned } from './owned.js';
+
+export type News =
+  | { readonly kind: 'tell'; readonly words: string }
+  | { readonly kind: 'found'; readonly name: string; readonly value: number; readonly ceiling?: number }
+  | { readonly kind: 'failed'; readonly why: string };
+
+const [name = '', seconds = '', profileDir] = process.argv.slice(2);
+
+/** Resolves when it is on its way: process.exit would lose it. */
+function say(news: News): Promise<void> {
+  return new Promise((resolve) => {
+    if (!process.send || !process.connected) resolve();
+    else process.send(news, undefined, undefined, () => resolve());
+  });
+}
+
+function end(): void {
+  dropOwned();
+  process.exit(1);
+}
+for (const signal of ['SIGTERM', 'SIGINT', 'disconnect'] as const) process.once(signal, end);
+
+const measurement = measurements.find((each) => each.name === name);
+if (!measurement) throw new Error(`no measurement ${name}`);
+try {
+  await measurement.measure({
+    seconds: Number(seconds),
+    profileDir,
+    tell: (words) => void say({ kind: 'tell', words }),
+    found: (figure, value, ceiling) => {
+      void say({ kind: 'found', name: figure, value, ...(ceiling !== undefined && { ceiling }) });
+    },
+  });
+} catch (error) {
+  await say({ kind: 'failed', why: error instanceof Error ? error.message : String(error) });
+}
+// Connections of held requests would keep the process.
+dropOwned();
+await say({ kind: 'tell', words: '' });
+process.exit(0);
