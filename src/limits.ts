@@ -83,8 +83,10 @@ export const limits = {
   askMs: 5_000,
   /** One PubAck: then the publish is repeated under the same id. */
   pubAckMs: 5_000,
-  /** Tries of one publish. With pubAckMs it bounds how long a NATS outage is ridden out. */
+  /** Tries of one publish. */
   publishTriesMax: 12,
+  /** How long a publish is tried: it bounds how long a NATS outage is ridden out. */
+  publishForMs: 60_000,
   /** Publishes awaiting their PubAck in one process. */
   pubAcksPendingMax: 16_384,
   /** And their payloads: a caller above it waits. */
@@ -303,12 +305,10 @@ holds(
   'a meta task with a lane of samples and the content fits a NATS message, at three bytes a unit',
 );
 holds(limits.contentBytesMax < limits.grpcMessageBytesMax, 'a content at its limit fits a gRPC message');
+holds(limits.pubAckMs * limits.publishTriesMax >= limits.publishForMs, 'tries that nobody answers take all its time');
+holds(limits.publishForMs < limits.duplicateWindowMs, 'a repeated publish is known for what it is');
 holds(
-  limits.pubAckMs * limits.publishTriesMax < limits.duplicateWindowMs,
-  'a repeated publish is known for what it is',
-);
-holds(
-  limits.blobMs + 6 * limits.pubAckMs * limits.publishTriesMax < limits.blobOrphanMs,
+  limits.blobMs + 6 * limits.publishForMs < limits.blobOrphanMs,
   'a blob is not taken for left over while its message is on its way',
 );
 holds(2 * limits.lastLookMsMax < limits.answerReserveMsMax, 'after the last look there is as much time again');

@@ -28,5 +28,6 @@ export function queueOptionsOf({ nats, coordinator }: Config, servers?: readonly
     storageBytesMax: nats.storageBytesMax,
     retention: { ledgerMs: nats.retentionMs },
     ackWaitMs: nats.ackWaitMs,
+    publishForMs: nats.publishForMs,
   };
 }

@@ -73,6 +73,12 @@ const nats = z.strictObject({
     limits.ackWaitMs,
     'Work of a worker that died goes to another after this; living workers renew what they hold every third of it. The same in every process.',
   ),
+  publishForMs: whole(
+    limits.pubAckMs,
+    limits.publishForMs,
+    limits.publishForMs,
+    'A message that NATS does not store is tried again for so long; then its request is told UNAVAILABLE, or its shard goes back to the queue. Shorter: callers hear sooner, and shorter outages cost work.',
+  ),
   serverBinary: told(text.default('nats-server'), 'Program that `grm up` starts when no server is given.'),
 });
 

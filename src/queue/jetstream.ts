@@ -12,7 +12,7 @@ import type { OnQueueEvent } from './events.js';
 import { Janitor } from './janitor.js';
 import { JetStreamLedger } from './ledger.js';
 import { openLink, type Link, type LinkOptions } from './link.js';
-import { Publisher } from './publisher.js';
+import { Publisher, publisherBounds } from './publisher.js';
 import { pullTimesFor, type PullTimes } from './puller.js';
 import type { QueueSystem } from './queue.js';
 import { Requests } from './requests.js';
@@ -38,6 +38,8 @@ export interface QueueOptions extends LinkOptions {
   readonly looksAt?: 'all' | 'consumers';
   /** Default limits.ackWaitMs: a delivery not renewed for this long goes to somebody else. */
   readonly ackWaitMs?: number;
+  /** Default limits.publishForMs: a message that NATS does not store for so long is given up. */
+  readonly publishForMs?: number;
   /** Default: the bounds of limits.ts. */
   readonly pullTimes?: PullTimes;
   /** How long the janitor looks at a suspicious queue before it acts; default a little more than twice ackWaitMs. */
@@ -91,7 +93,12 @@ async function assemble(link: Link, options: QueueOptions, onEvent: OnQueueEvent
   });
 
   const requests = Requests.open(link);
-  const publisher = new Publisher(link, requests, onEvent);
+  const publisher = new Publisher(
+    link,
+    requests,
+    onEvent,
+    publisherBounds(options.publishForMs ?? limits.publishForMs),
+  );
   const clock = new Clock(link, requests, publisher);
   const blobs = new Blobs(requests, publisher);
   const work = new JetStreamWork({

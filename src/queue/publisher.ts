@@ -2,7 +2,7 @@
 //
 //   U1. At most limits.pubAcksPendingMax messages and pubAcksPendingBytesMax bytes wait for their ack; callers above that wait in turn.
 //   U2. A lost ack is not a lost message, the server may have stored it: the publish is repeated with the same bytes and the same id.
-//   U3. A publish ends: limits.publishTriesMax tries, each within pubAckMs, and no later than their product; waiting for room (U1) takes no
+//   U3. A publish ends: limits.publishTriesMax tries, each within pubAckMs, and no later than publishForMs; waiting for room (U1) takes no
 //       longer than that either.
 
 import type { Msg, MsgHdrs } from '@nats-io/transport-node';
@@ -25,13 +25,18 @@ export interface PublisherBounds {
   readonly pendingBytesMax: number;
   /** Longest wait for room. */
   readonly roomMs: number;
+  /** Longest wait for NATS to store a message, over all its tries. */
+  readonly publishForMs: number;
 }
 
-const publisherBounds: PublisherBounds = {
-  pendingMax: limits.pubAcksPendingMax,
-  pendingBytesMax: limits.pubAcksPendingBytesMax,
-  roomMs: limits.pubAckMs * limits.publishTriesMax,
-};
+export function publisherBounds(publishForMs: number): PublisherBounds {
+  return {
+    pendingMax: limits.pubAcksPendingMax,
+    pendingBytesMax: limits.pubAcksPendingBytesMax,
+    roomMs: publishForMs,
+    publishForMs,
+  };
+}
 
 /** A nats-server that cannot write says so in its log, and to its clients nothing. */
 const silentHint = '; it was connected and stored nothing: is its disk full, or has it no leader? Its log says';
@@ -49,7 +54,7 @@ export class Publisher {
     private readonly link: Link,
     private readonly requests: Requests,
     private readonly onEvent: OnQueueEvent,
-    private readonly bounds: PublisherBounds = publisherBounds,
+    private readonly bounds: PublisherBounds,
   ) {}
 
   /** Throws FaultError(queue_unavailable) when NATS stays away, FaultError(internal) or permission_denied when it refuses for good. */
@@ -98,10 +103,11 @@ export class Publisher {
   }
 
   private async attempt(subject: string, data: Uint8Array, headers?: MsgHdrs): Promise<PublishResult> {
-    const giveUpAt = Date.now() + limits.pubAckMs * limits.publishTriesMax;
+    const giveUpAt = Date.now() + this.bounds.publishForMs;
     let wasSilent = false;
     for (let tries = 1; ; tries += 1) {
-      const reply = await this.requests.ask(subject, data, limits.pubAckMs, headers);
+      const askMs = Math.max(1, Math.min(limits.pubAckMs, giveUpAt - Date.now()));
+      const reply = await this.requests.ask(subject, data, askMs, headers);
       let why: string;
       if (reply.kind === 'message') {
         const outcome = readPubAck(reply.msg, tries > 1);

@@ -36,7 +36,7 @@ describe.runIf(await mayMount())('a full disk', () => {
       // It was told that there is more than there is: by itself it takes no more than what is free when it starts.
       await using cluster = await startCluster(
         {},
-        { GRM_NATS__ACK_WAIT_MS: '2000', GRM_COORDINATOR__SWEEP_EVERY_MS: '1000' },
+        { GRM_NATS__ACK_WAIT_MS: '2000', GRM_NATS__PUBLISH_FOR_MS: '10000', GRM_COORDINATOR__SWEEP_EVERY_MS: '1000' },
         {
           storeDir: join(disk.folder, 'store'),
           jetstream: 'max_file_store: 8GB',
@@ -103,7 +103,7 @@ describe.runIf(await mayMount())('a full disk', () => {
       using client = clientOf(coordinator);
       await cluster.serving(client, 1, 0);
       await using cli = await cliFolder({ GRM_ADDRESS: coordinator.grpc });
-      const count = 100;
+      const count = 60;
       const rows = Array.from({ length: count }, (_, id) => {
         const responses = [`An answer of quality=9 to ${id}.`, `Another of quality=2 to ${id}.`];
         return `${JSON.stringify({ id, query: `Question ${id}?`, responses })}\n`;

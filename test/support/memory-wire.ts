@@ -63,7 +63,7 @@ export interface Server {
 /** What the real client rides out before it gives up (Q4). */
 const patienceMs = {
   read: limits.queueCallMs * limits.queueCallTriesMax,
-  write: limits.pubAckMs * limits.publishTriesMax,
+  write: limits.publishForMs,
 };
 /** What a dead process waits for: a promise of its own, because one for all would keep everybody who ever waited. */
 export const never = (): Promise<never> => new Promise<never>(() => undefined);

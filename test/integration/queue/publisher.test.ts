@@ -13,7 +13,7 @@ test('U1, U3 (Q4): a publish waits for room, and not for ever', async () => {
   await using nats = await startNats();
   const queue = await openQueue(queueOptions(nats));
   const link = await openLink(queueOptions(nats), () => undefined);
-  const bounds = { pendingMax: 1, pendingBytesMax: 1_000, roomMs: 2_000 };
+  const bounds = { pendingMax: 1, pendingBytesMax: 1_000, roomMs: 2_000, publishForMs: 60_000 };
   const publisher = new Publisher(link, Requests.open(link), () => undefined, bounds);
   const put = (id: string) => publisher.publish(`grm.res.${id}.0`, new Uint8Array(1));
   nats.pause();
