@@ -29,6 +29,8 @@ export async function measuredApart(measurement: Measurement, options: ApartOpti
   const args = [measurement.name, String(seconds), ...(profileDir === undefined ? [] : [profileDir])];
   const child = fork(fileURLToPath(new URL('child.js', import.meta.url)), args);
   const gone = once(child, 'exit') as Promise<[number | null, NodeJS.Signals | null]>;
+  // Its last words may come after its end.
+  const heard = once(child, 'disconnect');
   let kill: NodeJS.Timeout | undefined;
   const cut = (why: string): void => {
     failure ??= why;
@@ -50,6 +52,7 @@ export async function measuredApart(measurement: Measurement, options: ApartOpti
   signal.addEventListener('abort', interrupt, { once: true });
   const limit = setTimeout(() => cut(`its time was over after ${Math.round(secondsMax)} s`), secondsMax * 1_000);
   const [code, killedBy] = await gone;
+  await heard;
   clearTimeout(limit);
   clearTimeout(kill);
   signal.removeEventListener('abort', interrupt);

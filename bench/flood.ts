@@ -27,8 +27,13 @@ export interface FlowTally {
   shed: number;
   /** Told in words: a refusal without a delay, another fault, a verdict that is not whole. */
   readonly odd: string[];
-  /** Of the counted ones, from the call to the verdict. */
+  /**
+   * Of the counted ones, from the call to the verdict: of those that came after the skipped ones were answered. Whoever comes first finds
+   * more room than is his part in a flood, is served by his weight all the same, and waits the longer: that is over when the first ones are.
+   */
   readonly latenciesMs: number[];
+  /** Of the same, from admission to the verdict, as the coordinator says: without the way to it and what waits at its door. */
+  readonly heldMs: number[];
 }
 
 export interface FloodPlan {
@@ -73,12 +78,13 @@ export async function flood(plan: FloodPlan): Promise<Flood> {
     shed: 0,
     odd: [],
     latenciesMs: [],
+    heldMs: [],
   }));
   const residentBytesMax = pids.map(residentBytes);
   const open = new Set<Promise<void>>();
   let answers = 0;
   let offering = true;
-  let countedFromMs = performance.now();
+  let countedFromMs = skipped > 0 ? Infinity : performance.now();
 
   const offer = async ({ tenant, class: klass }: FloodFlow, tally: FlowTally): Promise<void> => {
     tally.offered++;
@@ -98,7 +104,9 @@ export async function flood(plan: FloodPlan): Promise<Flood> {
       if (answers === skipped) countedFromMs = performance.now();
       if (answers <= skipped || !offering) return;
       tally.counted++;
+      if (startedAtMs < countedFromMs) return;
       tally.latenciesMs.push(performance.now() - startedAtMs);
+      tally.heldMs.push(verdict.durationMs);
     } catch (error) {
       if (!(error instanceof GrmError)) throw error;
       if (error.kind === 'overloaded' && (error.retryAfterMs ?? 0) > 0) tally.shed++;
@@ -125,6 +133,8 @@ export async function flood(plan: FloodPlan): Promise<Flood> {
     await sleep(tickMs);
   }
   offering = false;
+  if (answers < skipped)
+    throw new Error(`only ${answers} answers came in ${secondsMax} s, and ${skipped} do not count`);
   const perSecond = all() / ((performance.now() - countedFromMs) / 1_000);
   await Promise.all(open);
   channel.close();

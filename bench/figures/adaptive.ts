@@ -7,6 +7,7 @@ import { stopErrorDefault } from '../../src/grm/stop.js';
 import { packageRoot } from '../../src/process/version.js';
 import type { Measurement } from '../figure.js';
 import { judgeNames } from '../judges.js';
+import { disownProcess, ownProcess } from '../owned.js';
 
 const items = 1_000;
 const saved = (judge: string): string => `samples saved, ${judge}`;
@@ -35,7 +36,10 @@ export const adaptive: Measurement = {
   measure: async ({ found }) => {
     const script = join(packageRoot, 'dist', 'bench', 'adaptive-k.js');
     const args = [script, '--items', String(items), '--votes', 'sum', '--json'];
-    const { stdout } = await promisify(execFile)(process.execPath, args, { maxBuffer: 16 * 1_024 * 1_024 });
+    const running = promisify(execFile)(process.execPath, args, { maxBuffer: 16 * 1_024 * 1_024 });
+    ownProcess(running.child.pid);
+    const { stdout } = await running;
+    disownProcess(running.child.pid);
     for (const { judge, savedShare, lostPoints, error } of JSON.parse(stdout) as Row[]) {
       if (error !== stopErrorDefault) continue;
       found(saved(judge), savedShare);

@@ -3,7 +3,7 @@
 import { startCluster, type BenchCluster } from '../cluster.js';
 import { startFake } from '../fake-engine.js';
 import { quantile, type Measurement, type Setting } from '../figure.js';
-import { flood, type Flood } from '../flood.js';
+import { flood, type Flood, type FlowTally } from '../flood.js';
 import { flow } from '../flow.js';
 import { residentBytes } from '../proc.js';
 
@@ -28,6 +28,7 @@ const names = {
   odd: 'calls with any other end than a whole verdict',
   p50: 'p50 of answered calls',
   p99: 'p99 of answered calls',
+  held: 'p99 of the same calls from admission on',
   share: (flow: string): string => `share of ${flow}`,
   memory: (who: string): string => `memory of the ${who} at its most`,
 } as const;
@@ -41,8 +42,8 @@ export const overload: Measurement = {
   words:
     `One fake engine of ${slots} sequences that takes ${sampleMs} ms a sample, k = ${k}, at most ${requestsMax} requests held. Three flows offer ${timesOffered} times ` +
     'what a steady flow that the cluster just keeps up with gets through, whatever becomes of the calls before, and try nothing again. Beside the ' +
-    'rate stands that steady rate, beside a share its weight, beside a latency what the requests that may be held take at the rate, beside memory ' +
-    'what the process had before.',
+    'rate stands that steady rate, beside a share its weight, beside a latency (of calls that came once every flow held its part) what the requests ' +
+    'that may be held take at the rate, beside memory what the process had before.',
   notMeasured: ['overload of several coordinators at once, and by callers that are slow to read'],
   usualSeconds: 38,
   budgetSeconds: 55,
@@ -53,6 +54,7 @@ export const overload: Measurement = {
     { name: names.odd, unit: '', bar: { of: 'value', is: 'at most', limit: 0 } },
     { name: names.p50, unit: 'ms' },
     { name: names.p99, unit: 'ms', bar: { of: 'ratio', is: 'at most', limit: 2 } },
+    { name: names.held, unit: 'ms' },
     ...flowNames.map((flow) => ({
       name: names.share(flow),
       unit: '',
@@ -117,7 +119,9 @@ type Found = Setting['found'];
 function tellOutcomes({ tallies, perSecond }: Flood, steady: number, found: Found): void {
   const sum = (of: 'offered' | 'answered' | 'shed'): number => tallies.reduce((total, each) => total + each[of], 0);
   const odd = sum('offered') - sum('answered') - sum('shed');
-  const latenciesMs = tallies.flatMap((each) => each.latenciesMs).sort((a, b) => a - b);
+  const sorted = (of: (tally: FlowTally) => readonly number[]): readonly number[] =>
+    tallies.flatMap(of).sort((a, b) => a - b);
+  const latenciesMs = sorted((each) => each.latenciesMs);
   const heldMs = (requestsMax / perSecond) * 1_000;
   found(names.answered, perSecond, steady);
   found(names.offered, sum('offered'));
@@ -125,6 +129,14 @@ function tellOutcomes({ tallies, perSecond }: Flood, steady: number, found: Foun
   found(names.odd, odd);
   found(names.p50, quantile(latenciesMs, 0.5), heldMs);
   found(names.p99, quantile(latenciesMs, 0.99), heldMs);
+  found(
+    names.held,
+    quantile(
+      sorted((each) => each.heldMs),
+      0.99,
+    ),
+    heldMs,
+  );
 }
 
 function tellShares({ tallies }: Flood, found: Found): void {

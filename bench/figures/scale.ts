@@ -1,5 +1,6 @@
 // Scale: what one sample costs, and what one request holds, when many are in flight.
 
+import { setTimeout as sleep } from 'node:timers/promises';
 import { startCluster, type BenchCluster } from '../cluster.js';
 import type { Measurement } from '../figure.js';
 import { flow } from '../flow.js';
@@ -12,7 +13,10 @@ const manyRequests = 10_000;
 const heldRequests = 2_048;
 /** Of a held request, beyond three times its payload. */
 const heldBytesMax = 64 * 1_024;
-const settleMs = 5_000;
+/** Until all are held; longer than a busy machine takes. */
+const heldMs = 60_000;
+const settleMs = 2_000;
+const lookEveryMs = 200;
 const names = {
   cpu: `CPU per 1,000 samples, ${manyRequests} requests in flight`,
   memory: 'coordinator memory per request in flight',
@@ -65,6 +69,12 @@ async function cost(cluster: BenchCluster, requests: number, seconds: number): P
 
 /** So many more requests wait at the coordinator, until `over`. */
 async function grown({ client }: BenchCluster, requests: number, over: AbortSignal): Promise<void> {
+  const wanted = (await client.status()).requestsInFlight + requests;
   flow(client, requests, Infinity, { k, vote: 'sum' }, { cancel: over }).catch(() => undefined);
-  await new Promise((resolve) => setTimeout(resolve, settleMs));
+  const giveUpAt = performance.now() + heldMs;
+  while ((await client.status()).requestsInFlight < wanted) {
+    if (performance.now() > giveUpAt) throw new Error(`not ${wanted} requests held within ${heldMs / 1_000} s`);
+    await sleep(lookEveryMs);
+  }
+  await sleep(settleMs);
 }

@@ -161,15 +161,18 @@ async function flooded(streams: readonly Stream[], seconds: number, tenantWeight
   const startMs = cluster.clock.now();
   const countedFromMs = startMs + (seconds * 1_000) / 3;
   const endMs = startMs + seconds * 1_000;
-  const tallies = streams.map(() => ({ answered: 0, shed: 0 }));
+  const tallies = streams.map(() => ({ answered: 0, shed: 0, heldMs: [] as number[] }));
   const open: Promise<void>[] = [];
   streams.forEach(({ tenant, class: klass, perSecond: rate }, at) => {
     const tally = tallies[at]!;
     const offer = (): void => {
       if (cluster.clock.now() >= endMs) return;
+      const offeredAtMs = cluster.clock.now();
       const call = a.score(ask(options, { tenant, class: klass })).then((outcome) => {
         const now = cluster.clock.now();
         if (outcome.kind === 'fault') expect(outcome.fault.kind).toBe('overloaded');
+        // What came before every flow held its part found more room, and waits for it.
+        if (outcome.kind === 'verdict' && offeredAtMs >= countedFromMs) tally.heldMs.push(outcome.verdict.durationMs);
         if (now < countedFromMs || now > endMs) return;
         if (outcome.kind === 'fault') tally.shed++;
         else tally.answered++;
@@ -207,6 +210,21 @@ test('a tenant that asks for less than its part is not shed because another floo
   expect(quiet!.shed).toBe(0);
   expect(quiet!.answered).toBeGreaterThanOrEqual((20 * perSecond) / 4 - 2);
   expect(loud!.shed).toBeGreaterThan(loud!.answered);
+});
+
+test('in a flood that lasts nobody waits long for its small weight: each flow holds by it, and no more', async () => {
+  const rates = [
+    { class: 'rl', tenant: 'heavy', perSecond: 10 * perSecond },
+    { class: 'rl', tenant: 'light', perSecond: 20 * perSecond },
+    { class: 'batch', tenant: 'light', perSecond: 10 * perSecond },
+  ] as const;
+  const tallies = await flooded(rates, 150, { heavy: 3 });
+  // Little's law: what a coordinator holds is the rate at which it answers times the time that each takes.
+  const littleMs = (bounds.requestsMax / perSecond) * 1_000;
+  for (const { heldMs } of tallies) {
+    expect(heldMs.length).toBeGreaterThan(5);
+    expect(Math.max(...heldMs)).toBeLessThan(1.5 * littleMs);
+  }
 });
 
 test('three classes flood at once: each gets its weight', async () => {
