@@ -306,7 +306,7 @@ holds(
 );
 holds(limits.contentBytesMax < limits.grpcMessageBytesMax, 'a content at its limit fits a gRPC message');
 holds(limits.pubAckMs * limits.publishTriesMax >= limits.publishForMs, 'tries that nobody answers take all its time');
-holds(limits.publishForMs < limits.duplicateWindowMs, 'a repeated publish is known for what it is');
+holds(limits.publishForMs + limits.pubAckMs < limits.duplicateWindowMs, 'a repeated publish is known for what it is');
 holds(
   limits.blobMs + 6 * limits.publishForMs < limits.blobOrphanMs,
   'a blob is not taken for left over while its message is on its way',
