@@ -143,6 +143,8 @@ const codeOf = { brace: 0x7d, letterS: 0x73, zero: 0x30, nine: 0x39 } as const;
 const subjectTaken = 10_071;
 const storeFailed = 10_077;
 const storageUsedUp = new Set([10_023, 10_028, 10_047]);
+/** Of a cluster that is at an earlier message of the same id, another try of this one: whether that is stored is known in a moment. */
+const stillStoring = 10_158;
 
 function readPubAck(msg: Msg, retried: boolean): PublishResult | { kind: 'later'; reason: string } {
   const { data } = msg;
@@ -166,6 +168,6 @@ function readPubAck(msg: Msg, retried: boolean): PublishResult | { kind: 'later'
   if (errCode === storeFailed)
     return description.includes('per subject') ? taken : { kind: 'full', reason: description };
   if (storageUsedUp.has(errCode)) return { kind: 'full', reason: description };
-  if (code === 503) return { kind: 'later', reason: `${description} (${errCode})` };
+  if (code === 503 || errCode === stillStoring) return { kind: 'later', reason: `${description} (${errCode})` };
   throw new FaultError(fault('internal', `NATS refused ${msg.subject}: ${description} (${errCode})`));
 }
