@@ -1,7 +1,7 @@
 // Worker: what a GRM worker and a meta worker have in common: a node with its engines, a loop that pulls while there is room, a drain.
 
 import type { Actor, ActorSpec, Running } from '../src/actor/actor.js';
-import { listenCancel } from '../src/actor/handle.js';
+import { answerWhoIsAt, listenCancel } from '../src/actor/handle.js';
 import type { EngineGauges } from '../src/engine/engine.js';
 import { openNode, type Node } from '../src/actor/node.js';
 import { limits } from '../src/limits.js';
@@ -136,6 +136,8 @@ export async function openWorker<T, R extends Running>(host: Host, parts: Worker
   };
   const unlisten = await listenCancel(queue.control, (requestId, run) => void cancellations.cancel(requestId, run));
   const stage = parts.role === 'grm-worker' ? 'sample' : 'meta';
+  const isFirstAt = (requestId: string, task: string): boolean => cancellations.deliveriesOf(requestId, task) === 1;
+  const unanswer = stage === 'sample' ? await answerWhoIsAt(queue.control, isFirstAt) : undefined;
   const running = (loop.current = startLoop({
     puller: parts.puller,
     credit,
@@ -198,6 +200,7 @@ export async function openWorker<T, R extends Running>(host: Host, parts: Worker
       unhear();
       learning.current?.close();
       unlisten();
+      unanswer?.();
       await node.close();
       await host.close();
     },

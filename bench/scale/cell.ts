@@ -211,6 +211,10 @@ export function openCell(loop: Loop, scenario: Scenario, number: number): Cell {
     metaExpected: () => metaHere > 0,
     fleet: () => ({ engines, slots: engines * inputs.engine.slots, busyRatio }),
     want: () => undefined,
+    isAt: (requestId, task) => {
+      nats.say('cancels', 1 + nodes, 150);
+      return Promise.resolve(cancellations.deliveriesOf(requestId, task) === 1);
+    },
     cancel: (requestId, run) => {
       nats.say('cancels', 1 + nodes, 150);
       cancellations.cancel(requestId, run);

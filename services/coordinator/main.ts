@@ -7,7 +7,7 @@ import { Hedging } from '../../src/coordinator/hedging.js';
 import { openCoordinator, type RunningCoordinator } from '../../src/coordinator/service.js';
 import { chosen } from '../../src/coordinator/takeover.js';
 import { windowOf } from '../../src/coordinator/window.js';
-import { askEach, broadcastCancel, broadcastWanted, listenWanted } from '../../src/actor/handle.js';
+import { askEach, askWhoIsAt, broadcastCancel, broadcastWanted, listenWanted } from '../../src/actor/handle.js';
 import { openNode, type Node } from '../../src/actor/node.js';
 import { openRegistry, type Registry } from '../../src/actor/registry.js';
 import { limits } from '../../src/limits.js';
@@ -193,6 +193,7 @@ function membersOf(registry: Registry, node: Node, host: Host): Members {
       return { engines, slots, busyRatio: slots === 0 ? 1 : running / slots };
     },
     want: (requestId) => broadcastWanted(queue.control, requestId),
+    isAt: (requestId, task) => askWhoIsAt(queue.control, requestId, task),
     cancel: (requestId, run) => broadcastCancel(queue.control, requestId, run),
   };
 }

@@ -2,7 +2,15 @@
 
 import { FaultError } from '../fault.js';
 import type { ControlPlane } from '../queue/queue.js';
-import { decodeCancel, decodeReply, encodeCancel, encodeMessage, type Message, type Reply } from './control.js';
+import {
+  decodeCancel,
+  decodeReply,
+  encodeCancel,
+  encodeMessage,
+  encodeReply,
+  type Message,
+  type Reply,
+} from './control.js';
 
 export interface Unreachable {
   readonly kind: 'unreachable';
@@ -12,6 +20,8 @@ export interface Unreachable {
 
 const cancelTopic = 'cancel';
 const wantedTopic = 'wanted';
+/** All GRM workers serve it beside their own name: the role in it is what NATS users are told apart by (queue/subjects.ts). */
+const anyWorker = 'grm-worker-any';
 
 /** Never rejects for what a node or NATS does. Every order may be sent again: each of them is idempotent. */
 export async function ask(control: ControlPlane, nodeId: string, message: Message): Promise<Reply | Unreachable> {
@@ -43,6 +53,31 @@ export function broadcastCancel(control: ControlPlane, requestId: string, run: s
 /** Tells every coordinator that somebody waits for a request. The body is that of a cancel: the topic tells them apart. */
 export function broadcastWanted(control: ControlPlane, requestId: string): void {
   control.broadcast(wantedTopic, encodeCancel(requestId));
+}
+
+/**
+ * Whether a worker says that it is at this very task, and that nobody had it before. All of them hear the question and one answers; false
+ * when none does within limits.askMs, or NATS is away.
+ */
+export async function askWhoIsAt(control: ControlPlane, requestId: string, task: string): Promise<boolean> {
+  try {
+    return (await control.ask(anyWorker, encodeCancel(requestId, task))) !== undefined;
+  } catch (error) {
+    if (!(error instanceof FaultError)) throw error;
+    return false;
+  }
+}
+
+/** Answers the question above; the returned function ends it. The body is that of a cancel: the name tells them apart. */
+export async function answerWhoIsAt(
+  control: ControlPlane,
+  isAt: (requestId: string, task: string) => boolean,
+): Promise<() => void> {
+  return control.serve(anyWorker, (body) => {
+    const asked = decodeCancel(body);
+    const here = asked !== undefined && isAt(asked.requestId, asked.run);
+    return Promise.resolve(here ? encodeReply({ kind: 'done' }) : undefined);
+  });
 }
 
 /** What is no request id is dropped. */

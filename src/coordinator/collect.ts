@@ -7,8 +7,7 @@
 //       see no sample which is not in the verdict.
 //   C4. What was asked for and is neither in the queues nor in the ledger is asked for again: another coordinator, which took this one for
 //       dead, may have withdrawn it, and died or failed before it was done (promise P1).
-//   C5. A shard that is late (hedging.ts) is asked for once more under a name of its own. Whichever is first is kept, by the ledger; when all that
-//       was asked for twice is there, both are ended. A hedge adds a result or nothing: it may fail, and the queue may be full.
+//   C5. A shard that is late is asked for once more, elsewhere (late.ts).
 
 import { FaultError, fault, type Fault } from '../fault.js';
 import type { Sample } from '../grm/sample.js';
@@ -18,10 +17,11 @@ import { limits } from '../limits.js';
 import { gather, missing, startGather, unranked, type Gather, type GatherEvent } from '../work/gather.js';
 import { lanePrefix, lanesOf } from '../work/lane.js';
 import { planMetaTasks, planShards, shardSamples } from '../work/plan.js';
-import { hedgeName, taskName } from '../work/run-name.js';
-import type { MetaResult, RequestRecord, Shard } from '../work/shard.js';
+import { taskName } from '../work/run-name.js';
+import type { MetaResult, RequestRecord } from '../work/shard.js';
 import type { CoordinatorContext } from './context.js';
-import { freeSlots, roomAhead } from './waves.js';
+import { LateShards } from './late.js';
+import { roomAhead } from './waves.js';
 
 export type Collected =
   | { readonly kind: 'gathered'; readonly gather: Gather; readonly missing?: Missing }
@@ -64,7 +64,7 @@ export async function collect(
   run: Run,
   context: CoordinatorContext,
 ): Promise<Collected> {
-  const { ledger, work, clock, dispatcher, hedging, events, members, settings } = context;
+  const { ledger, work, clock, dispatcher, events, members, settings } = context;
   const { requestId, plan } = record;
   const account = dispatcher.open(record.tenant, record.class);
   const inline = contentChars(record) <= limits.inlineContentCharsMax;
@@ -80,8 +80,6 @@ export async function collect(
   /** Indexes of samples that are sent and have not come back, and tasks that are on their way into the queues. */
   const sent = new Set<number>();
   let onTheWay = 0;
-  /** Shards that were sent and are not all back. */
-  const out = new Set<{ readonly shard: Shard; readonly sentAtMs: number; hedged: boolean }>();
   /** Times that all which is missing was asked for anew. */
   let round = 0;
   /** Unique: what a request that was cancelled and comes again asks for, or one that asks again, must not pass for a repeated publish. */
@@ -99,6 +97,21 @@ export async function collect(
       finish({ kind: 'failed', fault: fault('internal', 'the request failed inside the coordinator'), gather: state });
     }
   };
+
+  /** C5. */
+  const late = new LateShards({
+    requestId,
+    context,
+    has: (index) => state.samples.has(index),
+    put: (shard) => {
+      onTheWay++;
+      const arrived = (): void => {
+        onTheWay--;
+      };
+      work.putShards(settings.pool, epoch(), [{ ...shard, shard: shardsOut++ }]).then(arrived, arrived);
+    },
+    fail,
+  });
 
   const apply = (event: GatherEvent): void => {
     const before = state;
@@ -142,45 +155,11 @@ export async function collect(
   const came = (samples: readonly Sample[]): void => {
     const back = samples.filter(({ index }) => sent.delete(index)).length;
     if (back > 0) account.settle(back);
-    cameBack(samples);
+    late.came(samples.map(({ index }) => index));
     for (const sample of samples) {
       untold.push(sample);
       context.passes?.('sampled');
       if (sample.kind === 'scored' && plan.meta) rank(sample);
-    }
-  };
-
-  /** C5. */
-  const cameBack = (samples: readonly Sample[]): void => {
-    const indexes = new Set(samples.map(({ index }) => index));
-    const now = clock.now();
-    for (const each of out) {
-      const specs = each.shard.samples;
-      const back = specs.filter(({ index }) => indexes.has(index)).length;
-      for (let i = 0; i < back; i++) hedging.came(now - each.sentAtMs);
-      if (back === 0 || specs.some(({ index }) => !state.samples.has(index))) continue;
-      out.delete(each);
-      if (each.hedged) members.cancel(requestId, each.shard.run);
-    }
-  };
-  const hedge = (): void => {
-    const lateMs = hedging.lateMs();
-    // A worker that is at a shard draws no hedge of it.
-    if (lateMs === undefined || state.kind !== 'gathering' || members.fleet().engines < 2) return;
-    const nowMs = clock.now();
-    for (const each of out) {
-      if (each.hedged || nowMs - each.sentAtMs <= lateMs) continue;
-      const samples = each.shard.samples.filter(({ index }) => !state.samples.has(index));
-      if (samples.length > freeSlots(context) || !hedging.take(samples.length)) return;
-      each.hedged = true;
-      const run = hedgeName(each.shard.run);
-      const again = { ...each.shard, shard: shardsOut++, samples, run, queuedAtMs: nowMs };
-      events.emit('shard.hedged', { requestId, samples: samples.length });
-      onTheWay++;
-      const arrived = (): void => {
-        onTheWay--;
-      };
-      work.putShards(settings.pool, epoch(), [again]).then(arrived, arrived);
     }
   };
 
@@ -267,8 +246,7 @@ export async function collect(
         }
         for (const { index } of samples) sent.add(index);
         const task = { ...shard, samples, run: taskName(name, shard.shard) };
-        out.add({ shard: task, sentAtMs: clock.now(), hedged: false });
-        hedging.asked(samples.length);
+        late.sent(task);
         work.putShards(settings.pool, epoch(), [task]).then((put) => {
           onTheWay--;
           context.passes?.('asked');
@@ -308,7 +286,7 @@ export async function collect(
     round++;
     account.settle(sent.size);
     sent.clear();
-    out.clear();
+    late.clear();
     askedTo = 0;
     if (state.meta === 'wanted') for (const index of unranked(state)) rank(state.samples.get(index)!);
     await draw().catch(fail);
@@ -326,7 +304,7 @@ export async function collect(
       look().catch((error: unknown) => events.emit('trouble', { where: 'replay', error, requestId }));
     }
     for (const sample of toRankAgain.splice(0)) rank(sample);
-    hedge();
+    if (state.kind === 'gathering') late.look();
     if (!plan.meta || missing(state).length > 0 || members.metaServing() !== 0) metaGoneSinceMs = undefined;
     else if ((metaGoneSinceMs ??= now) + settings.metaPatienceMs <= now) apply({ kind: 'meta_gone' });
   };
@@ -371,6 +349,7 @@ export async function collect(
     cancelTimer();
     endTicks();
     unfollow();
+    late.clear();
     account.close();
   }
 }

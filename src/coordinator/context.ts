@@ -28,6 +28,8 @@ export interface Members {
   fleet(): { readonly engines: number; readonly slots: number; readonly busyRatio: number };
   /** Tells the coordinator that runs this request that somebody waits for it here. */
   want(requestId: string): void;
+  /** Whether a worker lives that is at this very task of a request, and was the first to have it. A question to all: it may take limits.askMs. */
+  isAt(requestId: string, task: string): Promise<boolean>;
   /** Tells every worker to drop what it does for one run of this request. */
   cancel(requestId: string, run: string): void;
 }

@@ -46,9 +46,14 @@ export class Hedging {
     return this.#lateMs;
   }
 
+  /** H1: whether so many samples may be asked for again now. */
+  allows(samples: number): boolean {
+    return this.#allowed >= samples;
+  }
+
   /** H1: true, and they are spent, when so many samples may be asked for again. */
   take(samples: number): boolean {
-    if (this.#allowed < samples) return false;
+    if (!this.allows(samples)) return false;
     this.#allowed -= samples;
     return true;
   }

@@ -61,10 +61,11 @@ export class JetStreamControlPlane implements ControlPlane {
     return (await Promise.all(read)).flat();
   }
 
-  serve(name: string, answer: (body: Uint8Array) => Promise<Uint8Array>): Promise<() => void> {
+  serve(name: string, answer: (body: Uint8Array) => Promise<Uint8Array | undefined>): Promise<() => void> {
     const reply = async (msg: Msg): Promise<void> => {
       try {
         const body = await answer(msg.data);
+        if (body === undefined) return;
         assertSmall(name, body);
         msg.respond(body);
       } catch (error) {

@@ -156,9 +156,12 @@ export interface ControlPlane {
   dropLease(name: string): Promise<void>;
   /** Live leases now. `ageMs` is the time since the last renewal by the server's clock. */
   leases(): Promise<readonly { readonly name: string; readonly body: Uint8Array; readonly ageMs: number }[]>;
-  /** Answers messages to `name`; the returned function ends it. */
-  serve(name: string, answer: (body: Uint8Array) => Promise<Uint8Array>): Promise<() => void>;
-  /** undefined when nobody serves that name or no answer came within limits.askMs. */
+  /**
+   * Answers messages to `name`; the returned function ends it. Several may serve one name: all of them hear what is asked, and who resolves
+   * to undefined leaves the answer to the others.
+   */
+  serve(name: string, answer: (body: Uint8Array) => Promise<Uint8Array | undefined>): Promise<() => void>;
+  /** The first answer; undefined when nobody serves that name or no answer came within limits.askMs. */
   ask(name: string, body: Uint8Array): Promise<Uint8Array | undefined>;
   /** To everybody who listens now; at most once. */
   broadcast(topic: string, body: Uint8Array): void;

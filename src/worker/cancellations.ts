@@ -16,16 +16,21 @@ export interface CancellationBook extends Cancellations {
   running(): Iterable<string>;
 }
 
+interface Watched {
+  readonly run: string;
+  readonly deliveries: number;
+}
+
 export function openCancellations(): CancellationBook {
   const cancelled = new LRUCache<string, true>({ max: limits.cancelledMax });
-  const running = new Map<string, Map<AbortController, string>>();
+  const running = new Map<string, Map<AbortController, Watched>>();
   const nameOf = (requestId: string, run: string): string => `${requestId} ${run}`;
   return {
     cancel(requestId, run = '') {
       if (run !== '') cancelled.set(nameOf(requestId, run), true);
       let worked = false;
-      for (const [controller, itsRun] of running.get(requestId) ?? []) {
-        if (run !== '' && !endedBy(itsRun).includes(run)) continue;
+      for (const [controller, watched] of running.get(requestId) ?? []) {
+        if (run !== '' && !endedBy(watched.run).includes(run)) continue;
         controller.abort('cancelled');
         worked = true;
       }
@@ -33,14 +38,15 @@ export function openCancellations(): CancellationBook {
     },
     running: () => running.keys(),
     has: (requestId, task) => endedBy(task).some((name) => cancelled.has(nameOf(requestId, name))),
-    isAt: (requestId, task) => [...(running.get(requestId)?.values() ?? [])].includes(task),
-    watch(requestId, run, hurry) {
+    deliveriesOf: (requestId, task) =>
+      [...(running.get(requestId)?.values() ?? [])].find(({ run }) => run === task)?.deliveries ?? 0,
+    watch(requestId, run, hurry, deliveries = 1) {
       const controller = new AbortController();
       const leave = (): void => controller.abort('hurry');
       if (hurry?.aborted) leave();
       else hurry?.addEventListener('abort', leave);
-      const watched = running.get(requestId) ?? new Map<AbortController, string>();
-      running.set(requestId, watched.set(controller, run));
+      const watched = running.get(requestId) ?? new Map<AbortController, Watched>();
+      running.set(requestId, watched.set(controller, { run, deliveries }));
       return {
         signal: controller.signal,
         done() {

@@ -28,11 +28,17 @@ export interface Requeue {
 /** Runs of requests, and single tasks of runs, that were cancelled (work/run-name.ts): what is queued of them is dropped, what runs is stopped. */
 export interface Cancellations {
   has(requestId: string, run: string): boolean;
-  /** Whether this very task is worked on here. */
-  isAt(requestId: string, task: string): boolean;
+  /** How often this very task was delivered, to anybody, that is worked on here; 0 when it is not. */
+  deliveriesOf(requestId: string, task: string): number;
   /**
    * Aborts when the run is cancelled, with the reason 'cancelled', or with `hurry`, whichever comes first: one signal, because
    * AbortSignal.any costs more than all else that a delivery needs of its own (measured). Call `done` when the work is over.
+   * @param deliveries how often the task was delivered, this time included
    */
-  watch(requestId: string, run: string, hurry?: AbortSignal): { readonly signal: AbortSignal; done(): void };
+  watch(
+    requestId: string,
+    run: string,
+    hurry?: AbortSignal,
+    deliveries?: number,
+  ): { readonly signal: AbortSignal; done(): void };
 }

@@ -1,5 +1,9 @@
 // Execute a meta task: samples of one lane to rank, from pull to ack. The rules are those of execute-shard.ts (X1-X5); a sample that cannot be
 // ranked gets a failed meta result with the reason, never a number (promise P7).
+//
+//   M1. A task that came back may hold a sample that kills who ranks it. So its samples are ranked one after the other, each stored before the
+//       next begins, and every delivery begins one sample further on: what killed before comes last. What is left when the tries are used up
+//       is what kills, and it alone is quarantined (promise P5), as long as no more than limits.deliveriesMax - 2 of them do.
 
 import { setMaxListeners } from 'node:events';
 import type { MetaEngine, RankResult } from '../engine/engine.js';
@@ -120,7 +124,8 @@ async function execute(
   const stored = big ? (await ledger.samples(requestId, lane)).entries : undefined;
   const todo = open.flatMap(({ index, sample = stored?.get(index) }) => (sample?.kind === 'scored' ? [sample] : []));
   if (!content || todo.length === 0) return drop('cancelled');
-  const reserved = reserve(todo.length);
+  const cameBack = deliveries > 1;
+  const reserved = reserve(cameBack ? 1 : todo.length);
   if (!reserved) return back('no meta engine serves', untakenMs(context.random));
 
   const { engine, release } = reserved;
@@ -145,7 +150,12 @@ async function execute(
   // Each of them listens to the same signal.
   if (todo.length > 1) setMaxListeners(0, stop);
   try {
-    await Promise.all(todo.map(rank));
+    if (cameBack) {
+      for (const sample of turned(todo, deliveries - 2)) {
+        await rank(sample);
+        await appender.flushed();
+      }
+    } else await Promise.all(todo.map(rank));
   } finally {
     release();
   }
@@ -158,4 +168,10 @@ async function execute(
   const setback = setbackOf(failed, hurry.aborted, context.random);
   if (setback.kind === 'untaken') return back(setback.reason, setback.pauseMs);
   return isLastTry(deliveries) ? giveUp(setback.reason) : retry(setback.reason, setback.retryAfterMs);
+}
+
+/** Begins `by` further on, round and round. */
+function turned<T>(items: readonly T[], by: number): readonly T[] {
+  const at = by % items.length;
+  return [...items.slice(at), ...items.slice(0, at)];
 }

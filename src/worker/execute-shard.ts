@@ -56,7 +56,7 @@ export async function executeShard(
   const { task: shard } = delivery;
   if (!shard) return quarantineUnreadable(delivery, context);
   // From here on: a notice that comes while the shard is looked up must not be missed.
-  const watch = context.cancellations.watch(shard.requestId, shard.run, hurry);
+  const watch = context.cancellations.watch(shard.requestId, shard.run, hurry, delivery.deliveries);
   try {
     await execute(delivery, shard, reserve, context, watch.signal, hurry, free);
   } finally {
@@ -91,7 +91,7 @@ async function execute(
   // X6.
   const isSecond = isHedge(shard.run);
   if (isSecond && deliveries > 1) return drop('hedge_failed');
-  if (isSecond && cancellations.isAt(requestId, originalOf(shard.run))) {
+  if (isSecond && cancellations.deliveriesOf(requestId, originalOf(shard.run)) > 0) {
     if (passesOf(shard.run) >= limits.hedgePassesMax) return drop('hedge_failed');
     await sleep(clock, passOnMs, stop);
     if (isCancelled()) return drop('cancelled');

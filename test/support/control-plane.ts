@@ -17,7 +17,7 @@ export interface LocalControlPlane extends ControlPlane {
 
 export function localControlPlane(clock: Clock, leaseMs: number = limits.leaseMs): LocalControlPlane {
   const leases = new Map<string, { readonly body: Uint8Array; readonly atMs: number }>();
-  const served = new Map<string, (body: Uint8Array) => Promise<Uint8Array>>();
+  const served = new Map<string, (body: Uint8Array) => Promise<Uint8Array | undefined>>();
   const listeners = new Map<string, Set<(body: Uint8Array) => void>>();
   const renewed = new Map<string, number>();
   let away = false;

@@ -1,6 +1,7 @@
 // The control plane of the queue model: leases that run out, nodes that answer, broadcasts.
 
 import { limits } from '../../src/limits.js';
+import type { Clock } from '../../src/process/clock.js';
 import type { ControlPlane } from '../../src/queue/queue.js';
 import { token } from '../../src/queue/subjects.js';
 import type { MemoryStream } from './memory-stream.js';
@@ -8,12 +9,20 @@ import type { MemoryStream } from './memory-stream.js';
 /** What all clients share. */
 export interface ControlHub {
   readonly leases: MemoryStream;
-  readonly served: Map<string, (body: Uint8Array) => Promise<Uint8Array>>;
+  readonly served: Map<string, Set<Served>>;
   readonly listeners: Map<string, Set<(body: Uint8Array) => void>>;
+}
+
+interface Served {
+  readonly answer: (body: Uint8Array) => Promise<Uint8Array | undefined>;
+  /** Runs `arrive` in the process that answers. */
+  readonly reach: (arrive: () => void) => void;
 }
 
 /** How one client reaches the hub. */
 export interface ControlWire {
+  readonly clock: Clock;
+  readonly enter: (run: () => void) => void;
   call<T>(what: string, act: () => T): Promise<T>;
   /** Runs `arrive` when and as often as the message arrives. */
   notice(what: string, arrive: () => void): void;
@@ -37,17 +46,27 @@ export function memoryControl(hub: ControlHub, wire: ControlWire): ControlPlane 
       ),
     serve: (name, answer) =>
       wire.call('serve', () => {
-        hub.served.set(token(name, 'node'), answer);
-        return () => void hub.served.delete(name);
+        const all = hub.served.get(token(name, 'node')) ?? new Set();
+        const one: Served = { answer, reach: (arrive) => wire.notice('ask', arrive) };
+        hub.served.set(name, all.add(one));
+        return () => void all.delete(one);
       }),
     async ask(name, body) {
       assertSmall(name, body);
-      const answer = await wire.call('ask', () => hub.served.get(token(name, 'node')));
-      try {
-        return await answer?.(body.slice());
-      } catch {
-        return undefined; // as the real one: the reason goes to the log of the node that was asked
-      }
+      const all = await wire.call('ask', () => [...(hub.served.get(token(name, 'node')) ?? [])]);
+      if (all.length === 0) return undefined;
+      return new Promise((resolve) => {
+        const end = (reply?: Uint8Array): void => {
+          cancel();
+          wire.enter(() => resolve(reply));
+        };
+        const cancel = wire.clock.after(limits.askMs, end);
+        const heard = (reply: Uint8Array | undefined): void => {
+          if (reply !== undefined) end(reply);
+        };
+        // As the real one: the reason goes to the log of the node that was asked.
+        for (const { answer, reach } of all) reach(() => void answer(body.slice()).then(heard, () => end()));
+      });
     },
     broadcast(topic, body) {
       assertSmall(topic, body);

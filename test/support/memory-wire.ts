@@ -79,6 +79,10 @@ export class Wire {
     readonly enter: (run: () => void) => void = (run) => run(),
   ) {}
 
+  get clock(): Clock {
+    return this.server.clock;
+  }
+
   kill(): void {
     this.#dead = true;
   }

@@ -15,7 +15,7 @@ import type { Caller, ScoreInput, ScoreOptions, ScoreOutcome } from '../../src/c
 import { Dispatcher, type DispatchWeights } from '../../src/coordinator/dispatch.js';
 import { Hedging, type HedgeSettings } from '../../src/coordinator/hedging.js';
 import { openCoordinator, type RunningCoordinator } from '../../src/coordinator/service.js';
-import { listenCancel, listenWanted } from '../../src/actor/handle.js';
+import { answerWhoIsAt, listenCancel, listenWanted } from '../../src/actor/handle.js';
 import type { Engine, MetaEngine } from '../../src/engine/engine.js';
 import { parseMetaTemplate } from '../../src/grm/prompt.js';
 import { deriveSeed, uint32Stream } from '../../src/grm/seed.js';
@@ -295,6 +295,10 @@ export class VirtualCluster {
     this.#stubborn(process, () =>
       listenCancel(queue.control, (requestId, run) => void cancellations.cancel(requestId, run)),
     );
+    if (role === 'grm') {
+      const isFirstAt = (request: string, task: string): boolean => cancellations.deliveriesOf(request, task) === 1;
+      this.#stubborn(process, () => answerWhoIsAt(queue.control, isFirstAt));
+    }
     const pool = new EnginePool([{ name: engine.name, slots, current: () => engine }]);
     const credit = new Credit();
     credit.setSlots(slots);

@@ -2,7 +2,7 @@
 // is alive again when it goes on.
 
 import type { Members } from '../../src/coordinator/context.js';
-import { broadcastCancel, broadcastWanted } from '../../src/actor/handle.js';
+import { askWhoIsAt, broadcastCancel, broadcastWanted } from '../../src/actor/handle.js';
 import type { Clock } from '../../src/process/clock.js';
 import type { Credit } from '../../src/worker/credit.js';
 import type { MemoryQueue } from './memory-queue.js';
@@ -79,6 +79,7 @@ export class VirtualMembers {
         return { engines: rooms.length, slots, busyRatio: slots === 0 ? 1 : taken / slots };
       },
       want: (requestId) => broadcastWanted(queue.control, requestId),
+      isAt: (requestId, task) => askWhoIsAt(queue.control, requestId, task),
       cancel: (requestId, run) => broadcastCancel(queue.control, requestId, run),
     };
   }

@@ -60,10 +60,11 @@ test('P4: the memory of cancelled runs is bounded', () => {
   expect(book.has('r', `c-${limits.cancelledMax}`)).toBe(true);
 });
 
-test('a cancel of a run ends all its tasks, one of a task ends that task and its hedges; which task is here is known', () => {
+test('a cancel of a run ends all its tasks, one of a task ends that task and its hedges; which task is here is known, and how often it was delivered', () => {
   const book = openCancellations();
-  const [one, two, hedge] = ['c-1/0', 'c-1/1', 'c-1/1+'].map((task) => book.watch('r', task));
-  expect([book.isAt('r', 'c-1/1'), book.isAt('r', 'c-1/2'), book.isAt('other', 'c-1/1')]).toEqual([true, false, false]);
+  const [one, two, hedge] = ['c-1/0', 'c-1/1', 'c-1/1+'].map((task, at) => book.watch('r', task, undefined, 1 + at));
+  const deliveries = ['c-1/0', 'c-1/1', 'c-1/2'].map((task) => book.deliveriesOf('r', task));
+  expect([...deliveries, book.deliveriesOf('other', 'c-1/1')]).toEqual([1, 2, 0, 0]);
   book.cancel('r', 'c-1/1');
   expect([one, two, hedge].map((each) => each!.signal.aborted)).toEqual([false, true, true]);
   expect(['c-1/0', 'c-1/1', 'c-1/1++'].map((task) => book.has('r', task))).toEqual([false, true, true]);

@@ -194,6 +194,60 @@ describe('several samples in one task', () => {
   });
 });
 
+describe('M1 (P5): of a task that kills its workers nothing is lost but the samples that kill', () => {
+  // Eight samples of one lane.
+  const items = Array.from({ length: 8 }, (_, index) => ({ index, sample: aSample(index) }));
+
+  /** Executes deliveries until nothing is queued; who ranks one of `killers` is dead, and nothing that it began ends. Resolves to the deaths. */
+  async function executed(killers: readonly number[]) {
+    let dead = false;
+    let deaths = 0;
+    let died: () => void = () => undefined;
+    const m = await metaWorker();
+    const rank = m.engine.rank.bind(m.engine);
+    m.engine.rank = async (job, signal) => {
+      const index = items.findIndex(({ index: each }) => job.text.includes(`critique ${each}`));
+      if (killers.includes(index)) {
+        if (!dead) deaths++;
+        dead = true;
+        died();
+      }
+      const result = await rank(job, signal);
+      return dead ? new Promise(() => undefined) : result;
+    };
+    await m.put({ items, deadlineAtMs: m.clock.now() + 6_000_000 });
+    while (m.nats.tasks() > 0) {
+      dead = false;
+      const death = new Promise<void>((resolve) => (died = resolve));
+      const { done } = await m.begin();
+      await m.clock.until(Promise.race([done, death]), 60_000);
+      await m.clock.advance(20);
+    }
+    return { ...m, deaths };
+  }
+
+  test('one, wherever it stands', async () => {
+    for (const killer of [0, 3, 7]) {
+      const { deaths, stored, queue } = await executed([killer]);
+      expect(deaths).toBe(limits.deliveriesMax);
+      for (const { index } of items) {
+        expect(await stored(index)).toMatchObject({ kind: index === killer ? 'failed' : 'ranked' });
+      }
+      expect(await queue.dead.list(9)).toMatchObject([{ stage: 'meta', unit: 0, samples: [killer] }]);
+    }
+  });
+
+  test('several: as many as there are tries, less the first and the last', async () => {
+    const killers = [1, 2, 5];
+    const { deaths, stored, queue } = await executed(killers);
+    expect(deaths).toBe(limits.deliveriesMax);
+    for (const { index } of items) {
+      expect(await stored(index)).toMatchObject({ kind: killers.includes(index) ? 'failed' : 'ranked' });
+    }
+    expect(await queue.dead.list(9)).toMatchObject([{ samples: killers }]);
+  });
+});
+
 test('bytes that are no task are quarantined', async () => {
   const m = await metaWorker();
   m.nats.putRaw('meta', 'meta', 'rl', 'r1', 3, new Uint8Array([0xff, 0xff, 0xff]));
