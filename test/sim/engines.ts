@@ -20,6 +20,8 @@ export interface EngineWorld {
   readonly isCalm: () => boolean;
   /** An engine begins with a sample; true when that kills the worker. */
   readonly drawn: (requestId: string, index: number) => boolean;
+  /** A meta engine begins with a text; true when that kills the worker. */
+  readonly ranked: (requestId: string, text: string) => boolean;
 }
 
 const badTexts: readonly Answer[] = [
@@ -46,10 +48,11 @@ export function simulatedEngine(clock: Clock, world: EngineWorld): ScriptedEngin
   });
 }
 
-export function simulatedMetaEngine(clock: Clock, world: Omit<EngineWorld, 'drawn'>): ScriptedMetaEngine {
+export function simulatedMetaEngine(clock: Clock, world: EngineWorld): ScriptedMetaEngine {
   const { plan, chance } = world;
   return scriptedMetaEngine({
     clock,
+    hangs: ({ requestId, text }) => world.ranked(requestId, text),
     rank: (job): RankResult => {
       const trouble = world.isCalm() ? undefined : troubleOf({ ...plan, hangs: 0 }, chance);
       if (trouble?.kind === 'retryable') return trouble;

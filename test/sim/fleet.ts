@@ -105,10 +105,10 @@ export class Fleet {
     if (place?.node) this.#kill(place, backAfterMs, 'is killed');
   }
 
-  /** What it draws kills it. */
+  /** What it draws or ranks kills it. */
   poisoned(worker: string): void {
     const place = this.#places.find(({ node }) => node?.handle.id === worker);
-    if (place) this.#kill(place, 500, 'dies of what it draws');
+    if (place) this.#kill(place, 500, 'dies of what it works on');
   }
 
   stall(number: number, forMs: number): void {

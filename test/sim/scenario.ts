@@ -38,6 +38,8 @@ export interface RequestPlan {
   readonly stop: StopRule;
   /** Indexes of samples that kill the worker which draws them, the first so many times. */
   readonly poison?: { readonly index: number; readonly times: number };
+  /** So many times each, some of its samples kill the meta worker that ranks them. */
+  readonly metaPoison?: number;
   /** Somebody cancels it by its id. */
   readonly cancelAtMs?: number;
   readonly callers: readonly CallerPlan[];
@@ -117,7 +119,9 @@ export function scenarioOf(seed: number): Scenario {
   const engine = engineOf(chance);
   const requests = Array.from({ length: chance.whole(1, crowded ? 6 : 3) }, (_, i) =>
     requestOf(`r${i}`, { withMeta, poison, hangs: engine.hangs > 0, healAtMs }, chance),
-  ).map((plan) => adaptive(plan, chanceOf(seed, `adaptive ${plan.name}`)));
+  )
+    .map((plan) => adaptive(plan, chanceOf(seed, `adaptive ${plan.name}`)))
+    .map((plan) => metaPoisoned(plan, chanceOf(seed, `meta poison ${plan.name}`)));
   return {
     seed,
     requests,
@@ -223,6 +227,11 @@ function requestOf(
 function adaptive(plan: RequestPlan, chance: Chance): RequestPlan {
   if (!chance.is(0.2)) return plan;
   return { ...plan, k: chance.whole(4, 8), stop: chance.of(['outcome_fixed', 'confident'] as const) };
+}
+
+function metaPoisoned(plan: RequestPlan, chance: Chance): RequestPlan {
+  if (!plan.meta || !chance.is(0.15)) return plan;
+  return { ...plan, metaPoison: chance.whole(1, 8) };
 }
 
 function networkOf(chance: Chance): NetworkPlan {

@@ -4,6 +4,7 @@ import { FaultError } from '../../src/fault.js';
 import { identify } from '../../src/coordinator/identity.js';
 import type { ScoreInput } from '../../src/coordinator/coordinator.js';
 import type { DispatchWeights } from '../../src/coordinator/dispatch.js';
+import { deriveSeed } from '../../src/grm/seed.js';
 import { decodeDeadLetter, decodeVerdict } from '../../src/queue/codec.js';
 import type { Verdict } from '../../src/grm/verdict.js';
 import type { Broken } from '../support/memory-queue.js';
@@ -67,6 +68,7 @@ class World {
   readonly #looks = new Map<string, number[]>();
   /** Samples that the ledger holds. */
   readonly #stored = new Set<string>();
+  /** Deaths, by the request of a poisonous sample or by a poisonous text. */
   readonly #poisoned = new Map<string, number>();
   #calm = false;
 
@@ -124,6 +126,7 @@ class World {
         chance: engines,
         isCalm: () => this.#calm,
         drawn: (requestId, index) => this.#drawn(worker, requestId, index, fleet),
+        ranked: (requestId, text) => this.#ranked(worker, requestId, text, fleet),
       }),
     });
     const starting = fleet.start();
@@ -287,6 +290,17 @@ class World {
     this.#poisoned.set(plan.name, deaths + 1);
     // It dies with the job in hand, not before its engine had it.
     this.clock.after(5, () => fleet.poisoned(worker));
+    return true;
+  }
+
+  #ranked(worker: string, requestId: string, text: string, fleet: Fleet): boolean {
+    const { metaPoison = 0 } = this.#plans.get(requestId) ?? {};
+    // A third of the texts.
+    if (metaPoison === 0 || deriveSeed('poison', text) % 3 > 0) return false;
+    const deaths = this.#poisoned.get(text) ?? 0;
+    if (deaths >= metaPoison) return false;
+    this.#poisoned.set(text, deaths + 1);
+    this.clock.after(2, () => fleet.poisoned(worker));
     return true;
   }
 

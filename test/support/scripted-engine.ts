@@ -127,10 +127,12 @@ export interface ScriptedMetaOptions {
   readonly rankMs?: number;
   /** Default: a logit from the text alone. */
   readonly rank?: (job: RankJob) => RankResult;
+  /** True: the engine hangs until the deadline or a cancel. Asked when it begins. */
+  readonly hangs?: (job: RankJob) => boolean;
 }
 
 export function scriptedMetaEngine(options: ScriptedMetaOptions): ScriptedMetaEngine {
-  const { clock, name = 'scripted-meta-0', model = 'scripted-meta', rankMs = 5, rank = logitOfText } = options;
+  const { clock, name = 'scripted-meta-0', model = 'scripted-meta', rankMs = 5, rank = logitOfText, hangs } = options;
   const ranked: RankJob[] = [];
   return {
     ...bystander(name, model, () => 0),
@@ -138,7 +140,7 @@ export function scriptedMetaEngine(options: ScriptedMetaOptions): ScriptedMetaEn
     selfTest: () => Promise.resolve({ kind: 'ok' }),
     async rank(job, signal) {
       ranked.push(job);
-      const ended = await elapse(clock, rankMs, job.deadlineAtMs, signal);
+      const ended = await elapse(clock, hangs?.(job) === true ? Infinity : rankMs, job.deadlineAtMs, signal);
       return ended === 'elapsed' ? rank(job) : { kind: 'cancelled' };
     },
   };
