@@ -36,8 +36,8 @@ export interface TestCluster extends AsyncDisposable {
   serving(client: GrmClient, workers: number, metaWorkers: number): Promise<void>;
 }
 
-/** Generous: the suite shares two cores with whatever else runs. */
-const readyMs = 60_000;
+/** Generous: the suite shares two cores with whatever else runs, and a start that is given up is a member less for the rest of a chaos run. */
+const readyMs = 240_000;
 
 export async function startCluster(
   engine: Partial<FakeEngineOptions> = {},
