@@ -504,6 +504,18 @@ export function queueContract(what: string, makeWorld: () => Promise<QueueWorld>
         failing();
       });
 
+      test('of several who serve one name all are asked, and one who has nothing to say leaves the answer to the others', async () => {
+        const name = freshId('node');
+        let asked = 0;
+        const silent = await a.control.serve(name, () => Promise.resolve((asked++, undefined)));
+        const answers = await b.control.serve(name, (body) => Promise.resolve(bytes(`heard ${words(body)}`)));
+        expect(words(await a.control.ask(name, bytes('who')))).toBe('heard who');
+        await until(() => asked === 1, 'the silent one is asked too');
+        silent();
+        answers();
+        expect(await a.control.ask(name, bytes('who'))).toBeUndefined();
+      });
+
       test('a broadcast reaches every listener of its topic and no other', async () => {
         const topic = freshId('topic');
         const heard: string[] = [];
