@@ -4,7 +4,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { expect, test } from 'vitest';
 import { openLink } from '../../../src/queue/link.js';
 import { openQueue } from '../../../src/queue/jetstream.js';
-import { Publisher } from '../../../src/queue/publisher.js';
+import { Publisher, publisherBounds } from '../../../src/queue/publisher.js';
 import { messageIdHeader, Requests } from '../../../src/queue/requests.js';
 import { startNats } from '../../support/nats.js';
 import { startNatsCluster } from '../../support/nats-cluster.js';
@@ -38,7 +38,7 @@ test('U2 (P1): a try that comes while the cluster still stores the one before it
   const options = queueOptions(nats.servers[0]!, { servers, replicas: 3 });
   const queue = await openQueue(options);
   const link = await openLink(options, () => undefined);
-  const publisher = new Publisher(link, Requests.open(link), () => undefined);
+  const publisher = new Publisher(link, Requests.open(link), () => undefined, publisherBounds(60_000));
   const ids = Array.from({ length: 20 }, (_, i) => `twice${i}`);
   const put = (id: string) => publisher.publish(`grm.work.p.rl.${id}.0`, new Uint8Array(9), messageIdHeader(id));
   // On one connection, so they come one right after the other.
