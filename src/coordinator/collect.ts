@@ -77,7 +77,7 @@ export async function collect(
   let askedTo = 0;
   let askedAt = 0;
   let asking = true;
-  /** Indexes of samples that are sent and have not come back, and tasks that are on their way into the queues. */
+  /** Indexes of samples that are sent and have not come back, and publishes of tasks that are under way. */
   const sent = new Set<number>();
   let onTheWay = 0;
   /** Times that all which is missing was asked for anew. */
@@ -219,6 +219,13 @@ export async function collect(
     }
     if (state.kind !== 'gathering') return;
     const wanted = missing(state).filter((index) => index >= askedTo);
+    askedTo = state.reach;
+    askedAt = state.upTo;
+    asking = false;
+    ask(wanted);
+  };
+
+  const ask = (wanted: readonly number[]): void => {
     const wave = state.adaptive ? wanted.length : plan.k;
     const samplesMax = shardSamples(wave, members.fleet(), settings.shardSamplesMax);
     const nowMs = clock.now();
@@ -231,22 +238,16 @@ export async function collect(
       firstShard: shardsOut,
     });
     shardsOut += shards.length;
-    askedTo = state.reach;
-    askedAt = state.upTo;
-    asking = false;
     for (const shard of shards) {
-      onTheWay++;
       account.submit(shard.samples.length, () => {
         // What came meanwhile, from an earlier run's shards, is not asked for any more, and stands in nobody's way.
         const samples = shard.samples.filter(({ index }) => !state.samples.has(index));
         account.settle(shard.samples.length - samples.length);
-        if (samples.length === 0) {
-          onTheWay--;
-          return;
-        }
+        if (samples.length === 0) return;
         for (const { index } of samples) sent.add(index);
         const task = { ...shard, samples, run: taskName(name, shard.shard) };
         late.sent(task);
+        onTheWay++;
         work.putShards(settings.pool, epoch(), [task]).then((put) => {
           onTheWay--;
           context.passes?.('asked');
@@ -284,12 +285,15 @@ export async function collect(
     await replay();
     if (state !== before || state.kind !== 'gathering' || isAsking() || onTheWay > 0) return;
     round++;
-    account.settle(sent.size);
+    // What still waits at the dispatcher is not lost; what is lost may be what it waits for.
+    const lost = missing(state).filter((index) => sent.has(index));
+    const out = sent.size;
     sent.clear();
     late.clear();
-    askedTo = 0;
+    // Room for what waits, which may go out at once.
+    account.settle(out);
     if (state.meta === 'wanted') for (const index of unranked(state)) rank(state.samples.get(index)!);
-    await draw().catch(fail);
+    ask(lost);
   };
   const isAsking = (): boolean => asking;
 
