@@ -92,7 +92,8 @@ export interface Fleet {
 }
 
 /**
- * Samples per shard: few shards share more of a prompt, many finish sooner. An idle fleet gets one shard per free engine, a busy one whole shards.
+ * Samples per shard: few shards share more of a prompt, many finish sooner. An idle fleet gets one shard per free engine, a busy one whole shards,
+ * none with more samples than an engine has slots: it would draw them all at once.
  * Where so many shards as there are slots could not all be out at once (limits.ackPendingMax), an idle fleet's are larger: else it would stay
  * idle, and its shards small, for ever.
  */
@@ -101,9 +102,11 @@ export function shardSamples(
   { engines, slots, busyRatio }: Fleet,
   samplesMax: number = limits.shardSamplesMax,
 ): number {
-  if (engines <= 1 || busyRatio >= 0.5) return Math.min(k, samplesMax);
+  const ofEngine = engines > 0 && slots > 0 ? Math.ceil(slots / engines) : samplesMax;
+  const whole = Math.min(k, samplesMax, ofEngine);
+  if (engines <= 1 || busyRatio >= 0.5) return whole;
   const filling = Math.ceil(slots / limits.ackPendingMax);
-  return Math.max(1, Math.min(k, samplesMax, Math.max(filling, Math.ceil(k / engines))));
+  return Math.max(1, Math.min(whole, Math.max(filling, Math.ceil(k / engines))));
 }
 
 /** What a shard says besides its samples. */

@@ -10,6 +10,8 @@
 //   X7. Samples that an engine failed, and not because of what they are, are tried at once at another engine of this worker, where there is
 //       one with room for them; what fails there too goes back to the queue. On the first delivery alone: a shard that came back may be what
 //       kills engines (promise P5).
+//   X8. A shard that came back is drawn order by order, each stored before the next, and each delivery begins one order further on: where one of
+//       its prompts kills, that one is lost alone (promise P5).
 
 import { setMaxListeners } from 'node:events';
 import type { DrawJob, DrawResult, Engine } from '../engine/engine.js';
@@ -177,8 +179,14 @@ async function execute(
     };
     // Each of them listens to the same signal.
     if (samples.length > 1) setMaxListeners(0, stop);
+    const groups = byOrder(samples);
     try {
-      await Promise.all(byOrder(samples).map(drawGroup));
+      if (deliveries === 1) await Promise.all(groups.map(drawGroup));
+      // X8.
+      for (let at = 1; deliveries > 1 && at <= groups.length; at++) {
+        await drawGroup(groups[(deliveries + at) % groups.length]!);
+        await appender.flushed();
+      }
     } finally {
       from.release();
     }

@@ -34,7 +34,7 @@ test('P5: a shard that kills its worker on every delivery ends in quarantine, it
     const proxy = await startEngineProxy(cluster.engine.url, (body) => {
       const poison = poisonous && body.includes('POISON') && body.indexOf('POISON') < body.indexOf('HARMLESS');
       if (!poison) return 'pass';
-      // The four samples of a shard come at once and are one death.
+      // The four samples of an order come at once and are one death.
       if (!dying) {
         dying = true;
         deaths += 1;

@@ -157,6 +157,30 @@ test('X2: a shard whose results cannot be stored is not acked, and nothing is an
   expect(w.nats.tasks()).toBe(0);
 });
 
+test('X8 (P5): a shard that came back is drawn order by order, each stored before the next, from another one at each delivery', async () => {
+  const w = await shardWorker(({ index }) => ({
+    kind: 'scores',
+    shown: [7, 3],
+    afterMs: index % 2 === 0 ? 5_000 : 100,
+  }));
+  const record = w.record('r1');
+  await w.putShards(record, [0, 1, 2, 3], { deadlineMs: 3_600_000 });
+  const dying = await w.queue.work.pullShards('grm');
+  await w.next((max, signal) => dying.pull(max, signal)); // and is never heard of again
+  await w.clock.advance(limits.ackWaitMs);
+  const { deliveries, done } = await w.begin();
+  expect(deliveries).toBe(2);
+  await w.clock.advance(1_000);
+  // The odd ones are quick: were all drawn at once, they would be there whichever is first.
+  expect(w.engine.jobs.map(({ samples }) => samples.map(({ index }) => index))).toEqual([
+    [1, 3],
+    [0, 2],
+  ]);
+  expect([...(await storedOf(w.queue.ledger, record, [0, 1, 2, 3])).keys()]).toEqual([1, 3]);
+  await w.clock.until(done, 120_000);
+  expect((await storedOf(w.queue.ledger, record, [0, 1, 2, 3])).size).toBe(4);
+});
+
 describe('X3 (P5)', () => {
   test('what fails is tried again with back-off, the good samples of the shard are kept, and the last failure quarantines it', async () => {
     const w = await shardWorker(({ index }) =>
