@@ -51,7 +51,12 @@ const rules = (...given: Parameters<typeof found>) => [...new Set(found(...given
 
 test('a good history passes, with announcements heard, missed and repeated', () => {
   expect(found({})).toEqual([]);
-  const heard = [first, { ...first, subject: 'grm.res.id0.l-0-again', atMs: 9 }, { ...fin, atMs: 9 }];
+  const heard = [
+    first,
+    { ...first, subject: 'grm.res.id0.l-0-again', atMs: 9 },
+    { ...fin, atMs: 9 },
+    { ...fin, bytes: new Uint8Array() },
+  ];
   expect(found({ seen: { heard, kept } })).toEqual([]);
 });
 

@@ -3,6 +3,7 @@
 //
 //   LS1. Two different contents of one sample (meta reward, record, verdict) are a change, whether both were announced or one was and the other is kept.
 //   LS2. What was announced and is not kept was removed.
+//   LS3. A verdict is announced without its bytes: that says when it was stored, and nothing of what it is.
 
 import { resultsIn } from '../support/lanes.js';
 import type { Entry } from '../sim/history.js';
@@ -51,7 +52,9 @@ export function ledgerStory(
       if (!known) {
         first.set(key, effect);
         tell(effect, 'stored', 'an announcement');
-      } else if (!Buffer.from(known.bytes).equals(effect.bytes)) tell(effect, 'changed', 'an announcement');
+      } else if (saysWhat(effect) && saysWhat(known) && !Buffer.from(known.bytes).equals(effect.bytes)) {
+        tell(effect, 'changed', 'an announcement');
+      }
     }
   }
   const endMs = Math.max(0, ...story.map(({ atMs }) => atMs));
@@ -68,6 +71,11 @@ interface Effect {
   readonly unit?: number;
   readonly bytes: Uint8Array;
   readonly atMs: number;
+}
+
+/** LS3. */
+function saysWhat({ what, bytes }: Effect): boolean {
+  return what !== 'verdict' || bytes.length > 0;
 }
 
 function keyOf({ request, what, unit }: Effect): string {
