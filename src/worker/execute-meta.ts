@@ -16,7 +16,7 @@ import { firstOf } from '../work/lane.js';
 import type { MetaResult, MetaTask } from '../work/shard.js';
 import { openAppender } from './appender.js';
 import type { WorkerContext } from './context.js';
-import { backoffMs, giveBack, isLastTry, quarantine, setbackOf, untakenMs } from './settle.js';
+import { backoffMs, giveBack, inTurn, isLastTry, quarantine, setbackOf, untakenMs } from './settle.js';
 
 /** The engine with the most free room, reserved for so many texts; undefined when none serves. */
 export type ReserveMetaEngine = (
@@ -151,7 +151,7 @@ async function execute(
   if (todo.length > 1) setMaxListeners(0, stop);
   try {
     if (cameBack) {
-      for (const sample of turned(todo, deliveries - 2)) {
+      for (const sample of inTurn(todo, deliveries)) {
         await rank(sample);
         await appender.flushed();
       }
@@ -168,10 +168,4 @@ async function execute(
   const setback = setbackOf(failed, hurry.aborted, context.random);
   if (setback.kind === 'untaken') return back(setback.reason, setback.pauseMs);
   return isLastTry(deliveries) ? giveUp(setback.reason) : retry(setback.reason, setback.retryAfterMs);
-}
-
-/** Begins `by` further on, round and round. */
-function turned<T>(items: readonly T[], by: number): readonly T[] {
-  const at = by % items.length;
-  return [...items.slice(at), ...items.slice(0, at)];
 }

@@ -27,7 +27,7 @@ import type { SampleSpec, Shard } from '../work/shard.js';
 import { openAppender, type Appender } from './appender.js';
 import type { WorkerContext } from './context.js';
 import { deadSample, sampleOf } from './sample.js';
-import { backoffMs, giveBack, isLastTry, quarantine, setbackOf, untakenMs } from './settle.js';
+import { backoffMs, giveBack, inTurn, isLastTry, quarantine, setbackOf, untakenMs } from './settle.js';
 
 /**
  * The engine with the most free room, reserved for so many samples; with `avoid` another one than that, and only one that has room for all
@@ -181,12 +181,12 @@ async function execute(
     if (samples.length > 1) setMaxListeners(0, stop);
     const groups = byOrder(samples);
     try {
-      if (deliveries === 1) await Promise.all(groups.map(drawGroup));
-      // X8.
-      for (let at = 1; deliveries > 1 && at <= groups.length; at++) {
-        await drawGroup(groups[(deliveries + at) % groups.length]!);
-        await appender.flushed();
-      }
+      if (deliveries > 1) {
+        for (const group of inTurn(groups, deliveries)) {
+          await drawGroup(group);
+          await appender.flushed();
+        }
+      } else await Promise.all(groups.map(drawGroup));
     } finally {
       from.release();
     }

@@ -40,6 +40,12 @@ export function untakenMs(random: () => number, askedMs = 0): number {
   return Math.round(Math.min(backoffMsMax, Math.max(askedMs, untakenMsMin) * (1 + random() / 2)));
 }
 
+/** The parts of a task that came back, in the order in which this delivery does them: each begins one further on than the one before it. */
+export function inTurn<T>(parts: readonly T[], deliveries: number): readonly T[] {
+  const first = (deliveries - 2) % parts.length;
+  return [...parts.slice(first), ...parts.slice(0, first)];
+}
+
 /** A part of a delivery that an engine did not finish; `untaken`: it did not even begin. */
 interface Unfinished {
   readonly reason: string;

@@ -151,6 +151,21 @@ test('C4 (P1): tasks that another coordinator has withdrawn are asked for again,
   expect(cluster.nats.tasks()).toBe(0);
 });
 
+test('C4 (P1): what was withdrawn is asked for again though it holds the room that the rest of its request waits for', async () => {
+  const cluster = await virtualCluster({ windowSamples: 1, settings: { shardSamplesMax: 2 } });
+  const a = cluster.coordinator('a');
+  const outcome = a.score(ask({ k: 8, timeBudgetMs: 600_000 }));
+  await cluster.clock.advance(100);
+  expect([cluster.nats.tasks(), a.service.load().waiting]).toEqual([1, 3]);
+  const other = cluster.nats.open('other');
+  for (const requestId of a.service.busy().requestIds) await cluster.clock.until(other.work.withdraw(requestId), 10);
+  expect(cluster.nats.tasks()).toBe(0);
+  const worker = await cluster.worker('w');
+  expect(await cluster.verdict(outcome, 200_000)).toMatchObject({ kind: 'valid', kValid: 8, degraded: [] });
+  expect(worker.engine.drawn).toHaveLength(8);
+  expect(a.service.load().waiting).toBe(0);
+});
+
 test('C4: a request whose tasks wait in the queue is silent for long and asks for nothing twice', async () => {
   const cluster = await virtualCluster();
   const a = cluster.coordinator('a');

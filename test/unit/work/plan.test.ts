@@ -94,6 +94,13 @@ describe('shardSamples', () => {
     expect(shardSamples(4, fleet(1, 0), 8)).toBe(4);
   });
 
+  test('no shard has more samples than an engine has slots', () => {
+    expect(shardSamples(8, fleet(1, 0, 1), 8)).toBe(1);
+    expect(shardSamples(8, fleet(4, 0.9, 12), 8)).toBe(3);
+    // Nobody has told of slots yet.
+    expect(shardSamples(8, fleet(2, 1, 0), 8)).toBe(8);
+  });
+
   test('of a fleet too large for shards of one sample, what may be out at once fills every slot', () => {
     fc.assert(
       fc.property(

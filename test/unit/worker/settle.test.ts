@@ -4,8 +4,13 @@ import { limits } from '../../../src/limits.js';
 import { Events } from '../../../src/observe/events.js';
 import type { Delivery } from '../../../src/queue/queue.js';
 import type { WorkerContext } from '../../../src/worker/context.js';
-import { backoffMs, isLastTry, quarantine } from '../../../src/worker/settle.js';
+import { backoffMs, inTurn, isLastTry, quarantine } from '../../../src/worker/settle.js';
 import { virtualClock } from '../../support/virtual-clock.js';
+
+test('X8, M1: every delivery after the first begins one part further on, round and round', () => {
+  const firsts = [2, 3, 4, 5].map((deliveries) => inTurn(['a', 'b', 'c'], deliveries).join(''));
+  expect(firsts).toEqual(['abc', 'bca', 'cab', 'abc']);
+});
 
 test('back-off: grows with the deliveries, is jittered by half, bounded, and waits as long as it was asked to', () => {
   const unit = fc.double({ min: 0, max: 1, maxExcluded: true, noNaN: true });
