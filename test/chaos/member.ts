@@ -6,6 +6,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { startService, type Role, type ServiceProcess } from '../support/cluster.js';
 import type { EngineProxy } from '../support/engine-proxy.js';
+import type { Namespace } from '../support/namespace.js';
 import type { TcpProxy } from '../support/tcp-proxy.js';
 
 export interface MemberParts {
@@ -18,6 +19,8 @@ export interface MemberParts {
   readonly door?: TcpProxy;
   /** A worker's way to its engine. */
   readonly engine?: EngineProxy;
+  /** Where it runs; undefined: where the test does. */
+  readonly namespace?: Namespace;
   readonly env: Readonly<Record<string, string>>;
   readonly onOddEnd: (member: Member, how: number | string, log: string) => void;
 }
@@ -57,6 +60,10 @@ export class Member {
     return this.#parts.door;
   }
 
+  get namespace(): Namespace | undefined {
+    return this.#parts.namespace;
+  }
+
   /** The process that runs now. */
   get process(): ServiceProcess | undefined {
     return this.#process;
@@ -68,16 +75,16 @@ export class Member {
   }
 
   async #start(): Promise<void> {
-    const { role, env, door } = this.#parts;
+    const { role, env, door, namespace } = this.#parts;
     for (let tries = 1; !this.#process && !this.#isClosed; tries++) {
       try {
-        this.#hold(await startService(role, env));
+        this.#hold(await startService(role, env, namespace?.enter));
       } catch (error) {
         if (tries >= startTriesMax) throw error;
         await sleep(500);
       }
     }
-    if (this.#process?.grpc) door?.aim(Number(this.#process.grpc.split(':').at(-1)));
+    if (this.#process?.grpc) door?.aim(this.#process.grpc);
   }
 
   #hold(process: ServiceProcess): void {
@@ -115,6 +122,7 @@ export class Member {
   /** Nothing is wrong with it any more, and it runs. */
   async heal(): Promise<void> {
     this.thaw();
+    await this.namespace?.join();
     for (const proxy of [...this.links, ...(this.door ? [this.door] : [])]) proxy.set({ kind: 'clear' });
     await this.start();
   }

@@ -18,6 +18,8 @@ export interface Report {
   readonly seconds: number;
   /** Struck, and left out because nothing of the kind could be struck at that moment. */
   readonly faults: Readonly<Record<FaultKind, { readonly struck: number; readonly leftOut: number }>>;
+  /** Faults that the machine does not allow, and why: none of them is in the schedule. */
+  readonly notAllowed: Readonly<Partial<Record<FaultKind, string>>>;
   /** Callers by manner ("poison" apart) and by how their asking ended. */
   readonly callers: Readonly<Record<string, Counts>>;
   /** What callers were told before it ended, by the kind of fault. */
@@ -47,6 +49,7 @@ export interface Told {
   readonly verdicts: ReadonlyMap<string, Verdict>;
   readonly dead: readonly DeadLetter[];
   readonly strikes: readonly { readonly kind: FaultKind; readonly struck: boolean }[];
+  readonly barred: ReadonlyMap<FaultKind, string>;
   readonly engineCalls: number;
   readonly starts: number;
   readonly violations: readonly Complaint[];
@@ -69,6 +72,7 @@ export function reportOf(told: Told): Report {
         return [kind, { struck, leftOut: ofKind.length - struck }];
       }),
     ) as Report['faults'],
+    notAllowed: Object.fromEntries(told.barred),
     callers: callersOf(entries, plans),
     told: count(entries.flatMap((each) => (isFault(each) ? [each.outcome.fault] : []))),
     verdicts: count(
@@ -126,15 +130,19 @@ function count(names: readonly string[]): Counts {
 
 /** For people: three tables and what was found. */
 export function markdown(report: Report): string {
-  const { faults, callers, violations } = report;
+  const { faults, notAllowed, callers, violations } = report;
+  const barred = Object.entries(notAllowed);
   const ends = ['content', 'lost', 'tired', 'waits'];
   return [
     `# Chaos run: seed ${report.seed}, ${report.natsServers} nats-server${report.natsServers === 1 ? '' : 's'} ${report.natsVersion}, ${report.seconds} s`,
     '',
     table(
       ['fault', 'struck', 'left out'],
-      Object.entries(faults).map(([kind, { struck, leftOut }]) => [kind, struck, leftOut]),
+      Object.entries(faults)
+        .filter(([kind]) => !(kind in notAllowed))
+        .map(([kind, { struck, leftOut }]) => [kind, struck, leftOut]),
     ),
+    ...(barred.length === 0 ? [] : ['', ...barred.map(([kind, why]) => `- not allowed here: ${kind} (${why})`)]),
     '',
     table(
       ['callers', ...ends],

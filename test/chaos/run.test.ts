@@ -13,7 +13,7 @@ const folder = join('.grm', 'chaos');
 const short: ChaosOptions = {
   seed: 1,
   servers: 1,
-  pace: { durationMs: 14_000, everyMs: 550, forMsMax: 2_500 },
+  pace: { durationMs: 16_000, everyMs: 550, forMsMax: 2_500 },
   perSecond: 10,
   generationMs: 80,
   settleMs: 2 * minute,
@@ -59,7 +59,7 @@ const long = asked(process.env);
 const options = long ?? short;
 
 test(
-  'P1-P7: processes and nats-server die, freeze and drain, the network loses and delays, an engine hangs, poison kills: every promise holds',
+  'P1-P7: processes and nats-server die, freeze, drain and are cut off, a disk is full, links lose and delay, an engine hangs, poison kills: every promise holds',
   async () => {
     if (long)
       console.log(`chaos: seed ${long.seed}, ${long.pace.durationMs / minute} minutes, ${long.servers} nats-server(s)`);

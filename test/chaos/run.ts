@@ -1,6 +1,7 @@
 // Run: one chaos run from its start to its judgement. Faults strike a cluster under load; then everything is healed, comes to rest, and
 // what happened is judged against the promises, and against an undisturbed run of the same requests.
 
+import { setMaxListeners } from 'node:events';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { chanceOf } from '../sim/chance.js';
 import { History, type Entry } from '../sim/history.js';
@@ -8,6 +9,7 @@ import { metric } from '../support/cluster.js';
 import { undisturbed } from './calm.js';
 import { call, openDoor, stream, type CallersWorld } from './callers.js';
 import { startFleet, type Fleet } from './fleet.js';
+import { openGround } from './ground.js';
 import { judge } from './judge.js';
 import { ledgerStory } from './ledger-story.js';
 import { allowanceOf, requestOf, unhurried, type RequestPlan } from './load.js';
@@ -47,16 +49,19 @@ export async function runChaos(options: ChaosOptions): Promise<ChaosRan> {
   const bug = (node: string, where: string, message: string): void =>
     history.add({ kind: 'trouble', node, where, message, bug: true });
 
-  await using fleet = await startFleet(servers, options.generationMs, {
+  await using ground = await openGround();
+  const { barred } = ground;
+  for (const [kind, why] of barred) progress(`not allowed here: ${kind} (${why})`);
+  await using fleet = await startFleet(servers, options.generationMs, ground, {
     oddEnd: (member, how, log) => bug(member, 'process', `ended by itself (${how}): ${log.slice(-2_000)}`),
     lost: (member, error) => bug(member, 'process', `does not start again: ${String(error)}`),
     poisoned: (member) => history.add({ kind: 'fault', what: `poison kills ${member}` }),
   });
-  const observer = await observe(fleet.nats);
+  const observer = await observe(fleet.nats.map(({ server }) => server));
   progress(`${fleet.members.length} processes and ${servers} nats-server(s) are up`);
 
   const load = openLoad(options, history, fleet, bug);
-  const strikes = await strikeAll(options, history, fleet, load, bug);
+  const strikes = await strikeAll(options, barred, history, fleet, load, bug);
   history.add({ kind: 'fault', what: 'no more faults' });
   await load.end();
   await fleet.heal();
@@ -103,6 +108,7 @@ export async function runChaos(options: ChaosOptions): Promise<ChaosRan> {
     verdicts,
     dead,
     strikes,
+    barred,
     engineCalls,
     starts,
   };
@@ -126,6 +132,8 @@ interface Load {
 
 function openLoad({ seed, perSecond }: ChaosOptions, history: History, fleet: Fleet, bug: Bug): Load {
   const given = new AbortController();
+  // Each open call listens; elsewhere each fault that lasts.
+  setMaxListeners(0, given.signal);
   const over = new AbortController();
   const doors = fleet.of('coordinator').map((member) => openDoor(member.name, member.door?.address ?? ''));
   const chance = chanceOf(seed, 'callers');
@@ -197,12 +205,14 @@ function openLoad({ seed, perSecond }: ChaosOptions, history: History, fleet: Fl
 /** Resolves when the last fault is over. */
 async function strikeAll(
   { seed, pace, progress }: ChaosOptions,
+  barred: ReadonlyMap<FaultKind, string>,
   history: History,
   fleet: Fleet,
   load: Load,
   bug: Bug,
 ): Promise<readonly { readonly kind: FaultKind; readonly struck: boolean }[]> {
   const over = new AbortController();
+  setMaxListeners(0, over.signal);
   const beganAtMs = Date.now();
   const strikes: { kind: FaultKind; struck: boolean }[] = [];
   const running: Promise<void>[] = [];
@@ -221,7 +231,7 @@ async function strikeAll(
     progress(`${String(seconds).padStart(5)} s  ${struck} faults struck, ${load.counts()}`);
   }, progressEveryMs);
   try {
-    for (const each of scheduleOf(seed, pace)) {
+    for (const each of scheduleOf(seed, pace, barred)) {
       await sleep(Math.max(0, beganAtMs + each.atMs - Date.now()));
       const struck = strike(each, arena);
       strikes.push({ kind: each.kind, struck: struck !== undefined });

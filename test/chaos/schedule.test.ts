@@ -1,7 +1,8 @@
 // The schedule of a seed is always the same, and no kind of fault is left out.
 
 import { expect, test } from 'vitest';
-import { faultKinds, scheduleOf } from './schedule.js';
+import { limits } from '../../src/limits.js';
+import { faultKinds, isPartition, scheduleOf, type FaultKind } from './schedule.js';
 
 const pace = { durationMs: 120_000, everyMs: 1_000, forMsMax: 5_000 };
 
@@ -16,12 +17,29 @@ test('every kind strikes before any strikes twice, in time, and for no longer th
     const kinds = strikes.map(({ kind }) => kind);
     expect(new Set(kinds.slice(0, faultKinds.length))).toEqual(new Set(faultKinds));
     expect(new Set(kinds.slice(faultKinds.length, 2 * faultKinds.length))).toEqual(new Set(faultKinds));
-    for (const { atMs, forMs, pick } of strikes) {
+    for (const { atMs, kind, forMs, pick } of strikes) {
       expect(atMs).toBeLessThan(pace.durationMs);
       expect(forMs).toBeGreaterThan(0);
-      expect(forMs).toBeLessThanOrEqual(pace.forMsMax);
+      expect(forMs).toBeLessThanOrEqual(pace.forMsMax + (isPartition(kind) ? limits.leaseMs : 0));
       expect(pick).toBeLessThan(1);
     }
     expect(strikes.map(({ atMs }) => atMs)).toEqual(strikes.map(({ atMs }) => atMs).sort((a, b) => a - b));
+  }
+});
+
+test('a partition outlives the lease of whoever it cuts off', () => {
+  const partitions = scheduleOf(3, pace).filter(({ kind }) => isPartition(kind));
+  expect(new Set(partitions.map(({ kind }) => kind)).size).toBe(4);
+  for (const { forMs } of partitions) expect(forMs).toBeGreaterThan(limits.leaseMs);
+});
+
+test('where a machine does not allow some kinds, their blows are left out and all others stay what and when they are', () => {
+  const barred = new Set<FaultKind>(['disk full', 'partition nats']);
+  for (let seed = 1; seed <= 50; seed++) {
+    const all = scheduleOf(seed, pace);
+    const allowed = scheduleOf(seed, pace, barred);
+    expect(allowed.length).toBeLessThan(all.length);
+    expect(allowed).toEqual(all.filter(({ kind }) => !barred.has(kind)));
+    expect(scheduleOf(seed, pace, barred)).toEqual(allowed);
   }
 });

@@ -2,9 +2,9 @@
 
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Role } from '../support/cluster.js';
-import type { NatsServer } from '../support/nats.js';
+import type { Namespace } from '../support/namespace.js';
 import type { TcpProxy, Weather } from '../support/tcp-proxy.js';
-import type { Fleet } from './fleet.js';
+import type { Fleet, NatsPost } from './fleet.js';
 import type { Member } from './member.js';
 import type { Strike } from './schedule.js';
 
@@ -42,12 +42,12 @@ export function strike({ kind, pick, forMs }: Strike, arena: Arena): Struck {
   const object = rest.join(' ');
 
   if (kind === 'poison') return arena.poison() ? { what: kind, done: Promise.resolve() } : undefined;
-  if (object === 'nats') {
-    const server = chosen(fleet.nats, pick);
+  if (object === 'nats' || kind === 'disk full') {
+    const post = chosen(fleet.nats, pick);
     // A majority has to live, or it is no cluster any more; a lone server may go.
-    if (!server || fleet.nats.some((each) => struckServers.has(each))) return undefined;
-    const what = `${kind} ${fleet.nats.indexOf(server)} for ${forMs} ms`;
-    return { what, done: strikeServer(server, verb, pause) };
+    if (!post || fleet.nats.some((each) => struckPosts.has(each))) return undefined;
+    const what = `${kind}: nats ${fleet.nats.indexOf(post)}, ${forMs} ms`;
+    return { what, done: strikeServer(post, verb, pause) };
   }
   const free = fleet.members.filter((member) => !member.isStruck && member.process !== undefined);
   if (verb === 'engine') {
@@ -72,6 +72,10 @@ export function strike({ kind, pick, forMs }: Strike, arena: Arena): Struck {
       each.freeze();
       await pause();
       each.thaw();
+      return;
+    }
+    if (verb === 'partition') {
+      await apart(each.namespace, pause);
       return;
     }
     const how = await each.end(verb === 'drain' ? 'SIGTERM' : 'SIGKILL');
@@ -108,17 +112,47 @@ async function blow(proxies: readonly TcpProxy[], name: string, pause: () => Pro
   for (const proxy of proxies) proxy.set({ kind: 'clear' });
 }
 
-const struckServers = new WeakSet<NatsServer>();
+async function apart(namespace: Namespace | undefined, pause: () => Promise<void>): Promise<void> {
+  if (!namespace) throw new Error('it has no namespace, and the schedule has a partition');
+  await namespace.cut();
+  await pause();
+  await namespace.join();
+}
 
-async function strikeServer(server: NatsServer, verb: string, pause: () => Promise<void>): Promise<void> {
-  struckServers.add(server);
+const struckPosts = new WeakSet<NatsPost>();
+/** A nats-server whose disk was full may not end when it is told to: 2.9.10 does not. */
+const supervisorGraceMs = 5_000;
+const refillEveryMs = 200;
+
+async function strikeServer(post: NatsPost, verb: string, pause: () => Promise<void>): Promise<void> {
+  struckPosts.add(post);
   try {
-    if (verb === 'freeze') server.pause();
-    else await server.kill('SIGKILL');
-    await pause();
-    if (verb === 'freeze') server.resume();
-    else await server.restart();
+    await blows[verb]?.(post, pause);
   } finally {
-    struckServers.delete(server);
+    struckPosts.delete(post);
   }
 }
+
+const blows: Readonly<Record<string, (post: NatsPost, pause: () => Promise<void>) => Promise<void>>> = {
+  async freeze({ server }, pause) {
+    server.pause();
+    await pause();
+    server.resume();
+  },
+  async kill({ server }, pause) {
+    await server.kill('SIGKILL');
+    await pause();
+    await server.restart();
+  },
+  partition: ({ namespace }, pause) => apart(namespace, pause),
+  // "disk full". As an operator does: first room, then a restart, since none takes up writing again by itself.
+  async disk({ server, disk }, pause) {
+    if (!disk) throw new Error('it has no disk of its own, and the schedule fills it');
+    // Whatever fills it goes on, and takes what the server gives back when it removes messages.
+    const over = pause().then(() => true);
+    do await disk.fill();
+    while (!(await Promise.race([over, sleep(refillEveryMs, false)])));
+    await disk.free();
+    await server.restart(supervisorGraceMs);
+  },
+};

@@ -9,7 +9,7 @@ import { cliFolder, jsonLines } from '../support/cli.js';
 import { clientOf, enginesAt, once, quiet, settled, startCluster } from '../support/cluster.js';
 import { closedGate, startEngineProxy } from '../support/engine-proxy.js';
 import { until } from '../support/processes.js';
-import { mayMount, mountSmallDisk } from '../support/small-disk.js';
+import { mountSmallDisk, refusalToMount } from '../support/small-disk.js';
 
 const minute = 60_000;
 const megabyte = 1024 * 1024;
@@ -28,7 +28,7 @@ function request(name: string): ScoreRequest {
 
 const names = (what: string, count: number): string[] => Array.from({ length: count }, (_, at) => `${what}-${at}`);
 
-describe.runIf(await mayMount())('a full disk', () => {
+describe.runIf((await refusalToMount()) === undefined)('a full disk', () => {
   test(
     'P1 P4: nats-server finds no room: new work is refused with the reason, what was accepted is kept, and all goes on when there is room and the server was restarted',
     async () => {

@@ -3,12 +3,12 @@
 import { expect, test } from 'vitest';
 import { clientOf, enginesAt, metric, quiet, startCluster } from '../support/cluster.js';
 import { closedGate, startEngineProxy } from '../support/engine-proxy.js';
-import { mayIsolate, openNamespace } from '../support/namespace.js';
+import { openNetwork, refusalToIsolate } from '../support/namespace.js';
 import { startTcpProxy } from '../support/tcp-proxy.js';
 import { until } from '../support/processes.js';
 
 const k = 8;
-const isAllowed = await mayIsolate();
+const isAllowed = (await refusalToIsolate()) === undefined;
 
 function request(name: string) {
   return {
@@ -23,10 +23,11 @@ test.runIf(isAllowed)(
   'P1 P2: a busy worker is cut off from NATS and engine at once: another draws its samples, each counts once, and after the cut it works again',
   async () => {
     await using cluster = await startCluster({}, { GRM_NATS__ACK_WAIT_MS: '2000' });
-    await using island = await openNamespace();
+    await using network = await openNetwork();
+    const island = await network.openNamespace();
     const gate = closedGate();
     await using engine = await startEngineProxy(cluster.engine.url, gate.look);
-    const host = island.hostAddress;
+    const host = network.hostAddress;
     await using toNats = await startTcpProxy(cluster.nats.port, host);
     await using toEngine = await startTcpProxy(Number(new URL(engine.url).port), host);
     const coordinator = await cluster.start('coordinator');

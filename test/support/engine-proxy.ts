@@ -45,8 +45,11 @@ export function closedGate(before = 0): Gate {
   };
 }
 
-/** @param port 0 = any free one */
-export async function startEngineProxy(target: string, look: Look, port = 0): Promise<EngineProxy> {
+/**
+ * @param port 0 = any free one
+ * @param host where it listens
+ */
+export async function startEngineProxy(target: string, look: Look, port = 0, host = '127.0.0.1'): Promise<EngineProxy> {
   let seen = 0;
   const serve = async (req: IncomingMessage, res: ServerResponse): Promise<void> => {
     const parts: Buffer[] = [];
@@ -75,11 +78,11 @@ export async function startEngineProxy(target: string, look: Look, port = 0): Pr
   });
   await new Promise<void>((resolve, reject) => {
     server.once('error', reject);
-    server.listen(port, '127.0.0.1', resolve);
+    server.listen(port, host, resolve);
   });
   const { port: taken } = server.address() as AddressInfo;
   return {
-    url: `http://127.0.0.1:${taken}`,
+    url: `http://${host}:${taken}`,
     port: taken,
     seen: () => seen,
     async [Symbol.asyncDispose]() {

@@ -1,65 +1,117 @@
-// A network namespace of its own for one process, with one cable to this one that can be pulled: nothing is reset then and nothing is
-// refused, packets are just gone. Where that is not allowed, `mayIsolate` says so.
+// A network of its own for a test: whoever is in it runs in a network namespace of its own, with one cable that can be pulled. Nothing is
+// reset then and nothing is refused, packets are just gone. Where that is not allowed, `refusalToIsolate` says why.
 
 import { execFile } from 'node:child_process';
 import { promisify } from 'node:util';
 
 const run = promisify(execFile);
 
-export interface Namespace extends AsyncDisposable {
+export interface Network extends AsyncDisposable {
+  /** Under which whoever is in it finds what runs outside, on this machine. */
+  readonly hostAddress: string;
+  /** At most 253 of them. */
+  openNamespace(): Promise<Namespace>;
+}
+
+export interface Namespace {
   /** What a command is put behind to run in it. */
   readonly enter: readonly string[];
-  /** Under which whoever is in it finds this side. */
-  readonly hostAddress: string;
+  /** Under which the others of the network, and this machine, find it. */
+  readonly address: string;
   cut(): Promise<void>;
   join(): Promise<void>;
 }
 
-let opened = 0;
+/** Of the second half of the networks that are kept free for measurements (RFC 2544), one per last byte but one. */
+const networks = 256;
 
-/** Takes one of the networks that are kept free for measurements (RFC 2544). */
-export async function openNamespace(): Promise<Namespace> {
-  const number = (process.pid * 16 + opened++) % 16_384;
-  const name = `grm-${process.pid}-${opened}`;
-  const [near, far] = [`grm${number}a`, `grm${number}b`];
-  const network = `198.18.${number >> 6}.${(number & 63) << 2}`.split('.');
-  const address = (at: number): string => [...network.slice(0, 3), Number(network[3]) + at].join('.');
-  const ip = async (...args: readonly string[]): Promise<void> => {
-    await run('ip', args);
-  };
+async function ip(...args: readonly string[]): Promise<void> {
+  await run('ip', args);
+}
+
+/** Its namespaces go with it: whoever runs in them is to be ended before. */
+export async function openNetwork(): Promise<Network> {
+  const number = await takeBridge();
+  const bridge = bridgeOf(number);
+  const addressOf = (at: number): string => `198.19.${number}.${at}`;
+  const names: string[] = [];
   const close = async (): Promise<void> => {
-    // Its end of the cable goes with it, and so does ours; at once, though processes in it may still be ending.
-    await ip('link', 'delete', near).catch(() => undefined);
-    await ip('netns', 'delete', name).catch(() => undefined);
+    // The far end of a cable goes with its near one; at once, though processes there may still be ending.
+    for (const at of names.keys()) await ip('link', 'delete', nearOf(number, at)).catch(() => undefined);
+    for (const name of names.splice(0)) await ip('netns', 'delete', name).catch(() => undefined);
+    await ip('link', 'delete', bridge).catch(() => undefined);
   };
   try {
-    await ip('netns', 'add', name);
-    await ip('link', 'add', near, 'type', 'veth', 'peer', 'name', far, 'netns', name);
-    await ip('address', 'add', `${address(1)}/30`, 'dev', near);
-    await ip('link', 'set', near, 'up');
-    await ip('-n', name, 'address', 'add', `${address(2)}/30`, 'dev', far);
-    await ip('-n', name, 'link', 'set', far, 'up');
-    await ip('-n', name, 'link', 'set', 'lo', 'up');
+    await ip('address', 'add', `${addressOf(1)}/24`, 'dev', bridge);
+    await ip('link', 'set', bridge, 'up');
   } catch (error) {
     await close();
     throw error;
   }
   return {
-    enter: ['ip', 'netns', 'exec', name],
-    hostAddress: address(1),
-    cut: () => ip('link', 'set', near, 'down'),
-    join: () => ip('link', 'set', near, 'up'),
+    hostAddress: addressOf(1),
+    async openNamespace() {
+      const name = `${bridge}-${names.length}`;
+      const near = nearOf(number, names.length);
+      const address = addressOf(names.length + 2);
+      names.push(name);
+      await ip('netns', 'add', name);
+      await ip('link', 'add', near, 'type', 'veth', 'peer', 'name', 'far', 'netns', name);
+      await ip('link', 'set', near, 'master', bridge, 'up');
+      await ip('-n', name, 'address', 'add', `${address}/24`, 'dev', 'far');
+      await ip('-n', name, 'link', 'set', 'far', 'up');
+      await ip('-n', name, 'link', 'set', 'lo', 'up');
+      return {
+        enter: ['ip', 'netns', 'exec', name],
+        address,
+        cut: () => ip('link', 'set', near, 'down'),
+        join: () => ip('link', 'set', near, 'up'),
+      };
+    },
     [Symbol.asyncDispose]: close,
   };
 }
 
-export async function mayIsolate(): Promise<boolean> {
-  try {
-    await using namespace = await openNamespace();
-    const [command = '', ...args] = namespace.enter;
-    await run(command, [...args, 'true']);
-    return true;
-  } catch {
-    return false;
+/** The first number whose bridge nobody else on this machine has. */
+async function takeBridge(): Promise<number> {
+  let refused: unknown;
+  for (let tries = 0; tries < networks; tries++) {
+    const number = (process.pid + tries) % networks;
+    try {
+      await ip('link', 'add', bridgeOf(number), 'type', 'bridge');
+      return number;
+    } catch (error) {
+      refused = error;
+      if (!String(error).includes('File exists')) break;
+    }
   }
+  throw refused;
+}
+
+function bridgeOf(number: number): string {
+  return `grm${number}`;
+}
+
+/** The end of a namespace's cable on this side. */
+function nearOf(number: number, at: number): string {
+  return `grm${number}n${at}`;
+}
+
+/** Why this machine does not allow it, in one line; undefined where it does. */
+export async function refusalToIsolate(): Promise<string | undefined> {
+  try {
+    await using network = await openNetwork();
+    const [command = '', ...args] = (await network.openNamespace()).enter;
+    await run(command, [...args, 'true']);
+    return undefined;
+  } catch (error) {
+    return reasonIn(error);
+  }
+}
+
+/** What a command said last before it failed; else why it did not run. */
+export function reasonIn(error: unknown): string {
+  const { stderr = '', message = String(error) } = error as { stderr?: string; message?: string };
+  const said = stderr.trim() === '' ? message : stderr;
+  return said.trim().split('\n').at(-1) ?? '';
 }

@@ -7,7 +7,7 @@ import { jetstreamManager, type ClusterInfo } from '@nats-io/jetstream';
 import { connect } from '@nats-io/transport-node';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { freePort } from './cluster.js';
-import { startNats, type NatsServer } from './nats.js';
+import { startNats, type NatsOptions, type NatsServer } from './nats.js';
 import { until } from './processes.js';
 
 export interface NatsCluster extends AsyncDisposable {
@@ -20,17 +20,25 @@ const size = 3;
 /** An election takes seconds; the machine may be busy with something else. */
 const readyMs = 120_000;
 
-/** Resolves when the servers have a leader and JetStream answers. */
-export async function startNatsCluster(): Promise<NatsCluster> {
+/**
+ * Resolves when the servers have a leader and JetStream answers.
+ * @param optionsOf of each server, by its number; `config` is the cluster's own
+ */
+export async function startNatsCluster(
+  optionsOf: (at: number) => Omit<NatsOptions, 'config'> = () => ({}),
+): Promise<NatsCluster> {
   const ports = await Promise.all(Array.from({ length: size }, () => freePort()));
-  const routes = ports.map((port) => `nats-route://127.0.0.1:${port}`).join(', ');
+  const hosts = ports.map((_, at) => optionsOf(at).place?.address ?? '127.0.0.1');
+  const routes = ports.map((port, at) => `nats-route://${hosts[at]}:${port}`).join(', ');
   // Without no_advertise a client would learn of the other servers, and go round whatever stands between it and the one it was given.
   const config = (port: number, at: number): string =>
     [
       `server_name: nats-${at}`,
-      `cluster { name: test, listen: "127.0.0.1:${port}", no_advertise: true, routes: [${routes}] }`,
+      `cluster { name: test, listen: "${hosts[at]}:${port}", no_advertise: true, routes: [${routes}] }`,
     ].join('\n');
-  const started = await Promise.allSettled(ports.map((port, at) => startNats({ config: config(port, at) })));
+  const started = await Promise.allSettled(
+    ports.map((port, at) => startNats({ ...optionsOf(at), config: config(port, at) })),
+  );
   const servers = started.flatMap((each) => (each.status === 'fulfilled' ? [each.value] : []));
   const dispose = async (): Promise<void> => {
     await Promise.all(servers.map((server) => server[Symbol.asyncDispose]()));

@@ -11,6 +11,7 @@ import { connect } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
+import type { Namespace } from './namespace.js';
 
 export interface NatsOptions {
   /** More lines for the configuration file, in nats-server's own language (limits, users, TLS). */
@@ -21,6 +22,8 @@ export interface NatsOptions {
   readonly file?: string;
   /** A folder for its store, removed with it. Default: one of its own. */
   readonly storeDir?: string;
+  /** Where it runs and listens, when that is a namespace (namespace.ts). */
+  readonly place?: Pick<Namespace, 'enter' | 'address'>;
   /** Variables that it refers to. */
   readonly env?: Readonly<Record<string, string>>;
 }
@@ -36,8 +39,11 @@ export interface NatsServer extends AsyncDisposable {
   log(): string;
   /** Ends the process and waits until it is gone; default SIGKILL. */
   kill(signal?: NodeJS.Signals): Promise<void>;
-  /** Starts it again on the same port and store (after killing it when it still runs). */
-  restart(): Promise<void>;
+  /**
+   * Starts it again on the same port and store. One that still runs is killed before, or told to end (SIGTERM) and killed when it has
+   * not by then, as a supervisor does.
+   */
+  restart(graceMs?: number): Promise<void>;
   /** SIGSTOP and SIGCONT: it holds its connections and answers nobody. */
   pause(): void;
   resume(): void;
@@ -62,22 +68,16 @@ export async function startNats(options: NatsOptions = {}): Promise<NatsServer> 
     `jetstream { store_dir: ${JSON.stringify(storeDir)}\n${options.jetstream ?? ''}\n}\n${options.config ?? ''}\n`,
   );
 
+  const host = options.place?.address ?? '127.0.0.1';
+
   let child: ChildProcess | undefined;
   let written = '';
 
   async function start(port: number): Promise<number> {
-    const args = [
-      '-c',
-      options.file ?? configFile,
-      '-a',
-      '127.0.0.1',
-      '-p',
-      String(port),
-      '--ports_file_dir',
-      portsDir,
-    ];
+    const args = ['-c', options.file ?? configFile, '-a', host, '-p', String(port), '--ports_file_dir', portsDir];
     const env = { ...process.env, GRM_NATS_STORE_DIR: JSON.stringify(storeDir), ...options.env };
-    const started = spawn(serverBinary, args, { stdio: ['ignore', 'pipe', 'pipe'], env });
+    const [command = '', ...rest] = [...(options.place?.enter ?? []), serverBinary, ...args];
+    const started = spawn(command, rest, { stdio: ['ignore', 'pipe', 'pipe'], env });
     child = started;
     living.add(started);
     let failed: Error | undefined;
@@ -95,7 +95,7 @@ export async function startNats(options: NatsOptions = {}): Promise<NatsServer> 
       if (failed) throw new Error(`${serverBinary} did not start: ${failed.message}`);
       if (started.exitCode !== null) throw new Error(`nats-server exited with ${started.exitCode}:\n${written}`);
       const found = port === -1 ? await portOf(portsDir, started.pid) : port;
-      if (found !== undefined && (await answers(found))) return found;
+      if (found !== undefined && (await answers(host, found))) return found;
       await sleep(10);
     }
     throw new Error(`nats-server was not ready within ${startMs} ms:\n${written}`);
@@ -112,13 +112,19 @@ export async function startNats(options: NatsOptions = {}): Promise<NatsServer> 
 
   const port = await start(-1);
   return {
-    url: `nats://127.0.0.1:${port}`,
+    url: `nats://${host}:${port}`,
     port,
     storeDir,
     pid: () => child?.pid,
     log: () => written,
     kill,
-    async restart() {
+    async restart(graceMs) {
+      const running = child;
+      if (running && graceMs !== undefined) {
+        const timer = setTimeout(() => running.kill('SIGKILL'), graceMs);
+        await kill('SIGTERM');
+        clearTimeout(timer);
+      }
       await kill();
       await start(port);
     },
@@ -146,9 +152,9 @@ async function portOf(portsDir: string, pid: number | undefined): Promise<number
   return undefined;
 }
 
-function answers(port: number): Promise<boolean> {
+function answers(host: string, port: number): Promise<boolean> {
   return new Promise((resolve) => {
-    const socket = connect(port, '127.0.0.1');
+    const socket = connect(port, host);
     const end = (answer: boolean): void => {
       socket.destroy();
       resolve(answer);

@@ -32,13 +32,16 @@ export interface TcpProxy extends AsyncDisposable {
   readonly port: number;
   /** "host:port" */
   readonly address: string;
-  /** Where new connections lead from now on: a port of this machine. */
-  aim(port: number): void;
+  /** Where new connections lead from now on. */
+  aim(target: Target): void;
   set(weather: Weather): void;
   /** Resets every connection there is. */
   cut(): void;
   stats(): TcpProxyStats;
 }
+
+/** A port of this machine's loopback, or "host:port". */
+export type Target = number | string;
 
 interface Pair {
   readonly client: Socket;
@@ -51,10 +54,10 @@ interface Pair {
 const piecesPerSecond = 10;
 
 /**
- * @param target port of this machine; without one, connections are refused (closed at once) until `aim` names it
+ * @param target without one, connections are refused (closed at once) until `aim` names it
  * @param host where it listens
  */
-export async function startTcpProxy(target?: number, host = '127.0.0.1'): Promise<TcpProxy> {
+export async function startTcpProxy(target?: Target, host = '127.0.0.1'): Promise<TcpProxy> {
   let to = target;
   let weather: Weather = { kind: 'clear' };
   let isClosed = false;
@@ -129,7 +132,7 @@ export async function startTcpProxy(target?: number, host = '127.0.0.1'): Promis
       client.resetAndDestroy();
       return;
     }
-    const server = connect({ port: to, host: '127.0.0.1', allowHalfOpen: true, noDelay: true });
+    const server = connect({ ...addressOf(to), allowHalfOpen: true, noDelay: true });
     server.on('error', () => undefined);
     const pair: Pair = { client, server, torn: false };
     counts.connections += 1;
@@ -166,4 +169,10 @@ export async function startTcpProxy(target?: number, host = '127.0.0.1'): Promis
       await gone;
     },
   };
+}
+
+function addressOf(target: Target): { readonly host: string; readonly port: number } {
+  if (typeof target === 'number') return { host: '127.0.0.1', port: target };
+  const colon = target.lastIndexOf(':');
+  return { host: target.slice(0, colon), port: Number(target.slice(colon + 1)) };
 }
