@@ -4,6 +4,8 @@
 //   I2. A run ends with the longest time that its callers gave, not with the first one's; a run without callers, with its plan's.
 //   I3. A run whose last caller left goes on for `lingerMs` (a retry may join it), then it is cancelled. A run without callers from the
 //       start (a take-over) is never cancelled for want of them.
+//   I4. A cancelled run takes its time to clean up, and much of it while NATS is away. Whoever asks meanwhile has cancelled nothing: it waits
+//       for that end, and then the request runs anew.
 
 import { fault } from '../fault.js';
 import type { Sample } from '../grm/sample.js';
@@ -151,6 +153,12 @@ export class Inflight {
       if (caller.signal.aborted) onGone();
       void running.outcome.then(leave);
     });
+  }
+
+  /** I4. Resolves to the end of a cancelled run, or to the caller's own; undefined when no cancelled run is there. */
+  passing(requestId: string, { deadlineAtMs, signal }: Caller): Promise<ScoreOutcome> | undefined {
+    if (this.#running.get(requestId)?.controller.signal.reason !== 'cancelled') return undefined;
+    return this.join(requestId, { deadlineAtMs, signal });
   }
 
   /** Somebody waits for it at another coordinator: a lingering run goes on for as long again. */

@@ -48,6 +48,11 @@ export function openCoordinator(context: CoordinatorContext, dead: DeadLetters):
 
     async score(input: ScoreInput, caller: Caller): Promise<ScoreOutcome> {
       const identity = identify(input);
+      const passing = inflight.passing(identity.requestId, caller);
+      if (passing) {
+        const ended = await passing;
+        if (caller.signal.aborted) return ended;
+      }
       const running = inflight.digest(identity.requestId);
       if (running !== undefined && running !== identity.digest) {
         return {

@@ -76,6 +76,26 @@ test('I2: a run without callers from the start is never cancelled for want of th
   expect(run.signal.aborted).toBe(false);
 });
 
+test('I4: a cancelled run that is not over is waited for, and not joined; one that runs is', async () => {
+  const clock = virtualClock();
+  const inflight = new Inflight(clock, 1_000);
+  let end: () => void = () => undefined;
+  const gone: ScoreOutcome = { kind: 'fault', fault: fault('cancelled', 'of the first caller') };
+  inflight.start('r', 'digest', () => new Promise((resolve) => (end = () => resolve(gone))));
+  const patient: Caller = { deadlineAtMs: Infinity, signal: new AbortController().signal };
+  expect(inflight.passing('r', patient)).toBeUndefined();
+  inflight.cancel('r');
+  const waits = inflight.passing('r', patient);
+  const hasty = inflight.passing('r', { ...patient, deadlineAtMs: clock.now() + 500 });
+  await clock.advance(500);
+  expect(await hasty).toMatchObject({ kind: 'fault', fault: { kind: 'deadline_exceeded' } });
+  end();
+  expect(await waits).toBe(gone);
+  expect(inflight.has('r')).toBe(false);
+  expect(inflight.passing('r', patient)).toBeUndefined();
+  expect(clock.waiting()).toBe(0);
+});
+
 test('a deadline ends the wait of its caller alone', async () => {
   const { clock, inflight, end, caller } = one();
   const hasty = inflight.join('r', caller({ deadlineAtMs: clock.now() + 500 }));

@@ -232,6 +232,38 @@ test('the last caller leaves: after the linger the request is cancelled in queue
   expect(cluster.told('request.finished')).toHaveLength(1);
 });
 
+test('I4: who asks while a cancelled run still cleans up, NATS being slow, is not told that it was cancelled: the request runs anew', async () => {
+  let slow = false;
+  const call = () => ({ kind: 'ok', toMs: slow ? 4_000 : 0 }) as const;
+  const cluster = await virtualCluster({
+    settings: { lingerMs: 100 },
+    weather: { call: (client) => (client === 'a' ? call() : { kind: 'ok' }) },
+  });
+  const a = cluster.coordinator('a');
+  let stuck = true;
+  const engine = hanging(cluster, (index) => stuck && index > 0);
+  await cluster.worker('w', { engine });
+  const input = ask({ k: 8 });
+  const gone = new AbortController();
+  const first = a.score(input, { signal: gone.signal });
+  await cluster.clock.advance(500);
+  slow = true;
+  gone.abort();
+  expect(await cluster.clock.until(first, 10)).toMatchObject({ kind: 'fault', fault: { kind: 'cancelled' } });
+  await cluster.clock.advance(200);
+  expect(a.service.load().requestsInFlight).toBe(1);
+  stuck = false;
+  const [second, third] = [a.score(input), a.score(input)];
+  await cluster.clock.advance(1_000);
+  slow = false;
+  const verdict = valid(await cluster.verdict(second));
+  expect(verdict).toMatchObject({ kValid: 8, degraded: [] });
+  expect(await cluster.verdict(third)).toBe(verdict);
+  expect(cluster.told('request.finished')).toMatchObject([{ outcome: 'cancelled' }, { outcome: 'valid' }]);
+  await cluster.clock.advance(10_000);
+  expectQuiet(cluster, a);
+});
+
 test('a retry within the linger joins the run; two callers get one verdict and one set of samples (P2)', async () => {
   const cluster = await virtualCluster();
   const a = cluster.coordinator('a');
