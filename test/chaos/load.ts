@@ -76,7 +76,7 @@ export function unhurried({ request }: RequestPlan): ScoreRequest {
 
 /** What its callers may be told, and how its verdict may fall short of an undisturbed run's. Dead letters excuse more (sim/check.ts). */
 export function allowanceOf({ manner }: RequestPlan): Allowance {
-  const faults = new Set<FaultKind>(['unreachable', 'queue_unavailable', 'draining', 'overloaded', 'cancelled']);
+  const faults = new Set<FaultKind>(['unreachable', 'queue_unavailable', 'draining', 'overloaded']);
   const degraded = new Set<Degraded>();
   if (manner === 'brief') {
     faults.add('deadline_exceeded');

@@ -18,7 +18,7 @@ export function allowanceOf(scenario: Scenario, plan: RequestPlan): Allowance {
   const is = (...kinds: string[]): boolean => happens.some(({ kind }) => kinds.includes(kind));
   const away = network.refused > 0 || network.unanswered > 0 || is('server away');
   const hasty = plan.callers.some(({ manner }) => manner === 'hasty');
-  // A call that breaks, or is given up, leaves its run without a caller: it lingers a while and is then cancelled.
+  // A call that breaks, or is given up, leaves its run without a caller: it lingers a while and is then cancelled, which nobody is told.
   const leaves = plan.callers.some(({ manner }) => manner !== 'steady') || network.replyLost > 0;
   const cancelled = plan.cancelAtMs !== undefined;
   const crowded = scenario.requestsMax < 1_000 || scenario.workMessagesMax < 1_000_000;
@@ -27,7 +27,7 @@ export function allowanceOf(scenario: Scenario, plan: RequestPlan): Allowance {
   const faults = new Set<FaultKind>();
   if (away) faults.add('queue_unavailable');
   if (hasty || hangs) faults.add('deadline_exceeded');
-  if (leaves || cancelled) faults.add('cancelled');
+  if (cancelled) faults.add('cancelled');
   if (crowded) faults.add('overloaded');
   if (is('drain')) faults.add('draining');
 

@@ -109,9 +109,9 @@ export async function refusalToIsolate(): Promise<string | undefined> {
   }
 }
 
-/** What a command said last before it failed; else why it did not run. */
+/** The first line of what a command said before it failed; else of why it did not run. */
 export function reasonIn(error: unknown): string {
   const { stderr = '', message = String(error) } = error as { stderr?: string; message?: string };
   const said = stderr.trim() === '' ? message : stderr;
-  return said.trim().split('\n').at(-1) ?? '';
+  return said.trim().split('\n')[0] ?? '';
 }
