@@ -10,10 +10,11 @@ import { runChaos, type ChaosOptions, type ChaosRan } from './run.js';
 const minute = 60_000;
 const folder = join('.grm', 'chaos');
 
+/** A seed with every kind, none of whose four blows at nats-server falls into another: only one is struck at a time, and a partition is long. */
 const short: ChaosOptions = {
-  seed: 1,
+  seed: 1923,
   servers: 1,
-  pace: { durationMs: 16_000, everyMs: 550, forMsMax: 2_500 },
+  pace: { durationMs: 18_000, everyMs: 600, forMsMax: 2_500 },
   perSecond: 10,
   generationMs: 80,
   settleMs: 2 * minute,
