@@ -8,26 +8,34 @@
 // items whose best response at k is another one; the error level bounds this one.
 // Not measured: latency (small waves wait for each other), engines.
 
-import { readFileSync } from 'node:fs';
 import { parseArgs } from 'node:util';
 import { scoreAll } from '../services/fake-engine/judge.js';
 import { judgeNames } from './judges.js';
+import { needText } from './places.js';
+import { optionsOf, refuse } from './usage.js';
 import { logistic, logit, seededRandom, type Random } from '../services/fake-engine/random.js';
 import { voteMethods, type VoteMethod } from '../src/grm/query.js';
 import { leaderChange, outcomeFixed, stopErrorDefault, nextLook, type StopCase } from '../src/grm/stop.js';
 import { needsMeta, standing, type Scores } from '../src/grm/vote.js';
 
-const { values } = parseArgs({
-  options: {
-    items: { type: 'string', default: '2000' },
-    seed: { type: 'string', default: '1' },
-    votes: { type: 'string', default: voteMethods.join() },
-    recorded: { type: 'string' },
-    json: { type: 'boolean', default: false },
-  },
-});
+const values = optionsOf(
+  () =>
+    parseArgs({
+      options: {
+        items: { type: 'string', default: '2000' },
+        seed: { type: 'string', default: '1' },
+        votes: { type: 'string', default: voteMethods.join() },
+        recorded: { type: 'string' },
+        json: { type: 'boolean', default: false },
+      },
+    }).values,
+);
 const count = Number(values.items);
-const wanted = voteMethods.filter((vote) => values.votes.split(',').includes(vote));
+if (!(Number.isInteger(count) && count > 0)) refuse(`--items ${values.items}: expected a whole number above 0`);
+const wanted = values.votes.split(',').map((asked): VoteMethod => {
+  const vote = voteMethods.find((known) => known === asked);
+  return vote ?? refuse(`--votes ${asked}: expected some of ${voteMethods.join(', ')}, separated by commas`);
+});
 
 const k = 32;
 const errors = [0.001, 0.005, 0.01, 0.02, 0.05, 0.1] as const;
@@ -100,11 +108,23 @@ interface RecordedRow {
   readonly rewards: readonly (number | null)[];
 }
 
+function isRecorded(row: unknown): row is RecordedRow {
+  if (typeof row !== 'object' || row === null) return false;
+  const lists: readonly (keyof RecordedRow)[] = ['labels', 'scores', 'rewards'];
+  return 'id' in row && lists.every((name) => Array.isArray((row as Partial<RecordedRow>)[name]));
+}
+
 function readRecorded(path: string): Item[] {
-  const rows = readFileSync(path, 'utf8').trimEnd().split('\n');
-  return rows.flatMap((line): Item[] => {
-    const { id, labels, scores, rewards } = JSON.parse(line) as RecordedRow;
-    if (scores.length !== k) throw new Error(`${path}: ${id} has ${scores.length} samples, expected ${k}`);
+  const rows = needText('--recorded', path).trimEnd().split('\n');
+  return rows.flatMap((line, at): Item[] => {
+    const where = `--recorded ${path}: line ${at + 1}`;
+    const row = optionsOf(
+      () => JSON.parse(line) as unknown,
+      (words) => refuse(`${where}: expected JSON: ${words}`),
+    );
+    if (!isRecorded(row)) refuse(`${where}: expected {"id", "labels", "scores", "rewards"}, three of them lists`);
+    const { id, labels, scores, rewards } = row;
+    if (scores.length !== k) refuse(`${where}: ${id} has ${scores.length} samples, expected ${k}`);
     const samples = scores.flatMap((of, index): Scores[] => (of ? [{ index, scores: of }] : []));
     const metaRewards = new Map(
       rewards.flatMap((reward, index) => (reward === null ? [] : [[index, reward] as const])),

@@ -4,6 +4,7 @@ import { fork } from 'node:child_process';
 import { once } from 'node:events';
 import { fileURLToPath } from 'node:url';
 import type { News } from './child.js';
+import { dropOwned, forgetOwned, hearOwned } from './owned.js';
 import { figure, unfinished, type Figure, type Measurement } from './figure.js';
 
 export interface ApartOptions {
@@ -39,7 +40,9 @@ export async function measuredApart(measurement: Measurement, options: ApartOpti
   };
   const hear = (news: News): void => {
     if (news.kind === 'failed') failure ??= news.why;
-    if (news.kind === 'tell' && news.words !== '') tell(news.words);
+    else if (news.kind === 'tell') {
+      if (news.words !== '') tell(news.words);
+    } else if (news.kind !== 'found') hearOwned(news);
     if (news.kind !== 'found') return;
     const plan = measurement.figures.find(({ name }) => name === news.name);
     if (!plan) return cut(`it found "${news.name}", which is none of its figures`);
@@ -53,6 +56,9 @@ export async function measuredApart(measurement: Measurement, options: ApartOpti
   const limit = setTimeout(() => cut(`its time was over after ${Math.round(secondsMax)} s`), secondsMax * 1_000);
   const [code, killedBy] = await gone;
   await heard;
+  // A process that did not end in good order may have left what it had.
+  if (code === 0) forgetOwned();
+  else dropOwned();
   clearTimeout(limit);
   clearTimeout(kill);
   signal.removeEventListener('abort', interrupt);

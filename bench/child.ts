@@ -3,9 +3,10 @@
 //   node child.js NAME SECONDS [PROFILE FOLDER]     started by apart.ts, which hears News
 
 import { measurements } from './measurements.js';
-import { dropOwned } from './owned.js';
+import { dropAtSignals, dropOwned, tellOwned, type OwnedNews } from './owned.js';
 
 export type News =
+  | OwnedNews
   | { readonly kind: 'tell'; readonly words: string }
   | { readonly kind: 'found'; readonly name: string; readonly value: number; readonly ceiling?: number }
   | { readonly kind: 'failed'; readonly why: string };
@@ -20,11 +21,8 @@ function say(news: News): Promise<void> {
   });
 }
 
-function end(): void {
-  dropOwned();
-  process.exit(1);
-}
-for (const signal of ['SIGTERM', 'SIGINT', 'disconnect'] as const) process.once(signal, end);
+dropAtSignals();
+tellOwned((news) => void say(news));
 
 const measurement = measurements.find((each) => each.name === name);
 if (!measurement) throw new Error(`no measurement ${name}`);

@@ -2,14 +2,13 @@
 
 import { fork, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdtemp, rm } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
+import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { findNatsServer, natsServerMissing, startNats, type OwnNats } from '../src/cli/nats-server.js';
 import { environment } from '../src/process/environment.js';
 import { packageRoot } from '../src/process/version.js';
 import { GrmClient } from '../src/rpc/client.js';
-import { disownProcess, ownFolder, ownProcess } from './owned.js';
+import { disownProcess, makeOwnFolder, ownProcess } from './owned.js';
 
 export interface ClusterPlan {
   readonly workers: number;
@@ -41,10 +40,8 @@ const endMs = 60_000;
 export async function startFolderNats(): Promise<OwnNats & AsyncDisposable> {
   const binary = findNatsServer('nats-server', environment().PATH ?? '');
   if (binary === undefined) throw new Error(natsServerMissing);
-  const folder = await mkdtemp(join(tmpdir(), 'grm-bench-'));
-  ownFolder(folder);
-  const nats = await startNats(binary, folder, 0);
-  ownProcess(nats.pid);
+  const folder = makeOwnFolder();
+  const nats = await startNats(binary, folder, 0, ownProcess);
   return {
     ...nats,
     async [Symbol.asyncDispose]() {

@@ -5,9 +5,10 @@
 // One request of 8 samples at a time, a prompt of about 400 tokens that the engine has not seen, then the same prompt again (warm).
 // On a busy machine trust the child's CPU seconds (Linux), not the rates. It does not measure: several requests at once, long contexts, GPUs, or the worker around the engine.
 
-import { readFileSync } from 'node:fs';
+import { existsSync, readFileSync } from 'node:fs';
 import { openLlamaEngine, type LlamaEngine } from '../src/engine/llama.js';
 import type { LlamaSharing } from '../src/engine/llama-protocol.js';
+import { refuse } from './usage.js';
 
 const SAMPLES = 8;
 
@@ -76,8 +77,10 @@ function line(sharing: LlamaSharing, slots: number, state: string, run: Run): st
 }
 
 const [model, tokens] = process.argv.slice(2);
-if (model === undefined) throw new Error('usage: node dist/bench/llama-sharing.js MODEL.gguf [tokens per sample]');
+if (model === undefined) refuse('usage: node dist/bench/llama-sharing.js MODEL.gguf [tokens per sample]');
+if (!existsSync(model)) refuse(`MODEL ${model}: there is no such file`);
 const maxTokens = Number(tokens ?? 64);
+if (!(maxTokens > 0)) refuse(`tokens per sample ${tokens}: expected a number above 0`);
 console.log('share  sequences  state  samples/s  tokens/s  prompt  cached  seconds  CPU s');
 for (const slots of [1, 4, 8]) {
   for (const sharing of ['none', 'copy', 'file'] as const) {

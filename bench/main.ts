@@ -4,20 +4,20 @@
 //
 // Lines per figure on standard output, where the run stands on standard error; latest.json and latest.md are written anew after every
 // measurement, with what is unfinished and why. Never longer than --minutes: each measurement has its part of them, and what it leaves over.
-// Exit code 1 when a figure has no number; a bar that is not met is no failure. --profile: processes of the cluster leave CPU profiles
-// (V8's format) there when they end.
+// Exit code 1 when a figure has no number or the folder is full, 2 for options that it does not take (a folder that cannot be written is one), 130
+// after Ctrl-C; a bar that is not met is no failure. --profile: processes of the cluster leave CPU profiles (V8's format) there when they end.
 
-import { mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { clockText } from '../src/cli/pace.js';
-import { exitCodes } from '../src/process/run.js';
+import { exitCodes, type ExitCode } from '../src/process/run.js';
 import { packageRoot } from '../src/process/version.js';
 import { etaSeconds, openAhead, secondsFor } from './ahead.js';
 import { measuredApart } from './apart.js';
 import { unfinished, type Figure, type Measurement } from './figure.js';
 import { measurements } from './measurements.js';
 import { machineWords, pageOf, type Result } from './page.js';
+import { needFolder, writeWhole } from './places.js';
 import { optionsOf, refuse } from './usage.js';
 
 const names = measurements.map(({ name }) => name).join(', ');
@@ -41,6 +41,9 @@ for (const name of values.only ?? []) {
   if (!measurements.some((each) => each.name === name)) refuse(`--only ${name}: expected one of ${names}`);
 }
 const wanted = measurements.filter(({ name }) => values.only?.includes(name) ?? true);
+const files = { json: 'latest.json', page: 'latest.md' } as const;
+needFolder('--out', values.out, Object.values(files));
+if (values.profile !== undefined) needFolder('--profile', values.profile);
 
 const ahead = openAhead(process.stderr);
 const say = (line: string): void => {
@@ -55,25 +58,30 @@ function tellFigure({ name, value, unit, ratio, bar, met }: Figure): void {
   say(`  ${name}: ${(value ?? NaN).toPrecision(4)} ${unit}${beside}${judged}`);
 }
 
-const machine = machineWords();
 const interrupt = new AbortController();
-for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => interrupt.abort());
+let stoppedWith: ExitCode | undefined;
+for (const [signal, code] of [['SIGINT', exitCodes.interrupted] as const, ['SIGTERM', exitCodes.terminated] as const]) {
+  process.once(signal, () => {
+    stoppedWith = code;
+    interrupt.abort();
+  });
+}
+const machine = machineWords();
 const startedAt = performance.now();
 const goneSeconds = (): number => (performance.now() - startedAt) / 1_000;
 const results: Result[] = [];
 const done: { usualSeconds: number; tookSeconds: number }[] = [];
-await mkdir(values.out, { recursive: true });
 
 for (const [at, measurement] of wanted.entries()) {
   const rest = wanted.slice(at + 1);
   const figures = await run(measurement, rest, `${at + 1} of ${wanted.length}`);
   results.push({ measurement, figures });
-  await write([...results, ...rest.map(notReached)]);
+  write([...results, ...rest.map(notReached)]);
 }
 ahead.end();
-say(`written: ${join(values.out, 'latest.md')}, after ${clockText(Math.round(goneSeconds()))}`);
+say(`written: ${join(values.out, files.page)}, after ${clockText(Math.round(goneSeconds()))}`);
 const isWhole = results.every(({ figures }) => figures.every(({ value }) => value !== null));
-process.exit(isWhole ? exitCodes.ok : exitCodes.failure);
+process.exit(stoppedWith ?? (isWhole ? exitCodes.ok : exitCodes.failure));
 
 async function run(measurement: Measurement, rest: readonly Measurement[], place: string): Promise<readonly Figure[]> {
   const beganAt = goneSeconds();
@@ -103,8 +111,9 @@ function notReached(measurement: Measurement): Result {
   return { measurement, figures: measurement.figures.map((plan) => unfinished(plan, 'the run did not come so far')) };
 }
 
-async function write(all: readonly Result[]): Promise<void> {
+function write(all: readonly Result[]): void {
   const figures = all.flatMap((result) => result.figures);
-  await writeFile(join(values.out, 'latest.json'), `${JSON.stringify(figures, undefined, 2)}\n`);
-  await writeFile(join(values.out, 'latest.md'), pageOf(all, machine, seconds));
+  ahead.clear();
+  writeWhole(join(values.out, files.json), `${JSON.stringify(figures, undefined, 2)}\n`);
+  writeWhole(join(values.out, files.page), pageOf(all, machine, seconds));
 }

@@ -14,10 +14,18 @@ export interface Result {
 /** Read before anything is measured. */
 export function machineWords(): string {
   const [cpu] = cpus();
-  const nats = execFileSync(findNatsServer('nats-server', environment().PATH ?? '') ?? 'nats-server', ['--version'], {
-    encoding: 'utf8',
-  }).trim();
-  return `${cpus().length} cores (${cpu?.model.trim() ?? 'unknown'}), Node ${process.version}, ${nats}, load average ${loadavg()[0]!.toFixed(1)} before the run`;
+  const binary = findNatsServer('nats-server', environment().PATH ?? '');
+  return `${cpus().length} cores (${cpu?.model.trim() ?? 'unknown'}), Node ${process.version}, ${natsVersion(binary)}, load average ${loadavg()[0]!.toFixed(1)} before the run`;
+}
+
+function natsVersion(binary: string | undefined): string {
+  if (binary === undefined) return 'no nats-server';
+  try {
+    return execFileSync(binary, ['--version'], { encoding: 'utf8' }).trim();
+  } catch {
+    // Interrupted, or not what its name says: the measurements that need it will tell.
+    return `${binary}, which does not tell its version`;
+  }
 }
 
 export function pageOf(results: readonly Result[], machine: string, seconds: number): string {

@@ -310,6 +310,14 @@ def main() -> None:
     for mode in modes:
         if mode not in MODES:
             parser.error(f"--modes {mode}: expected one of {', '.join(MODES)}")
+    out = Path(args.out)
+    try:
+        # Before anything is measured: made, and it takes a file.
+        out.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=out) as probe:
+            probe.write(b"x")
+    except OSError as error:
+        parser.error(f"--out {out}: nothing can be written there: {error}")
     folder = Path(tempfile.mkdtemp(prefix="grm-peers-"))
     rows = subprocess.run(
         [NODE, str(ROOT / "dist" / "bench" / "peers" / "rows.js"), str(args.rows), str(args.k), str(args.warm)],
@@ -340,8 +348,6 @@ def main() -> None:
         "workers": args.workers,
         "peers": peers,
     }
-    out = Path(args.out)
-    out.mkdir(parents=True, exist_ok=True)
     (out / "latest.json").write_text(json.dumps(report, indent=1) + "\n")
     (out / "latest.md").write_text(page(report))
     print(page(report))

@@ -8,9 +8,8 @@
 // Not measured: replicas, networks between machines, storage that survives a power loss.
 
 import { fork, spawn, type ChildProcess } from 'node:child_process';
-import { readFile, mkdtemp, rm } from 'node:fs/promises';
+import { readFile, rm } from 'node:fs/promises';
 import { createServer, type AddressInfo } from 'node:net';
-import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { parseArgs } from 'node:util';
@@ -18,18 +17,28 @@ import { findNatsServer, natsServerMissing } from '../../src/cli/nats-server.js'
 import { environment } from '../../src/process/environment.js';
 import { packageRoot } from '../../src/process/version.js';
 import { GrmClient, type ScoreRequest } from '../../src/rpc/client.js';
+import { owned } from '../cluster.js';
+import { dropAtSignals, makeOwnFolder } from '../owned.js';
+import { optionsOf, refuse } from '../usage.js';
 
-const { values } = parseArgs({
-  options: {
-    seconds: { type: 'string', default: '20' },
-    warm: { type: 'string', default: '10' },
-    'in-flight': { type: 'string', default: '64' },
-    json: { type: 'boolean', default: false },
-  },
-});
-const seconds = Number(values.seconds);
-const warmSeconds = Number(values.warm);
-const inFlight = Number(values['in-flight']);
+const values = optionsOf(
+  () =>
+    parseArgs({
+      options: {
+        seconds: { type: 'string', default: '20' },
+        warm: { type: 'string', default: '10' },
+        'in-flight': { type: 'string', default: '64' },
+        json: { type: 'boolean', default: false },
+      },
+    }).values,
+);
+const above0 = (name: 'seconds' | 'warm' | 'in-flight'): number => {
+  const number = Number(values[name]);
+  return number > 0 ? number : refuse(`--${name} ${values[name]}: expected a number above 0`);
+};
+const seconds = above0('seconds');
+const warmSeconds = above0('warm');
+const inFlight = above0('in-flight');
 
 /** Units of /proc/<pid>/stat per second, on every Linux that Node runs on. */
 const ticksPerSecond = 100;
@@ -57,7 +66,8 @@ interface Row extends Workload {
   readonly natsBytes: number;
 }
 
-const folder = await mkdtemp(join(tmpdir(), 'grm-costs-'));
+dropAtSignals();
+const folder = makeOwnFolder();
 const children: ChildProcess[] = [];
 try {
   const nats = await startNats();
@@ -172,7 +182,7 @@ async function trafficOf(monitor: string): Promise<{ messages: number; bytes: nu
 }
 
 async function started(path: string, args: readonly string[]): Promise<{ pid: number; ready: unknown }> {
-  const child = fork(join(packageRoot, 'dist', path), args, { stdio: ['ignore', 'ignore', 'inherit', 'ipc'] });
+  const child = owned(fork(join(packageRoot, 'dist', path), args, { stdio: ['ignore', 'ignore', 'inherit', 'ipc'] }));
   children.push(child);
   const ready = await new Promise<unknown>((resolve, reject) => {
     child.once('message', resolve);
@@ -188,7 +198,7 @@ async function startNats(): Promise<{ url: string; monitor: string; pid: number 
   if (binary === undefined) throw new Error(natsServerMissing);
   const [port, monitorPort] = await Promise.all([freePort(), freePort()]);
   const args = ['-js', '-sd', folder, '-a', '127.0.0.1', '-p', String(port), '-m', String(monitorPort)];
-  const child = spawn(binary, args, { stdio: 'ignore' });
+  const child = owned(spawn(binary, args, { stdio: 'ignore' }));
   children.push(child);
   const monitor = `http://127.0.0.1:${monitorPort}`;
   for (const giveUpAtMs = Date.now() + readyMs; Date.now() < giveUpAtMs; await sleep(50)) {

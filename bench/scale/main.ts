@@ -7,11 +7,11 @@
 //
 // Lists make a run per value; --minutes ends a run after so much real time, with what was sent until then; --read shows what runs with --json have written.  Inputs and what the model leaves out: docs/scale.md.
 
-import { readFileSync } from 'node:fs';
 import { parseArgs } from 'node:util';
 import { stopRules } from '../../src/grm/query.js';
 import { limits } from '../../src/limits.js';
 import { inputsDefault } from './inputs.js';
+import { needJson } from '../places.js';
 import { optionsOf, refuse } from '../usage.js';
 import { report } from './report.js';
 import { flowsDefault, type Scenario } from './scenario.js';
@@ -55,7 +55,10 @@ const metaShare = 0.5;
 
 const results: Result[] = [];
 for (const path of values.read?.split(',') ?? []) {
-  results.push(...(JSON.parse(readFileSync(path, 'utf8')) as Result[]));
+  const read = needJson('--read', path);
+  if (!Array.isArray(read) || !read.every(isResult))
+    refuse(`--read ${path}: expected what a run with --json has written`);
+  results.push(...(read as Result[]));
 }
 for (const workers of values.read === undefined ? numbersOf('workers', values.workers) : []) {
   for (const k of numbersOf('k', values.k)) {
@@ -115,6 +118,10 @@ function scenarioOf(workers: number, k: number, partitions: number, stop: string
     crashEveryHours: values['crash-hours'] === undefined ? Infinity : numberOf('crash-hours', values['crash-hours']),
     restartMs: 120_000,
   };
+}
+
+function isResult(value: unknown): boolean {
+  return typeof value === 'object' && value !== null && 'scenario' in value && 'samples' in value;
 }
 
 async function run(scenario: Scenario): Promise<Result> {

@@ -40,8 +40,17 @@ export function storeDir(dataDir: string): string {
   return join(dataDir, 'nats');
 }
 
-/** @param port 0: any free one. Rejects with the end of its log when it does not come up. */
-export async function startNats(binary: string, dataDir: string, port: number): Promise<OwnNats> {
+/**
+ * Rejects with the end of its log when it does not come up.
+ * @param port 0: any free one
+ * @param begun hears the process id as soon as there is one, before the server is ready
+ */
+export async function startNats(
+  binary: string,
+  dataDir: string,
+  port: number,
+  begun: (pid: number) => void = () => undefined,
+): Promise<OwnNats> {
   const portsDir = join(dataDir, 'nats-ports');
   await rm(portsDir, { recursive: true, force: true });
   await mkdir(portsDir, { recursive: true });
@@ -52,6 +61,7 @@ export async function startNats(binary: string, dataDir: string, port: number): 
     stdio: ['ignore', 'pipe', 'pipe'],
     detached: true,
   });
+  if (child.pid !== undefined) begun(child.pid);
   for (const stream of [child.stdout, child.stderr]) stream.on('data', (chunk: Buffer) => void log.append(chunk));
   const ended = new Promise<string>((resolve) => {
     child.once('error', (error) => resolve(error.message));
