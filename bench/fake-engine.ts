@@ -2,6 +2,7 @@
 
 import { fork } from 'node:child_process';
 import { join } from 'node:path';
+import type { FakePrompts } from '../services/fake-engine/server.js';
 import { packageRoot } from '../src/process/version.js';
 import { ended, owned, told } from './cluster.js';
 
@@ -14,11 +15,16 @@ export interface FakeStats {
   /** Sequences now. */
   readonly running: number;
   readonly waiting: number;
+  /** Prompt tokens looked up in the prefix cache so far, and found there. */
+  readonly prefixQueriesTokens: number;
+  readonly prefixHitsTokens: number;
 }
 
 export interface FakeProcess extends AsyncDisposable {
   readonly url: string;
   stats(): Promise<FakeStats>;
+  /** With --record-prompts: those that have begun so far. */
+  prompts(): Promise<FakePrompts>;
 }
 
 export async function startFake(args: readonly string[]): Promise<FakeProcess> {
@@ -32,6 +38,9 @@ export async function startFake(args: readonly string[]): Promise<FakeProcess> {
     url,
     async stats() {
       return (await (await fetch(`${url}/fake/stats`)).json()) as FakeStats;
+    },
+    async prompts() {
+      return (await (await fetch(`${url}/fake/prompts`)).json()) as FakePrompts;
     },
     [Symbol.asyncDispose]: () => ended(child),
   };

@@ -5,14 +5,16 @@ import { startFake, type FakeProcess } from '../fake-engine.js';
 import type { Measurement } from '../figure.js';
 import { flow } from '../flow.js';
 import { requestOf } from '../payload.js';
+import { findableTokens } from '../shared-cache.js';
+import type { FakePrompts } from '../../services/fake-engine/server.js';
 
 const engines = 4;
 const k = 8;
 const requests = 40;
 const slots = 16;
 const warmSeconds = 6;
-/** Of the two responses that a request of the bench has; its prompts are equally long. */
-const orders = 2;
+/** An engine tells so many; more than it is asked in the time. */
+const promptsMax = 100_000;
 const names = {
   busy: 'prompt tokens found in the cache, busy',
   idle: 'prompt tokens found in the cache, idle',
@@ -22,10 +24,11 @@ export const prefix: Measurement = {
   name: 'prefix',
   title: 'Prompt tokens found in the prefix cache',
   words:
-    `Requests of k = ${k} over ${engines} workers with an engine each. What could be found: all prompt tokens but those of one prompt per ` +
-    'order of the responses, which somebody has to evaluate. The engines report what they found. Busy: more samples are open than the engines have ' +
-    `slots. Idle: ${requests} requests one after the other, whose samples are spread over all engines on purpose, for the sake of time: told, not judged.`,
-  notMeasured: ['caches that are full, and prompts shared between requests'],
+    `Requests of k = ${k} over ${engines} workers with an engine each, which count what they find in their caches. Ceiling: what one cache of unlimited ` +
+    'size, shared by all engines, finds for the very prompts that they were asked: instructions that all requests share, and all of a prompt ' +
+    'but its first evaluation in each order of the responses. Busy: more samples are open than the engines have slots. ' +
+    `Idle: ${requests} requests one after the other, whose samples are spread over all engines on purpose, for the sake of time: told, not judged.`,
+  notMeasured: ['prefix caches that are full'],
   usualSeconds: 35,
   budgetSeconds: 55,
   figures: [
@@ -40,20 +43,49 @@ export const prefix: Measurement = {
   },
 };
 
-/** Prompt tokens. */
+/** Prompt tokens of the measured requests. */
 interface Found {
   readonly cached: number;
   readonly findable: number;
 }
 
-async function withFakes(flags: readonly string[], run: (urls: readonly string[]) => Promise<Found>): Promise<Found> {
+/** Keeps the engines for `run`, which gets their URLs and what marks the end of the warm-up. */
+async function measured(
+  flags: readonly string[],
+  run: (cluster: BenchCluster, warmed: () => Promise<void>) => Promise<void>,
+): Promise<Found> {
   const fakes: FakeProcess[] = [];
+  const all = ['--record-prompts', String(promptsMax), ...flags];
   try {
-    fakes.push(...(await Promise.all(Array.from({ length: engines }, () => startFake(flags)))));
-    return await run(fakes.map(({ url }) => url));
+    fakes.push(...(await Promise.all(Array.from({ length: engines }, () => startFake(all)))));
+    await using cluster = await clusterOf(fakes.map(({ url }) => url));
+    let before: readonly Seen[] = fakes.map(() => ({ hits: 0, blockTokens: 1, prompts: [] }));
+    await run(cluster, async () => void (before = await Promise.all(fakes.map(seen))));
+    const after = await Promise.all(fakes.map(seen));
+    const during = after.flatMap(({ prompts }, at) => prompts.slice(before[at]!.prompts.length));
+    const earlier = before.flatMap(({ prompts }) => prompts);
+    return {
+      cached: after.reduce((sum, { hits }, at) => sum + hits - before[at]!.hits, 0),
+      findable: findableTokens(earlier, during, after[0]!.blockTokens),
+    };
   } finally {
     await Promise.all(fakes.map((fake) => fake[Symbol.asyncDispose]()));
   }
+}
+
+interface Seen extends FakePrompts {
+  readonly hits: number;
+}
+
+/** What an engine that rests has found and been asked so far. */
+async function seen(fake: FakeProcess): Promise<Seen> {
+  const { prefixHitsTokens, prefixQueriesTokens } = await fake.stats();
+  const told = await fake.prompts();
+  const toldTokens = told.prompts.reduce((sum, { promptTokens }) => sum + promptTokens, 0);
+  if (toldTokens !== prefixQueriesTokens) {
+    throw new Error(`an engine tells prompts of ${toldTokens} tokens and was asked for ${prefixQueriesTokens}`);
+  }
+  return { ...told, hits: prefixHitsTokens };
 }
 
 function clusterOf(urls: readonly string[]): Promise<BenchCluster> {
@@ -61,25 +93,17 @@ function clusterOf(urls: readonly string[]): Promise<BenchCluster> {
 }
 
 function busy(seconds: number): Promise<Found> {
-  return withFakes(['--max-num-seqs', String(slots), '--stream-interval', '64'], async (urls) => {
-    await using cluster = await clusterOf(urls);
+  return measured(['--max-num-seqs', String(slots), '--stream-interval', '64'], async ({ client }, warmed) => {
     const open = (2 * engines * slots) / k;
     // Until the leases say that the engines are busy.
-    await flow(cluster.client, open, warmSeconds, { k, vote: 'sum' });
-    const { promptTokens, cachedTokens } = await flow(cluster.client, open, seconds, { k, vote: 'sum' });
-    return { cached: cachedTokens, findable: promptTokens * (1 - orders / k) };
+    await flow(client, open, warmSeconds, { k, vote: 'sum' });
+    await warmed();
+    await flow(client, open, seconds, { k, vote: 'sum' });
   });
 }
 
 function idle(): Promise<Found> {
-  return withFakes(['--instant'], async (urls) => {
-    await using cluster = await clusterOf(urls);
-    const sum = { prompt: 0, cached: 0 };
-    for (let at = 0; at < requests; at++) {
-      const { usage } = await cluster.client.score(requestOf({ k, vote: 'sum' }));
-      sum.prompt += usage.promptTokens;
-      sum.cached += usage.cachedTokens;
-    }
-    return { cached: sum.cached, findable: sum.prompt * (1 - orders / k) };
+  return measured(['--instant'], async ({ client }) => {
+    for (let at = 0; at < requests; at++) await client.score(requestOf({ k, vote: 'sum' }));
   });
 }

@@ -18,6 +18,7 @@ const usage = `fake-engine: a stand-in for vLLM that invents its judgements. For
                                   the simulated machine (10, 0.1, 20000)
   --kv-blocks N, --block-tokens N, --max-model-len N
                                   the simulated memory (8192, 16, 32768)
+  --record-prompts N              tell the blocks of the first N prompts: GET /fake/prompts (0)
   --stream-interval N             tokens per streamed chunk (8)
   --priority-scheduling           accept priorities
   --activation-name NAME          ${activationNames.join(' | ')}: the switch that /classify knows (use_activation)
@@ -63,6 +64,7 @@ function readOptions(): FakeEngineOptions | 'help' {
       'prefill-tokens-per-second': { type: 'string' },
       'kv-blocks': { type: 'string' },
       'block-tokens': { type: 'string' },
+      'record-prompts': { type: 'string' },
       'max-model-len': { type: 'string' },
       'stream-interval': { type: 'string' },
       'priority-scheduling': { type: 'boolean' },
@@ -89,6 +91,7 @@ function readOptions(): FakeEngineOptions | 'help' {
     prefillTokensPerSecond: number(values['prefill-tokens-per-second']),
     kvBlocks: number(values['kv-blocks']),
     blockTokens: number(values['block-tokens']),
+    recordPrompts: number(values['record-prompts']),
     maxModelLen: number(values['max-model-len']),
     streamInterval: number(values['stream-interval']),
     priorityScheduling: values['priority-scheduling'],

@@ -2,7 +2,7 @@
 import type { Clock } from './clock.js';
 import { engineMetrics, type EngineMetrics } from './metrics.js';
 import type { Settings } from './options.js';
-import { PrefixCache } from './prefix-cache.js';
+import { PrefixCache, type Lookup } from './prefix-cache.js';
 import { type Random, seededRandom } from './random.js';
 import { Scheduler } from './scheduler.js';
 
@@ -50,7 +50,8 @@ export class FakeModel {
   constructor(settings: Settings, clock: Clock) {
     this.settings = settings;
     this.#clock = clock;
-    this.#cache = new PrefixCache({ capacityBlocks: settings.kvBlocks, blockTokens: settings.blockTokens });
+    const { kvBlocks, blockTokens, recordPrompts } = settings;
+    this.#cache = new PrefixCache({ capacityBlocks: kvBlocks, blockTokens, lookupsMax: recordPrompts });
     this.#scheduler = new Scheduler(settings, this.#cache, clock);
     this.metrics = engineMetrics(settings.model, this.#scheduler, this.#cache, () => this.#generationTokens);
     this.#random = seededRandom(settings.seed ^ 0x5eed);
@@ -124,6 +125,11 @@ export class FakeModel {
       prefixHitsTokens: this.#cache.hitsTokens,
       kvUsageRatio: this.#cache.usageRatio,
     };
+  }
+
+  /** The first prompts that began to run. */
+  lookups(): readonly Lookup[] {
+    return this.#cache.lookups;
   }
 
   close(): void {

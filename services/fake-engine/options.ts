@@ -28,6 +28,8 @@ export interface FakeEngineOptions {
   readonly kvBlocks?: number;
   /** Tokens in a KV block. Default 16. */
   readonly blockTokens?: number;
+  /** How many prompts GET /fake/prompts tells, the first ones. Default 0. */
+  readonly recordPrompts?: number;
   /** Prompt and completion together, tokens. Default 32768; never more than the KV blocks hold. */
   readonly maxModelLen?: number;
   /** Tokens per streamed chunk (vLLM's --stream-interval). Default 8. */
@@ -68,6 +70,7 @@ export function settle(options: FakeEngineOptions): Settings {
     prefillTokensPerSecond: within('prefillTokensPerSecond', options.prefillTokensPerSecond ?? 20_000, 1, 1e12),
     kvBlocks,
     blockTokens,
+    recordPrompts: whole('recordPrompts', options.recordPrompts ?? 0, 0, 1_000_000),
     maxModelLen: Math.min(whole('maxModelLen', options.maxModelLen ?? 32_768, 1), kvBlocks * blockTokens),
     streamInterval: whole('streamInterval', options.streamInterval ?? 8, 1),
     priorityScheduling: options.priorityScheduling ?? false,

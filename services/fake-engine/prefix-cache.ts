@@ -13,9 +13,19 @@ export interface Allocation {
   readonly cachedTokens: number;
 }
 
+/** A prompt that was looked up. */
+export interface Lookup {
+  /** Of its full blocks. */
+  readonly keys: readonly number[];
+  readonly promptTokens: number;
+}
+
 export class PrefixCache {
   readonly capacityBlocks: number;
   readonly blockTokens: number;
+  /** The first lookups, in order, as many as `lookupsMax`. */
+  readonly lookups: Lookup[] = [];
+  readonly #lookupsMax: number;
   queriesTokens = 0;
   hitsTokens = 0;
   /** Uses per block in use. */
@@ -24,7 +34,13 @@ export class PrefixCache {
   readonly #idle = new Set<number>();
   #privateBlocks = 0;
 
-  constructor(options: { readonly capacityBlocks: number; readonly blockTokens: number }) {
+  constructor(options: {
+    readonly capacityBlocks: number;
+    readonly blockTokens: number;
+    /** How many lookups are kept. Default 0. */
+    readonly lookupsMax?: number;
+  }) {
+    this.#lookupsMax = options.lookupsMax ?? 0;
     this.capacityBlocks = options.capacityBlocks;
     this.blockTokens = options.blockTokens;
   }
@@ -67,6 +83,7 @@ export class PrefixCache {
     const cachedTokens = cachedBlocks * this.blockTokens;
     this.queriesTokens += promptTokens;
     this.hitsTokens += cachedTokens;
+    if (this.lookups.length < this.#lookupsMax) this.lookups.push({ keys, promptTokens });
     return { sharedKeys: keys, privateBlocks, cachedTokens };
   }
 

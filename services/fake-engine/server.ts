@@ -8,6 +8,7 @@ import { complete } from './completions.js';
 import { defaultRetryAfterSeconds, FaultPlan, type FaultKind, type FaultSpec, readFaults } from './faults.js';
 import { FakeModel, type ModelStats } from './model.js';
 import { type FakeEngineOptions, settle } from './options.js';
+import type { Lookup } from './prefix-cache.js';
 import { readJson, sendError, sendJson } from './reply.js';
 import { scalar } from './scalar-routes.js';
 
@@ -23,6 +24,13 @@ export interface FakeEngineStats extends ModelStats {
   /** HTTP requests to completions and meta routes. */
   readonly requests: number;
   readonly faultsFired: Readonly<Record<FaultKind, number>>;
+}
+
+/** Of GET /fake/prompts. */
+export interface FakePrompts {
+  readonly blockTokens: number;
+  /** In the order in which they began to run. */
+  readonly prompts: readonly Lookup[];
 }
 
 export interface FakeEngine {
@@ -68,6 +76,11 @@ export async function startFakeEngine(options: FakeEngineOptions = {}, clock: Cl
     if (path === '/fake/faults') return control(req, res);
     if (req.method === 'GET' && path === '/fake/stats') {
       sendJson(res, 200, stats());
+      return;
+    }
+    if (req.method === 'GET' && path === '/fake/prompts') {
+      const { blockTokens } = settings;
+      sendJson(res, 200, { blockTokens, prompts: model.lookups() } satisfies FakePrompts);
       return;
     }
     if (settings.apiKey !== undefined && req.headers.authorization !== `Bearer ${settings.apiKey}`) {

@@ -1,6 +1,6 @@
 // The fake engine as a client of vLLM sees it: plain HTTP, vLLM's shapes.
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { type FakeEngine, startFakeEngine } from '../../../services/fake-engine/server.js';
+import { type FakeEngine, type FakePrompts, startFakeEngine } from '../../../services/fake-engine/server.js';
 
 let server: FakeEngine;
 beforeAll(async () => {
@@ -19,6 +19,33 @@ describe('protocol', () => {
       data: [{ id: 'fake-grm', owned_by: 'grm-cluster-fake', max_model_len: 2_000 }],
     });
     expect((await fetch(`${server.url}/health`)).status).toBe(200);
+  });
+
+  it('tells the blocks of the prompts that it began, the first ones, where it is asked to', async () => {
+    const recording = await startFakeEngine({ instant: true, recordPrompts: 3 });
+    try {
+      const ask = (prompt: string) =>
+        fetch(`${recording.url}/v1/completions`, {
+          method: 'POST',
+          body: JSON.stringify({ prompt, n: 2, max_tokens: 4 }),
+        }).then((reply) => reply.text());
+      await ask('q'.repeat(64 * 2 + 4));
+      await ask('q'.repeat(64) + 'r'.repeat(64));
+      const told = (await (await fetch(`${recording.url}/fake/prompts`)).json()) as FakePrompts;
+      expect(told.blockTokens).toBe(16);
+      // One lookup for each of the sequences of a request.
+      expect(told.prompts.map(({ keys, promptTokens }) => [keys.length, promptTokens])).toEqual([
+        [2, 33],
+        [2, 33],
+        [2, 32],
+      ]);
+      expect(told.prompts[2]!.keys[0]).toBe(told.prompts[0]!.keys[0]);
+      expect(told.prompts[2]!.keys[1]).not.toBe(told.prompts[0]!.keys[1]);
+    } finally {
+      await recording.close();
+    }
+    const unasked = (await (await fetch(`${server.url}/fake/prompts`)).json()) as FakePrompts;
+    expect(unasked.prompts).toEqual([]);
   });
 
   it('answers n > 1 as a whole, with child seeds seed + index', async () => {
