@@ -1,16 +1,17 @@
 // Adaptive k on recorded votes: samples saved and accuracy lost at k = 32, by error level, vote and judge.
 //
-//   node dist/bench/adaptive-k.js [--items 2000] [--seed 1] [--votes sum,meta_topk] [--recorded draws-1.jsonl] [--json]
+//   node dist/bench/adaptive-k.js [--items 2000] [--seed 1] [--votes sum,meta_topk] [--recorded draws-1.jsonl] [--bar] [--json]
 //
 // Every item is drawn to the end with the fake engine's own judge (services/fake-engine), or was by the trainer's evaluation of a real one
 // (--recorded: {"id", "labels", "scores": 32 lists or null, "rewards": 32 numbers or null} a line; items of one response are left out). Then
-// the rules read the record look by look, as a coordinator does. Lost: share of items that are right at k and wrong where drawing stopped, less the reverse, in points. Changed: share of
-// items whose best response at k is another one; the error level bounds this one.
+// the rules read the record look by look, as a coordinator does. Lost: share of items that are right at k and wrong where drawing stopped, less the reverse, in points, with the
+// standard error of that. Changed: share of items whose best response at k is another one; the error level bounds this one. --bar: no more than
+// the bar is about.
 // Not measured: latency (small waves wait for each other), engines.
 
 import { parseArgs } from 'node:util';
 import { scoreAll } from '../services/fake-engine/judge.js';
-import { judgeNames } from './judges.js';
+import { judgeNames, otherJudgeNames } from './judges.js';
 import { needText } from './places.js';
 import { optionsOf, refuse } from './usage.js';
 import { logistic, logit, seededRandom, type Random } from '../services/fake-engine/random.js';
@@ -26,42 +27,43 @@ const values = optionsOf(
         seed: { type: 'string', default: '1' },
         votes: { type: 'string', default: voteMethods.join() },
         recorded: { type: 'string' },
+        bar: { type: 'boolean', default: false },
         json: { type: 'boolean', default: false },
       },
     }).values,
 );
 const count = Number(values.items);
 if (!(Number.isInteger(count) && count > 0)) refuse(`--items ${values.items}: expected a whole number above 0`);
-const wanted = values.votes.split(',').map((asked): VoteMethod => {
+const wanted = (values.bar ? 'sum' : values.votes).split(',').map((asked): VoteMethod => {
   const vote = voteMethods.find((known) => known === asked);
   return vote ?? refuse(`--votes ${asked}: expected some of ${voteMethods.join(', ')}, separated by commas`);
 });
 
 const k = 32;
-const errors = [0.001, 0.005, 0.01, 0.02, 0.05, 0.1] as const;
 const bar = { savedShare: 0.5, lostPoints: 0.3, error: stopErrorDefault } as const;
+const errors = values.bar ? [bar.error] : [0.001, 0.005, 0.01, 0.02, 0.05, 0.1];
 const metaAccuracy = 0.85;
 
 interface Judge {
   readonly name: string;
   readonly responses: number;
+  /** So many more get a 1 from every sample. */
+  readonly hopeless?: number;
   /** Accuracy of one sample on an item, and whether all its samples share a bias for a wrong response. */
   readonly ofItem: (random: Random) => { readonly accuracy: number; readonly misled: boolean };
 }
 
-const judges: readonly Judge[] = [
+const weak = (): ReturnType<Judge['ofItem']> => ({ accuracy: 0.6, misled: false });
+const mixed: Judge['ofItem'] = (random) => ({ accuracy: 0.52 + 0.4 * random(), misled: random() < 0.15 });
+const ofBar: readonly Judge[] = [
   { name: judgeNames.fake, responses: 2, ofItem: () => ({ accuracy: 0.75, misled: false }) },
-  { name: judgeNames.weak, responses: 2, ofItem: () => ({ accuracy: 0.6, misled: false }) },
-  {
-    name: judgeNames.mixed,
-    responses: 2,
-    ofItem: (random) => ({ accuracy: 0.52 + 0.4 * random(), misled: random() < 0.15 }),
-  },
-  {
-    name: judgeNames.four,
-    responses: 4,
-    ofItem: (random) => ({ accuracy: 0.52 + 0.4 * random(), misled: random() < 0.15 }),
-  },
+  { name: judgeNames.weak, responses: 2, ofItem: weak },
+  { name: judgeNames.mixed, responses: 2, ofItem: mixed },
+  { name: judgeNames.four, responses: 4, ofItem: mixed },
+];
+const others: readonly Judge[] = [
+  { name: otherJudgeNames.eight, responses: 8, ofItem: mixed },
+  { name: otherJudgeNames.hopeless, responses: 2, hopeless: 2, ofItem: weak },
 ];
 
 interface Item {
@@ -75,6 +77,7 @@ interface Item {
 
 function record(judge: Judge, number: number, random: Random): Item {
   const { accuracy, misled } = judge.ofItem(random);
+  const hopeless = Array<number>(judge.hopeless ?? 0).fill(1);
   // Distinct qualities; a misled judge sees another response as the best one.
   const drawn = Array.from({ length: 10 }, (_, at) => ({ quality: at + 1, key: random() }));
   const qualities = drawn
@@ -86,12 +89,12 @@ function record(judge: Judge, number: number, random: Random): Item {
   const reading = { responses: qualities.map((quality) => ({ text: '', quality })), around: '' };
   const metaRewards = new Map<number, number>();
   const samples = Array.from({ length: k }, (_, index): Scores => {
-    const scores = scoreAll(reading, accuracy, random);
+    const scores = [...scoreAll(reading, accuracy, random), ...hopeless];
     const isRight = scores.every((score, response) => response === right || score < scores[right]!);
     metaRewards.set(index, (isRight ? 1 : -1) * logit(metaAccuracy) + logistic(random));
     return { index, scores };
   });
-  return { requestId: `item-${number}`, responses: judge.responses, right, samples, metaRewards };
+  return { requestId: `item-${number}`, responses: judge.responses + hopeless.length, right, samples, metaRewards };
 }
 
 /** Where each rule stops on one item, and what is best there. */
@@ -145,7 +148,8 @@ function read(item: Item, vote: VoteMethod): Stops {
   const best = (drawn: number): number => standing(requestId, plan, responses, upTo(drawn), rewards(drawn)).ranking[0]!;
   const confidentAt = errors.map(() => k);
   const confident: StopCase = { requestId, n: responses, plan, stop: { rule: 'confident', error: 0.5 } };
-  for (let drawn = nextLook(confident.stop, k, 0); drawn < k; drawn = nextLook(confident.stop, k, drawn)) {
+  const isOver = (): boolean => confidentAt.every((at) => at < k);
+  for (let drawn = nextLook(confident.stop, k, 0); drawn < k && !isOver(); drawn = nextLook(confident.stop, k, drawn)) {
     const seen = upTo(drawn);
     if (seen.length === 0) continue;
     const isFixed = outcomeFixed(confident, seen, rewards(drawn), drawn);
@@ -155,7 +159,7 @@ function read(item: Item, vote: VoteMethod): Stops {
     });
   }
   const fixed: StopCase = { ...confident, stop: { rule: 'outcome_fixed' } };
-  let fixedAt = nextLook(fixed.stop, k, 0);
+  let fixedAt = values.bar ? k : nextLook(fixed.stop, k, 0);
   while (fixedAt < k && !outcomeFixed(fixed, upTo(fixedAt), rewards(fixedAt), fixedAt)) {
     fixedAt = nextLook(fixed.stop, k, fixedAt);
   }
@@ -173,6 +177,8 @@ interface Row {
   readonly error: number | null;
   readonly accuracyAtK: number;
   readonly lostPoints: number;
+  /** Standard error of lostPoints. */
+  readonly lostError: number;
   readonly changedShare: number;
   readonly savedShare: number;
 }
@@ -187,7 +193,11 @@ function rowsOf(judge: string, items: readonly Item[]): Row[] {
     const stops = items.map((item) => ({ item, ...read(item, vote) }));
     const rightAtK = stops.filter(({ item, bestAtK }) => bestAtK === item.right).length;
     const row = (rule: string, error: number | null, at: (stop: Stops) => Stops['fixedAt']): Row => {
-      const right = stops.filter((each) => at(each).best === each.item.right).length;
+      const lost = stops.map(
+        (each) => Number(each.bestAtK === each.item.right) - Number(at(each).best === each.item.right),
+      );
+      const lostShare = lost.reduce((sum, each) => sum + each, 0) / items.length;
+      const lostVariance = lost.reduce((sum, each) => sum + each ** 2, 0) / items.length - lostShare ** 2;
       const changed = stops.filter((each) => at(each).best !== each.bestAtK).length;
       const drawn = stops.reduce((sum, each) => sum + at(each).drawn, 0);
       return {
@@ -196,13 +206,14 @@ function rowsOf(judge: string, items: readonly Item[]): Row[] {
         rule,
         error,
         accuracyAtK: rightAtK / items.length,
-        lostPoints: (100 * (rightAtK - right)) / items.length,
+        lostPoints: 100 * lostShare,
+        lostError: 100 * Math.sqrt(lostVariance / items.length),
         changedShare: changed / items.length,
         savedShare: 1 - drawn / items.length / k,
       };
     };
     return [
-      row('outcome_fixed', null, (stop) => stop.fixedAt),
+      ...(values.bar ? [] : [row('outcome_fixed', null, (stop) => stop.fixedAt)]),
       ...errors.map((error, at) => row('confident', error, (stop) => stop.confidentAt[at]!)),
     ];
   });
@@ -210,7 +221,7 @@ function rowsOf(judge: string, items: readonly Item[]): Row[] {
 
 const asked: readonly (readonly [string, Item[]])[] =
   values.recorded === undefined
-    ? judges.map((judge) => [judge.name, drawnBy(judge)] as const)
+    ? [...ofBar, ...(values.bar ? [] : others)].map((judge) => [judge.name, drawnBy(judge)] as const)
     : [[values.recorded, readRecorded(values.recorded)]];
 const rows = asked.flatMap(([name, items]) => rowsOf(name, items));
 if (values.json) console.log(JSON.stringify(rows, undefined, 1));
@@ -226,17 +237,21 @@ else {
         row.rule,
         row.error ?? '-',
         percent(row.accuracyAtK),
-        row.lostPoints.toFixed(2),
+        `${row.lostPoints.toFixed(2)} ± ${row.lostError.toFixed(2)}`,
         `${(100 * row.changedShare).toFixed(2)}%`,
         percent(row.savedShare),
       ];
       console.log(`| ${cells.join(' | ')} |`);
     }
   }
-  const judged = rows.filter(({ error, vote }) => error === bar.error && vote === 'sum');
+  const told: readonly string[] = Object.values(otherJudgeNames);
+  const judged = rows.filter(
+    ({ error, vote, judge }) => error === bar.error && vote === 'sum' && !told.includes(judge),
+  );
   console.log(`\nThe bar (vote sum, error ${bar.error}: at least half saved, at most ${bar.lostPoints} points lost):`);
-  for (const { judge, savedShare, lostPoints } of judged) {
+  for (const { judge, savedShare, lostPoints, lostError } of judged) {
     const met = savedShare >= bar.savedShare && lostPoints <= bar.lostPoints;
-    console.log(`* ${judge}: ${percent(savedShare)} saved, ${lostPoints.toFixed(2)} lost: ${met ? 'met' : 'not met'}`);
+    const lost = `${lostPoints.toFixed(2)} ± ${lostError.toFixed(2)} lost`;
+    console.log(`* ${judge}: ${percent(savedShare)} saved, ${lost}: ${met ? 'met' : 'not met'}`);
   }
 }

@@ -46,7 +46,7 @@ export async function measuredApart(measurement: Measurement, options: ApartOpti
     if (news.kind !== 'found') return;
     const plan = measurement.figures.find(({ name }) => name === news.name);
     if (!plan) return cut(`it found "${news.name}", which is none of its figures`);
-    const one = figure(plan, news.value, news.ceiling);
+    const one = figure(plan, news.value, news.ceiling, news.error);
     found.set(plan.name, one);
     options.found(one);
   };

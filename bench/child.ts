@@ -8,7 +8,13 @@ import { dropAtSignals, dropOwned, tellOwned, type OwnedNews } from './owned.js'
 export type News =
   | OwnedNews
   | { readonly kind: 'tell'; readonly words: string }
-  | { readonly kind: 'found'; readonly name: string; readonly value: number; readonly ceiling?: number }
+  | {
+      readonly kind: 'found';
+      readonly name: string;
+      readonly value: number;
+      readonly ceiling?: number;
+      readonly error?: number;
+    }
   | { readonly kind: 'failed'; readonly why: string };
 
 const [name = '', seconds = '', profileDir] = process.argv.slice(2);
@@ -31,8 +37,9 @@ try {
     seconds: Number(seconds),
     profileDir,
     tell: (words) => void say({ kind: 'tell', words }),
-    found: (figure, value, ceiling) => {
-      void say({ kind: 'found', name: figure, value, ...(ceiling !== undefined && { ceiling }) });
+    found: (figure, value, ceiling, error) => {
+      const beside = { ...(ceiling !== undefined && { ceiling }), ...(error !== undefined && { error }) };
+      void say({ kind: 'found', name: figure, value, ...beside });
     },
   });
 } catch (error) {

@@ -20,6 +20,8 @@ export interface Figure {
   /** null: it was not measured (`unfinished`). */
   readonly value: number | null;
   readonly unit: string;
+  /** Standard error of the value, where it was drawn at random. */
+  readonly error?: number;
   /** Measured in the same run; null where there is none. */
   readonly ceiling: number | null;
   /** value / ceiling. */
@@ -55,13 +57,13 @@ export interface Setting {
   readonly profileDir: string | undefined;
   readonly tell: (words: string) => void;
   /** One of `figures`, as soon as it is known: what was found stays, whatever becomes of the rest. */
-  readonly found: (name: string, value: number, ceiling?: number) => void;
+  readonly found: (name: string, value: number, ceiling?: number, error?: number) => void;
 }
 
 /** A ratio to a ceiling may lie so far above 1 by noise. */
 const aboveMax = 1.1;
 
-export function figure({ name, unit, bar }: FigurePlan, value: number, ceiling?: number): Figure {
+export function figure({ name, unit, bar }: FigurePlan, value: number, ceiling?: number, error?: number): Figure {
   const ratio = ceiling === undefined ? null : value / ceiling;
   const judged = bar?.of === 'ratio' ? (ratio ?? NaN) : value;
   // What lies well above its ceiling was not measured against one: nothing is met by it.
@@ -70,6 +72,7 @@ export function figure({ name, unit, bar }: FigurePlan, value: number, ceiling?:
     name,
     value,
     unit,
+    ...(error !== undefined && { error }),
     ceiling: ceiling ?? null,
     ratio,
     bar: barWords(bar),

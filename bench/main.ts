@@ -51,11 +51,12 @@ const say = (line: string): void => {
   process.stdout.write(`${line}\n`);
 };
 
-function tellFigure({ name, value, unit, ratio, bar, met }: Figure): void {
+function tellFigure({ name, value, unit, error, ratio, bar, met }: Figure): void {
   const beside = ratio === null ? '' : `, ${ratio.toFixed(2)} of its ceiling`;
   const judged =
     bar === null ? '' : ` (${bar}: ${met === null ? 'not judged, the ceiling is none' : met ? 'met' : 'not met'})`;
-  say(`  ${name}: ${(value ?? NaN).toPrecision(4)} ${unit}${beside}${judged}`);
+  const spread = error === undefined ? '' : ` ± ${error.toPrecision(2)}`;
+  say(`  ${name}: ${(value ?? NaN).toPrecision(4)}${spread} ${unit}${beside}${judged}`);
 }
 
 const interrupt = new AbortController();

@@ -53,9 +53,9 @@ function unfinishedWords(figures: readonly Figure[]): string[] {
 }
 
 function table(figures: readonly Figure[]): string {
-  const rows = figures.map(({ name, value, unit, ceiling, ratio, bar, met }) => [
+  const rows = figures.map(({ name, value, unit, error, ceiling, ratio, bar, met }) => [
     name,
-    value === null ? 'unfinished' : `${short(value)} ${unit}`,
+    value === null ? 'unfinished' : `${short(value)}${error === undefined ? '' : ` ± ${error.toPrecision(2)}`} ${unit}`,
     ceiling === null ? '' : `${short(ceiling)} ${unit}`,
     ratio === null ? '' : ratio.toFixed(2),
     bar ?? '',

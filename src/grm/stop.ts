@@ -21,7 +21,10 @@
 // A2 is the predictive probability of interim analyses (Spiegelhalter, Freedman and Blackburn, "Monitoring clinical trials: conditional or
 // predictive power?", Controlled Clinical Trials 7, 1986) on the paired differences leader less rival: normal with unknown mean and variance
 // under the conjugate prior (Gelman et al., Bayesian Data Analysis, 3rd ed., section 3.3), so the final difference has a Student t distribution. Over rivals the
-// probabilities are added (union bound). The prior, two imagined samples without a difference, holds early unanimity back. A Bayesian
+// probabilities are added (union bound). The prior, two imagined samples without a difference, holds early unanimity back. How much a
+// difference commonly varies is part of the prior too, and learned besides from the leader's other rivals: a judge's noise is much the same
+// for all of them (partial pooling, section 5 there). Each rival's own differences count as before, so a response that is always scored alike hides
+// no other's noise. With two responses there is nothing to learn from. A Bayesian
 // probability may be looked at as often as one likes: when it is right at each look, it is right at the look that stopped. Stopping of sampled
 // judgements by a posterior is the idea of Adaptive-Consistency (arXiv 2305.11860). docs/adaptive-k.md says how often it is right.
 
@@ -46,11 +49,12 @@ const stepMin = 2;
 export const waveSizes = ['by_load', 'small'] as const;
 export type WaveSizes = (typeof waveSizes)[number];
 
-/** The prior of a paired difference: its mean is worth so many samples that saw none, and its variance so many samples... */
+/** The prior of a paired difference: its mean is worth so many samples that saw none, and its variance so many samples of the common one. */
 const priorMeanSamples = 2;
 const priorSpreadSamples = 4;
-/** ...of this standard deviation: what a judge's scores commonly differ by, in score points, and in votes of a sample. */
-const priorSpread = { points: 3, share: 1 } as const;
+/** The common variance is worth so many samples of this standard deviation, in score points and in votes of a sample, besides the other rivals'. */
+const commonSpreadSamples = 8;
+const commonSpread = { points: 3, share: 1 } as const;
 /** Variance of a median over that of a mean, for normal values. */
 const medianSpread = Math.PI / 2;
 /** Half the step between two medians of whole scores: a continuity correction. */
@@ -152,8 +156,20 @@ export function leaderChange(
   if (needsMeta(plan.vote) && !needsMeta(now.electorate.method)) return 1;
   const horizon = horizonOf(plan, now, samples.length, plan.k - drawn);
   const leader = now.ranking[0]!;
-  const chance = now.ranking.slice(1).reduce((sum, rival) => sum + overtakes(now, leader, rival, horizon), 0);
+  const leads = now.ranking.slice(1).map((rival) => leadOver(now, leader, rival, horizon));
+  const { method } = now.electorate;
+  const commonFor = commonVariance(method, leads, horizon);
+  const chance = leads.reduce((sum, lead) => sum + overtakes(method, lead, commonFor(lead), horizon), 0);
   return Math.min(1, chance);
+}
+
+/** Variance of a paired difference as far as it is known without that lead's own. */
+function commonVariance(method: VoteMethod, leads: readonly Lead[], { countNow }: Horizon): (lead: Lead) => number {
+  // Votes differ the less the farther behind a rival is: the others say nothing of a close one.
+  if (method === 'majority') return () => commonSpread.share ** 2;
+  const squares = leads.reduce((sum, lead) => sum + lead.squares, 0);
+  const samples = commonSpreadSamples + (leads.length - 1) * (countNow - 1);
+  return (lead) => (commonSpreadSamples * commonSpread.points ** 2 + squares - lead.squares) / samples;
 }
 
 interface Horizon {
@@ -190,10 +206,17 @@ function horizonOf(plan: Pick<Plan, 'kMeta'>, { electorate }: Standing, valid: n
   }
 }
 
-/** The probability that `rival` stands before `leader` at k samples. */
-function overtakes({ electorate, votes }: Standing, leader: number, rival: number, horizon: Horizon): number {
+/** Differences leader less rival, in one vote. */
+interface Lead {
+  /** By which the leader is ahead, per sample. */
+  readonly mean: number;
+  /** Squared deviations of the samples' differences from their mean, summed. */
+  readonly squares: number;
+}
+
+function leadOver({ electorate, votes }: Standing, leader: number, rival: number, horizon: Horizon): Lead {
   const { kept, method } = electorate;
-  const { weights, countNow, countAtK, carried } = horizon;
+  const { weights, countNow } = horizon;
   const differences = kept.map(({ scores }) => differenceIn(method, scores, leader, rival));
   let sum = 0;
   for (const [at, difference] of differences.entries()) sum += weights[at]! * difference;
@@ -201,18 +224,27 @@ function overtakes({ electorate, votes }: Standing, leader: number, rival: numbe
   let squares = 0;
   for (const [at, difference] of differences.entries()) squares += weights[at]! * (difference - mean) ** 2;
   // A median moves in steps: what is ahead by less than one may be level at k.
-  const lead = method === 'median' ? Math.min(mean, votes[leader]! - votes[rival]! - medianStep) : mean;
+  return {
+    mean: method === 'median' ? Math.min(mean, votes[leader]! - votes[rival]! - medianStep) : mean,
+    squares,
+  };
+}
 
+/**
+ * The probability that the rival stands before the leader at k samples.
+ * @param common variance of a paired difference, as far as it is known without this rival
+ */
+function overtakes(method: VoteMethod, lead: Lead, common: number, horizon: Horizon): number {
+  const { countNow, countAtK, carried } = horizon;
   const meanSamples = priorMeanSamples + countNow;
   const spreadSamples = priorSpreadSamples + countNow;
-  const spread = method === 'majority' ? priorSpread.share : priorSpread.points;
   const variance =
-    ((priorSpreadSamples * spread ** 2 + squares + (priorMeanSamples * countNow * lead ** 2) / meanSamples) /
+    ((priorSpreadSamples * common + lead.squares + (priorMeanSamples * countNow * lead.mean ** 2) / meanSamples) /
       spreadSamples) *
     (method === 'median' ? medianSpread : 1);
-  const expected = (lead * countNow) / meanSamples;
+  const expected = (lead.mean * countNow) / meanSamples;
   const toCome = carried ? countAtK - countNow : countAtK;
-  const atK = (carried ? lead * countNow : 0) + toCome * expected;
+  const atK = (carried ? lead.mean * countNow : 0) + toCome * expected;
   const deviation = Math.sqrt(variance * (toCome + toCome ** 2 / meanSamples));
   return upperTail(atK / deviation, spreadSamples);
 }

@@ -265,6 +265,29 @@ describe('A2: confident', () => {
     expect(change(times(12, [9, 3, 2], [8, 3, 2]))).toBeLessThan(0.001);
   });
 
+  test('what scores commonly vary by is learned from the other rivals, and a rival that is always scored alike hides no noise', () => {
+    // Mean difference 1, variance 16/9 over eight samples. Prior: two samples of 0, four of a variance of 9.
+    const pair = times(8, [7, 5], [5, 5], [7, 6], [6, 5], [7, 6]);
+    const third = (...scores: readonly number[]) => pair.map((row, at) => [...row, scores[at % scores.length]!]);
+    const alone = change(pair);
+    const byHand = (common: number): number => {
+      const differences = pair.map(([leader, rival]) => leader! - rival!);
+      const mean = differences.reduce((sum, each) => sum + each, 0) / 8;
+      const squares = differences.reduce((sum, each) => sum + (each - mean) ** 2, 0);
+      const variance = (4 * common + squares + (16 * mean ** 2) / 10) / 12;
+      const atK = 8 * mean + (24 * 8 * mean) / 10;
+      return upperTail(atK / Math.sqrt(variance * (24 + 24 ** 2 / 10)), 12);
+    };
+    expect(alone).toBeCloseTo(byHand(9), 12);
+    // A third response that is far behind, and as evenly as the leader's own scores let it be: it takes no part of the chance by itself.
+    const quiet = change(third(1));
+    const unquiet = change(third(1, 1, 4, 1, 1, 1, 1, 4));
+    expect(quiet).toBeLessThan(alone);
+    expect(unquiet).toBeGreaterThan(quiet);
+    // Eight samples of 9 stand against it, and the pair's own differences count as before.
+    expect(quiet).toBeGreaterThan(byHand((8 * 9) / (8 + 7)));
+  });
+
   test('meta votes: nothing is said before there is a meta reward; the kept samples alone are read', () => {
     const rows = times(12, [9, 3], [2, 8]);
     expect(change(rows, { vote: 'meta_topk' })).toBe(1);
@@ -288,11 +311,17 @@ describe('A2: confident', () => {
     ).toBeGreaterThan(0.1);
   });
 
-  test.each([0.01, 0.05])(
-    'at error %d the leader of k changes no more often than that, over judges good and bad',
-    (error) => {
+  test.each([
+    [0.01, 0],
+    [0.05, 0],
+    [0.01, 2],
+    [0.05, 2],
+  ])(
+    'at error %d the leader of k changes no more often than that, over judges good and bad, with %i responses besides that every sample scores alike',
+    (error, hopeless) => {
       const requests = 400;
       const k = 32;
+      const n = 2 + hopeless;
       const draw = uint32Stream(42);
       const unit = (): number => (draw() + 0.5) / 2 ** 32;
       let changed = 0;
@@ -303,13 +332,13 @@ describe('A2: confident', () => {
         const noise = (): number => 2.5 * (unit() + unit() + unit() + unit() - 2) * 1.7;
         const clamp = (score: number): number => Math.min(10, Math.max(1, Math.round(score)));
         const samples = Array.from({ length: k }, (_, index) =>
-          scored(index, [clamp(5 + gap + noise()), clamp(5 + noise())]),
+          scored(index, [clamp(5 + gap + noise()), clamp(5 + noise()), ...Array<number>(hopeless).fill(1)]),
         );
-        const of = stopCase(`q${request}`, plan({ k, stop: { rule: 'confident', error } }), 2)!;
+        const of = stopCase(`q${request}`, plan({ k, stop: { rule: 'confident', error } }), n)!;
         const best = (drawn: number): number =>
           rankingOf({
             requestId: `q${request}`,
-            n: 2,
+            n,
             plan: plan({ k }),
             samples: samples.slice(0, drawn),
             rewards: new Map(),
