@@ -37,7 +37,7 @@ export interface BenchCluster extends AsyncDisposable {
 const readyMs = 120_000;
 const endMs = 60_000;
 
-export async function startFolderNats(): Promise<OwnNats & AsyncDisposable> {
+async function startFolderNats(): Promise<OwnNats & AsyncDisposable> {
   const binary = findNatsServer('nats-server', environment().PATH ?? '');
   if (binary === undefined) throw new Error(natsServerMissing);
   const folder = makeOwnFolder();

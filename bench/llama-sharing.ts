@@ -5,9 +5,10 @@
 // One request of 8 samples at a time, a prompt of about 400 tokens that the engine has not seen, then the same prompt again (warm).
 // On a busy machine trust the child's CPU seconds (Linux), not the rates. It does not measure: several requests at once, long contexts, GPUs, or the worker around the engine.
 
-import { existsSync, readFileSync } from 'node:fs';
+import { existsSync } from 'node:fs';
 import { openLlamaEngine, type LlamaEngine } from '../src/engine/llama.js';
 import type { LlamaSharing } from '../src/engine/llama-protocol.js';
+import { cpuSeconds } from './proc.js';
 import { refuse } from './usage.js';
 
 const SAMPLES = 8;
@@ -23,7 +24,7 @@ interface Run {
 
 async function draw(engine: LlamaEngine, prompt: string, maxTokens: number): Promise<Run> {
   const startMs = performance.now();
-  const startCpu = cpuSeconds(engine.pid);
+  const startCpu = cpuSeconds(engine.pid ?? 0);
   const sum = { promptTokens: 0, cachedTokens: 0, completionTokens: 0 };
   await engine.draw(
     {
@@ -44,19 +45,7 @@ async function draw(engine: LlamaEngine, prompt: string, maxTokens: number): Pro
     },
     new AbortController().signal,
   );
-  return { seconds: (performance.now() - startMs) / 1000, cpuSeconds: cpuSeconds(engine.pid) - startCpu, ...sum };
-}
-
-/** User and system time, in clock ticks of 10 ms: fields 14 and 15 of /proc/PID/stat, counted after the name in brackets. */
-function cpuSeconds(pid: number | undefined): number {
-  try {
-    const fields = readFileSync(`/proc/${pid ?? 0}/stat`, 'utf8')
-      .split(') ')[1]!
-      .split(' ');
-    return (Number(fields[11]) + Number(fields[12])) / 100;
-  } catch {
-    return Number.NaN;
-  }
+  return { seconds: (performance.now() - startMs) / 1000, cpuSeconds: cpuSeconds(engine.pid ?? 0) - startCpu, ...sum };
 }
 
 function promptOf(nonce: number): string {

@@ -8,7 +8,7 @@
 // Not measured: replicas, networks between machines, storage that survives a power loss.
 
 import { fork, spawn, type ChildProcess } from 'node:child_process';
-import { readFile, rm } from 'node:fs/promises';
+import { rm } from 'node:fs/promises';
 import { createServer, type AddressInfo } from 'node:net';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -19,6 +19,7 @@ import { packageRoot } from '../../src/process/version.js';
 import { GrmClient, type ScoreRequest } from '../../src/rpc/client.js';
 import { owned } from '../cluster.js';
 import { dropAtSignals, makeOwnFolder } from '../owned.js';
+import { cpuSeconds } from '../proc.js';
 import { optionsOf, refuse } from '../usage.js';
 
 const values = optionsOf(
@@ -40,9 +41,8 @@ const seconds = above0('seconds');
 const warmSeconds = above0('warm');
 const inFlight = above0('in-flight');
 
-/** Units of /proc/<pid>/stat per second, on every Linux that Node runs on. */
-const ticksPerSecond = 100;
 const readyMs = 60_000;
+let serial = 0;
 
 interface Workload {
   readonly k: number;
@@ -112,9 +112,9 @@ async function measure(
   pids: Readonly<Record<string, number>>,
   monitor: string,
 ): Promise<Row> {
-  const before = { cpu: await cpuOf(pids), traffic: await trafficOf(monitor) };
+  const before = { cpu: cpuOf(pids), traffic: await trafficOf(monitor) };
   const { requests, samples, tookS } = await draw(client, workload, seconds);
-  const after = { cpu: await cpuOf(pids), traffic: await trafficOf(monitor) };
+  const after = { cpu: cpuOf(pids), traffic: await trafficOf(monitor) };
   const cpuMicros = Object.fromEntries(
     Object.entries(after.cpu).map(([name, spent]) => [name, (1e6 * (spent - before.cpu[name]!)) / samples]),
   );
@@ -129,7 +129,6 @@ async function measure(
   };
 }
 
-let serial = 0;
 async function draw(client: GrmClient, { k, vote }: Workload, forSeconds: number) {
   const startedAtMs = performance.now();
   const source = function* (): Generator<ScoreRequest> {
@@ -164,15 +163,8 @@ function show(rows: readonly Row[]): void {
   }
 }
 
-async function cpuOf(pids: Readonly<Record<string, number>>): Promise<Readonly<Record<string, number>>> {
-  const read = async (pid: number): Promise<number> => {
-    const stat = await readFile(`/proc/${pid}/stat`, 'utf8');
-    const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
-    return (Number(fields[11]) + Number(fields[12])) / ticksPerSecond;
-  };
-  return Object.fromEntries(
-    await Promise.all(Object.entries(pids).map(async ([name, pid]) => [name, await read(pid)] as const)),
-  );
+function cpuOf(pids: Readonly<Record<string, number>>): Readonly<Record<string, number>> {
+  return Object.fromEntries(Object.entries(pids).map(([name, pid]) => [name, cpuSeconds(pid)]));
 }
 
 async function trafficOf(monitor: string): Promise<{ messages: number; bytes: number }> {
