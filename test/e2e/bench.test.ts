@@ -136,6 +136,18 @@ test.each([
   expect(out).toBe('');
 });
 
+test('scale/costs.js: what a sample costs each process, for every workload', async () => {
+  const { code, out, err } = await script('scale/costs.js', ['--seconds', '0.2', '--warm', '0.1', '--json']);
+  expect(code, err).toBe(0);
+  const rows = JSON.parse(out) as { k: number; vote: string; samples: number; cpuMicros: Record<string, number> }[];
+  expect(rows.map(({ k, vote }) => `${k} ${vote}`)).toEqual(['8 sum', '32 sum', '8 meta_topk', '32 meta_topk']);
+  for (const { k, samples, cpuMicros } of rows) {
+    expect(samples).toBeGreaterThanOrEqual(k);
+    expect(Object.keys(cpuMicros)).toEqual(['coordinator', 'nats', 'worker', 'meta']);
+    for (const [who, micros] of Object.entries(cpuMicros)) expect(micros, who).toBeGreaterThanOrEqual(0);
+  }
+});
+
 test.each([
   ['its process group, as a terminal does', true],
   ['it alone', false],
