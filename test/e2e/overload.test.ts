@@ -4,6 +4,7 @@ import { expect, test } from 'vitest';
 import { flood, type FlowTally } from '../../bench/flood.js';
 import { residentBytes } from '../../bench/proc.js';
 import { clientOf, metric, quiet, startCluster, type ServiceProcess } from '../support/cluster.js';
+import { limitMemory } from '../support/memory-limit.js';
 
 /** Sixteen samples at once, each a tenth of a second: 40 requests a second of four samples. */
 const slots = 16;
@@ -11,7 +12,7 @@ const k = 4;
 const request = { k, vote: 'sum', detail: 'rewards' } as const;
 const offeredPerSecond = 400;
 const requestsMax = 60;
-const MiB = 2 ** 20;
+const growthMax = 96 * 2 ** 20;
 
 const coordinatorEnv = {
   GRM_COORDINATOR__REQUESTS_IN_FLIGHT_MAX: String(requestsMax),
@@ -55,6 +56,8 @@ test('P4: ten times the capacity: what is accepted is answered, the rest is told
   const plan = { address: coordinator.grpc, flows, request, secondsMax: 200, pids };
   const warm = await flood({ ...plan, skipped: 0, counted: 20 });
   const before = pids.map(residentBytes);
+  // From here on the kernel ends what grows by more, where it lets itself be asked to.
+  using limit = limitMemory(coordinator.pid, growthMax);
   const { tallies, residentBytesMax } = await flood({ ...plan, skipped: requestsMax, counted: 120 });
 
   expect([...warm.tallies, ...tallies].flatMap(({ odd }) => odd)).toEqual([]);
@@ -65,7 +68,8 @@ test('P4: ten times the capacity: what is accepted is answered, the rest is told
   expect(await metric(coordinator, 'grm_admission_rejected_total')).toBe(
     sum(warm.tallies, 'shed') + sum(tallies, 'shed'),
   );
-  residentBytesMax.forEach((most, at) => expect(most - before[at]!).toBeLessThan(96 * MiB));
+  residentBytesMax.forEach((most, at) => expect(most - before[at]!).toBeLessThan(growthMax));
+  expect(limit?.refusals() ?? 0).toBe(0);
 
   // Twelve, four and one of seventeen.
   const [heavy, light, batch] = tallies.map(({ counted }) => counted / sum(tallies, 'counted'));
