@@ -4,6 +4,7 @@ import type { Class, Content, Message, Role, Stop, StopRule, VoteMethod } from '
 import { sampleInvalidReasons, type Sample, type SampleInvalidReason } from '../grm/sample.js';
 import type { Degraded, JudgedSample, Kept, Stopping, Verdict } from '../grm/verdict.js';
 import * as pb from './gen/grm/v1/judgement.js';
+import { textsOf } from './texts-at.js';
 
 /** A two-way table between a domain word and its enum number. */
 function table<W extends string, N extends number>(rows: Readonly<Record<W, N>>, what: string) {
@@ -127,6 +128,7 @@ export function sampleToProto(sample: Sample, judged?: Pick<JudgedSample, 'metaR
     queueMs: Math.max(0, Math.round(sample.queueMs)),
     engineMs: Math.max(0, Math.round(sample.engineMs)),
     text: sample.text,
+    textsAt: [],
   };
 }
 
@@ -134,8 +136,7 @@ export function sampleFromProto(sample: pb.Sample): Sample {
   const base = {
     index: sample.index,
     text: sample.text,
-    principles: sample.principles,
-    critique: sample.critique,
+    ...textsOf(sample),
     permutation: sample.permutation,
     seed: sample.seed,
     worker: sample.worker,

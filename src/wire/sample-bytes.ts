@@ -9,6 +9,7 @@ import { keptTable, sampleFromProto, sampleToProto, verdictToProto } from './con
 import { encoded } from './encoded.js';
 import { decodeAppend, withFields } from './fields.js';
 import * as pb from './gen/grm/v1/judgement.js';
+import { withoutPieces } from './texts-at.js';
 
 const bytesOf = new WeakMap<Sample, Uint8Array>();
 /** Of a sample whose bytes are kept. Bigger ones are rare, and would double what a request holds. */
@@ -36,7 +37,7 @@ function decodeKept(bytes: Uint8Array): Sample {
 }
 
 export function encodeSample(sample: Sample): Uint8Array {
-  return bytesOf.get(sample) ?? encoded(pb.Sample, sampleToProto(sample));
+  return bytesOf.get(sample) ?? encoded(pb.Sample, withoutPieces(sampleToProto(sample)));
 }
 
 /** Field of Verdict.samples, and tags of Sample.meta_reward and Sample.kept: field number and wire type. */

@@ -75,7 +75,7 @@ export function aShard(requestId: string, shard: number, more: Partial<Shard> = 
   };
 }
 
-const provenance = {
+export const someProvenance = {
   permutation: [1, 0],
   worker: 'worker-1',
   engine: 'gpu-0',
@@ -97,7 +97,7 @@ export function aSample(index: number, more: Partial<ScoredSample> = {}): Scored
     shownScores: [7, 4],
     scores: [4, 7],
     seed: 100 + index,
-    ...provenance,
+    ...someProvenance,
     ...more,
   };
 }
@@ -110,7 +110,7 @@ export function anInvalidSample(index: number): InvalidSample {
     principles: '',
     critique: '',
     seed: 100 + index,
-    ...provenance,
+    ...someProvenance,
     reason: 'no_box',
     detail: 'no box in 23 characters',
   };

@@ -1,5 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
+import { makeSample } from '../../../src/grm/make-sample.js';
 import type { Content } from '../../../src/grm/query.js';
 import {
   decodeAppend,
@@ -21,6 +22,8 @@ import {
   encodeShard,
   encodeVerdict,
 } from '../../../src/queue/codec.js';
+import { sampleToProto } from '../../../src/wire/convert.js';
+import * as pb from '../../../src/wire/gen/grm/v1/judgement.js';
 import { Shard } from '../../../src/wire/gen/grm/work/v1/work.js';
 import {
   aDeadLetter,
@@ -32,6 +35,7 @@ import {
   aShard,
   aVerdict,
   somePlan,
+  someProvenance,
 } from '../../support/work-values.js';
 
 const text = fc.string({ unit: 'grapheme', maxLength: 300 });
@@ -128,6 +132,27 @@ describe('what is written reads back exactly', () => {
       const again = encodeVerdict(decodeVerdict(encodeVerdict(verdict)));
       expect(again).toEqual(encodeVerdict(verdict));
     }
+  });
+
+  test('principles and critique that are pieces of the text are stored as where they stand in it', () => {
+    const judged = (text: string) => makeSample(0, text, { ...someProvenance, seed: 1 });
+    for (const text of [
+      'Specific Criteria:\n1. Truth\nAnalysis:\nThe first is right. \u{1f600} So \u00e9 and \ud800 it is.\nScores: \\boxed{7, 4}',
+      'The first is right.\nScores: \\boxed{7, 4}',
+      'Scores: \\boxed{7, 4}',
+      'Analysis:\nNo scores.',
+    ]) {
+      const sample = judged(text);
+      // UTF-8 has no lone surrogate; what stands for one is as long in UTF-16.
+      expect(decodeSample(encodeSample(sample))).toEqual(judged(text.toWellFormed()));
+      const whole = pb.Sample.encode(sampleToProto(sample)).finish().length;
+      const twice = Buffer.byteLength(sample.principles + sample.critique);
+      if (twice > 20) expect(encodeSample(sample).length).toBeLessThan(whole - twice + 10);
+    }
+    const foreign = aSample(0, { principles: 'written elsewhere' });
+    expect(decodeSample(encodeSample(foreign))).toEqual(foreign);
+    const wrong = pb.Sample.encode({ ...sampleToProto(aSample(0)), textsAt: [0, 1, 2] }).finish();
+    expect(() => decodeSample(wrong)).toThrow('texts_at has 3 numbers, expected 4');
   });
 
   test('bytes that hold a judgement already are not taken for a bare sample', () => {

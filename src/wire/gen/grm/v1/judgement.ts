@@ -321,6 +321,8 @@ export interface Sample {
   engineMs: number;
   /** The whole generation as it came. */
   text: string;
+  /** In the ledger alone, in place of `principles` and `critique`: where in `text` each of them begins and how long it is, in UTF-16 code units. */
+  textsAt: number[];
 }
 
 /** The final number of one response. */
@@ -955,6 +957,7 @@ function createBaseSample(): Sample {
     queueMs: 0,
     engineMs: 0,
     text: "",
+    textsAt: [],
   };
 }
 
@@ -1031,6 +1034,13 @@ export const Sample: MessageFns<Sample> = {
     }
     if (message.text !== "") {
       writer.uint32(162).string(message.text);
+    }
+    if (message.textsAt.length !== 0) {
+      writer.uint32(170).fork();
+      for (const v of message.textsAt) {
+        writer.uint32(v);
+      }
+      writer.join();
     }
     return writer;
   },
@@ -1237,6 +1247,24 @@ export const Sample: MessageFns<Sample> = {
 
             message.text = reader.string();
             continue;
+          }
+          case 21: {
+            if (tag === 168) {
+              message.textsAt.push(reader.uint32());
+
+              continue;
+            }
+
+            if (tag === 170) {
+              const end2 = reader.uint32() + reader.pos;
+              while (reader.pos < end2) {
+                message.textsAt.push(reader.uint32());
+              }
+
+              continue;
+            }
+
+            break;
           }
         }
         if ((tag & 7) === 4 || tag === 0) {
