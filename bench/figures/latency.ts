@@ -28,7 +28,7 @@ export const latency: Measurement = {
     'before it (caches, sleeping cores): calls that take turns have that in common. In a row, the short calls find everything as they left it: told, not judged.',
   notMeasured: ['latency under load', 'latency over a network'],
   usualSeconds: 14,
-  budgetSeconds: 30,
+  budgetSeconds: 25,
   figures: [
     { name: names.p50, unit: 'ms', bar: { of: 'ratio', is: 'at most', limit: 3 } },
     { name: names.p99, unit: 'ms', bar: { of: 'ratio', is: 'at most', limit: 5 } },
