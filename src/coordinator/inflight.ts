@@ -5,7 +5,7 @@
 //   I3. A run whose last caller left goes on for `lingerMs` (a retry may join it), then it is cancelled. A run without callers from the
 //       start (a take-over) is never cancelled for want of them.
 //   I4. A cancelled run takes its time to clean up, and much of it while NATS is away. Whoever asks meanwhile has cancelled nothing: it waits
-//       for that end, and then the request runs anew.
+//       for that end, limits.waitersMax of them at most, and then the request runs anew.
 
 import { fault } from '../fault.js';
 import type { Sample } from '../grm/sample.js';
@@ -155,10 +155,16 @@ export class Inflight {
     });
   }
 
-  /** I4. Resolves to the end of a cancelled run, or to the caller's own; undefined when no cancelled run is there. */
-  passing(requestId: string, { deadlineAtMs, signal }: Caller): Promise<ScoreOutcome> | undefined {
-    if (this.#running.get(requestId)?.controller.signal.reason !== 'cancelled') return undefined;
-    return this.join(requestId, { deadlineAtMs, signal });
+  /**
+   * I4. Waits for the end of a cancelled run; resolves to undefined then, and to the caller's own end where that comes first. Undefined when no
+   * cancelled run is there.
+   */
+  passing(requestId: string, { deadlineAtMs, signal }: Caller): Promise<ScoreOutcome | undefined> | undefined {
+    const running = this.#running.get(requestId);
+    if (running?.controller.signal.reason !== 'cancelled') return undefined;
+    return this.join(requestId, { deadlineAtMs, signal }).then((ended) =>
+      this.#running.get(requestId) === running ? ended : undefined,
+    );
   }
 
   /** Somebody waits for it at another coordinator: a lingering run goes on for as long again. */

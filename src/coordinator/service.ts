@@ -51,7 +51,7 @@ export function openCoordinator(context: CoordinatorContext, dead: DeadLetters):
       const passing = inflight.passing(identity.requestId, caller);
       if (passing) {
         const ended = await passing;
-        if (caller.signal.aborted) return ended;
+        if (ended) return ended;
       }
       const running = inflight.digest(identity.requestId);
       if (running !== undefined && running !== identity.digest) {

@@ -243,7 +243,7 @@ test('I4: who asks while a cancelled run still cleans up, NATS being slow, is no
   let stuck = true;
   const engine = hanging(cluster, (index) => stuck && index > 0);
   await cluster.worker('w', { engine });
-  const input = ask({ k: 8 });
+  const input = { ...ask({ k: 8 }), idempotencyKey: 'one' };
   const gone = new AbortController();
   const first = a.score(input, { signal: gone.signal });
   await cluster.clock.advance(500);
@@ -254,7 +254,14 @@ test('I4: who asks while a cancelled run still cleans up, NATS being slow, is no
   expect(a.service.load().requestsInFlight).toBe(1);
   stuck = false;
   const [second, third] = [a.score(input), a.score(input)];
+  const hasty = a.score(input, { deadlineAtMs: cluster.clock.now() + 500 });
+  const other = a.score(
+    { ...input, content: { ...input.content, responses: ['another', 'one'] } },
+    { deadlineAtMs: cluster.clock.now() + 500 },
+  );
   await cluster.clock.advance(1_000);
+  for (const each of [hasty, other])
+    expect(await each).toMatchObject({ kind: 'fault', fault: { kind: 'deadline_exceeded' } });
   slow = false;
   const verdict = valid(await cluster.verdict(second));
   expect(verdict).toMatchObject({ kValid: 8, degraded: [] });
