@@ -76,7 +76,7 @@ export const faults = {
     grpc: 'CANCELLED',
     http: 499,
     disposition: 'retryable',
-    doc: 'The caller or an operator cancelled the request; samples already drawn are kept for a retry.',
+    doc: "The caller or an operator cancelled the request; samples already drawn are kept for a retry, which is the caller's to make.",
   },
   unauthenticated: {
     grpc: 'UNAUTHENTICATED',

@@ -300,7 +300,7 @@ holds(
   'samples that travel together fit a NATS message with room for their envelopes',
 );
 holds(
-  // A sample's text stands in it twice: whole, and as its parts.
+  // A sample's text stands in it twice at the most: whole, and as parts that are no pieces of it.
   (limits.laneSamplesMax * 2 + 1) * limits.inlineContentCharsMax * 3 < limits.natsPayloadBytesMax,
   'a meta task with a lane of samples and the content fits a NATS message, at three bytes a unit',
 );

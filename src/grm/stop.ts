@@ -23,7 +23,7 @@
 // under the conjugate prior (Gelman et al., Bayesian Data Analysis, 3rd ed., section 3.3), so the final difference has a Student t distribution. Over rivals the
 // probabilities are added (union bound). The prior, two imagined samples without a difference, holds early unanimity back. How much a
 // difference commonly varies is part of the prior too, and learned besides from the leader's other rivals: a judge's noise is much the same
-// for all of them (partial pooling, section 5 there). Each rival's own differences count as before, so a response that is always scored alike hides
+// for all of them (partial pooling, chapter 5 there). Each rival's own differences count as before, so a response that is always scored alike hides
 // no other's noise. With two responses there is nothing to learn from. A Bayesian
 // probability may be looked at as often as one likes: when it is right at each look, it is right at the look that stopped. Stopping of sampled
 // judgements by a posterior is the idea of Adaptive-Consistency (arXiv 2305.11860). docs/adaptive-k.md says how often it is right.

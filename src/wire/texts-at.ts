@@ -1,5 +1,5 @@
-// Texts at: principles and critique are pieces of a sample's text. The ledger, and all that it sends, holds the text and where they stand in it: half of
-// a sample's bytes, wherever a sample is written, stored or sent.
+// Texts at: principles and critique are pieces of a sample's text. The ledger and the queues hold the text, and where they stand in it: up to
+// half of a sample's bytes, a third of those of a whole request, wherever a sample is written, stored or sent.
 
 import type { Sample } from '../grm/sample.js';
 import type { Sample as WireSample } from './gen/grm/v1/judgement.js';

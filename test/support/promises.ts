@@ -14,7 +14,9 @@ export interface Promised {
 
 const root = dirname(dirname(dirname(fileURLToPath(import.meta.url))));
 const row = /^\| (P\d) +\| (.*?) +\|$/gm;
-const titled = /\b(?:test|it)(?:\.\w+(?:\([^\n]*\))?)*\(\s*(?:'((?:[^'\\]|\\.)*)'|`([^`]*)`)/g;
+/** Of tests and groups of them, also behind a table of cases. */
+const titled =
+  /(?:\b(?:test|it|describe)(?:\.\w+(?:\([^\n]*?\))?)*|\][^\n()]*\))\(\s*(?:'((?:[^'\\]|\\.)*)'|`([^`]*)`)/g;
 /** One id, or the first and the last of several. */
 const idsIn = /\bP(\d)(?:-P(\d))?\b/g;
 

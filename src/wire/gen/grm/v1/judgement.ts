@@ -321,7 +321,10 @@ export interface Sample {
   engineMs: number;
   /** The whole generation as it came. */
   text: string;
-  /** In the ledger alone, in place of `principles` and `critique`: where in `text` each of them begins and how long it is, in UTF-16 code units. */
+  /**
+   * In the ledger and between processes of the cluster, never in an answer, in place of `principles` and `critique`: where in `text` each of them
+   * begins and how long it is, in UTF-16 code units.
+   */
   textsAt: number[];
 }
 
