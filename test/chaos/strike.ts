@@ -150,9 +150,15 @@ const blows: Readonly<Record<string, (post: NatsPost, pause: () => Promise<void>
     if (!disk) throw new Error('it has no disk of its own, and the schedule fills it');
     // Whatever fills it goes on, and takes what the server gives back when it removes messages.
     const over = pause().then(() => true);
-    do await disk.fill();
-    while (!(await Promise.race([over, sleep(refillEveryMs, false)])));
-    await disk.free();
-    await server.restart(supervisorGraceMs);
+    try {
+      do await disk.fill();
+      while (!(await Promise.race([over, sleep(refillEveryMs, false)])));
+    } finally {
+      try {
+        await disk.free();
+      } finally {
+        await server.restart(supervisorGraceMs);
+      }
+    }
   },
 };
