@@ -56,12 +56,12 @@ export async function measuredApart(measurement: Measurement, options: ApartOpti
   const limit = setTimeout(() => cut(`its time was over after ${Math.round(secondsMax)} s`), secondsMax * 1_000);
   const [code, killedBy] = await gone;
   await heard;
-  // A process that did not end in good order may have left what it had.
-  if (code === 0) forgetOwned();
-  else dropOwned();
   clearTimeout(limit);
   clearTimeout(kill);
   signal.removeEventListener('abort', interrupt);
+  // A process that did not end in good order may have left what it had.
+  if (code === 0) forgetOwned();
+  else dropOwned();
   if (code !== 0) failure ??= `its process ended with ${killedBy ?? `exit code ${code}`}`;
   const why = failure ?? 'it was not found';
   return measurement.figures.map((plan) => found.get(plan.name) ?? unfinished(plan, why));

@@ -5,7 +5,8 @@
 // Lines per figure on standard output, where the run stands on standard error; latest.json and latest.md are written anew after every
 // measurement, with what is unfinished and why. Never longer than --minutes: each measurement has its part of them, and what it leaves over.
 // Exit code 1 when a figure has no number or the folder is full, 2 for options that it does not take (a folder that cannot be written is one), 130
-// after Ctrl-C; a bar that is not met is no failure. --profile: processes of the cluster leave CPU profiles (V8's format) there when they end.
+// after Ctrl-C, 143 after SIGTERM; a bar that is not met is no failure. --profile: processes of the cluster leave CPU profiles (V8's format)
+// there when they end.
 
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
@@ -62,8 +63,9 @@ function tellFigure({ name, value, unit, error, ratio, bar, met }: Figure): void
 const interrupt = new AbortController();
 let stoppedWith: ExitCode | undefined;
 for (const [signal, code] of [['SIGINT', exitCodes.interrupted] as const, ['SIGTERM', exitCodes.terminated] as const]) {
-  process.once(signal, () => {
-    stoppedWith = code;
+  // On and not once: a second one changes nothing, while the first is obeyed.
+  process.on(signal, () => {
+    stoppedWith ??= code;
     interrupt.abort();
   });
 }

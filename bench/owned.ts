@@ -54,7 +54,7 @@ function own(news: OwnedNews): void {
   tell(news);
 }
 
-/** Kills what is left, at once and in no order, and owns nothing any more. */
+/** Kills what is left, at once and in no order, and owns nothing any more. Throws nothing: a folder that cannot be removed stays. */
 export function dropOwned(): void {
   for (const pid of processes) {
     try {
@@ -64,7 +64,13 @@ export function dropOwned(): void {
     }
   }
   // A process that is killed may still write for a moment.
-  for (const folder of folders) rmSync(folder, { recursive: true, force: true, maxRetries: 5 });
+  for (const folder of folders) {
+    try {
+      rmSync(folder, { recursive: true, force: true, maxRetries: 5 });
+    } catch {
+      // stays, and keeps none of the others
+    }
+  }
   forgetOwned();
 }
 

@@ -97,7 +97,7 @@ try {
 } finally {
   // Services first: nats-server was started before them.
   for (const child of children.toReversed()) {
-    if (child.exitCode !== null) continue;
+    if (child.exitCode !== null || child.signalCode !== null) continue;
     const gone = new Promise((resolve) => child.once('exit', resolve));
     child.kill('SIGTERM');
     await Promise.race([gone, sleep(readyMs, undefined, { ref: false })]);
