@@ -4,8 +4,8 @@
 //   GR1. What is not allowed is barred by name and with the reason, and the run goes without those faults; it is never just left out.
 
 import { join } from 'node:path';
-import { openNetwork, refusalToIsolate, type Namespace } from '../support/namespace.js';
-import { mountSmallDisk, refusalToMount, type SmallDisk } from '../support/small-disk.js';
+import { openNetwork, refusalToIsolate, sweepNetworks, type Namespace } from '../support/namespace.js';
+import { mountSmallDisk, refusalToMount, sweepSmallDisks, type SmallDisk } from '../support/small-disk.js';
 import { faultKinds, isPartition, type FaultKind } from './schedule.js';
 
 export interface Ground extends AsyncDisposable {
@@ -23,6 +23,8 @@ export interface Ground extends AsyncDisposable {
 const diskBytes = 1024 * 1024 * 1024;
 
 export async function openGround(): Promise<Ground> {
+  sweepNetworks();
+  sweepSmallDisks();
   const noDisk = await refusalToMount();
   const noNetwork = await refusalToIsolate();
   const barred = new Map<FaultKind, string>();
@@ -43,8 +45,16 @@ export async function openGround(): Promise<Ground> {
       return disk;
     },
     async [Symbol.asyncDispose]() {
-      for (const disk of disks.splice(0)) await disk[Symbol.asyncDispose]();
-      await network?.[Symbol.asyncDispose]();
+      // One that cannot be given back keeps none of the others.
+      const failures: unknown[] = [];
+      for (const each of [...disks.splice(0), network]) {
+        try {
+          await each?.[Symbol.asyncDispose]();
+        } catch (error) {
+          failures.push(error);
+        }
+      }
+      if (failures.length > 0) throw failures[0];
     },
   };
 }

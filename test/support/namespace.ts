@@ -2,7 +2,10 @@
 // reset then and nothing is refused, packets are just gone. Where that is not allowed, `refusalToIsolate` says why.
 
 import { execFile } from 'node:child_process';
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { promisify } from 'node:util';
+import { dropAtExit, isGone, namesIn, quietly } from './leftovers.js';
 
 const run = promisify(execFile);
 
@@ -24,6 +27,9 @@ export interface Namespace {
 
 /** Of the second half of the networks that are kept free for measurements (RFC 2544), one per last byte but one. */
 const networks = 256;
+const links = '/sys/class/net';
+/** Before the pid of the process that made it, in a bridge's alias. */
+const ownerMark = 'test process ';
 
 async function ip(...args: readonly string[]): Promise<void> {
   await run('ip', args);
@@ -32,6 +38,7 @@ async function ip(...args: readonly string[]): Promise<void> {
 /** Its namespaces go with it: whoever runs in them is to be ended before. */
 export async function openNetwork(): Promise<Network> {
   const number = await takeBridge();
+  const forget = dropAtExit(() => drop(number));
   const bridge = bridgeOf(number);
   const addressOf = (at: number): string => `198.19.${number}.${at}`;
   const names: string[] = [];
@@ -40,8 +47,10 @@ export async function openNetwork(): Promise<Network> {
     for (const at of names.keys()) await ip('link', 'delete', nearOf(number, at)).catch(() => undefined);
     for (const name of names.splice(0)) await ip('netns', 'delete', name).catch(() => undefined);
     await ip('link', 'delete', bridge).catch(() => undefined);
+    forget();
   };
   try {
+    await ip('link', 'set', bridge, 'alias', `${ownerMark}${process.pid}`);
     await ip('address', 'add', `${addressOf(1)}/24`, 'dev', bridge);
     await ip('link', 'set', bridge, 'up');
   } catch (error) {
@@ -86,6 +95,37 @@ async function takeBridge(): Promise<number> {
     }
   }
   throw refused;
+}
+
+/** Networks of processes that are gone, with those who still run in them. */
+export function sweepNetworks(): void {
+  for (let number = 0; number < networks; number++) {
+    const owner = ownerOf(number);
+    if (owner !== undefined && isGone(owner)) drop(number);
+  }
+}
+
+/** undefined: there is no such network, or it does not say whose it is. */
+function ownerOf(number: number): number | undefined {
+  try {
+    const alias = readFileSync(join(links, bridgeOf(number), 'ifalias'), 'utf8').trim();
+    return alias.startsWith(ownerMark) ? Number(alias.slice(ownerMark.length)) : undefined;
+  } catch {
+    return undefined;
+  }
+}
+
+/** The bridge last: it says whose all of it is. */
+function drop(number: number): void {
+  const bridge = bridgeOf(number);
+  for (const name of namesIn(links)) if (name.startsWith(`${bridge}n`)) quietly('ip', 'link', 'delete', name);
+  for (const name of namesIn('/run/netns')) {
+    if (!name.startsWith(`${bridge}-`)) continue;
+    const inside = quietly('ip', 'netns', 'pids', name).match(/\d+/g) ?? [];
+    if (inside.length > 0) quietly('kill', '-KILL', ...inside);
+    quietly('ip', 'netns', 'delete', name);
+  }
+  quietly('ip', 'link', 'delete', bridge);
 }
 
 function bridgeOf(number: number): string {

@@ -1,10 +1,12 @@
 // A file system that a test may fill: a tmpfs of its own, which takes as much memory as there is in it. Where mounting is not allowed, `refusalToMount` says why.
 
 import { execFile } from 'node:child_process';
+import { rmdirSync } from 'node:fs';
 import { mkdtemp, open, rm, rmdir, statfs } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
+import { dropAtExit, isGone, namesIn, quietly } from './leftovers.js';
 import { reasonIn } from './namespace.js';
 
 const run = promisify(execFile);
@@ -26,11 +28,13 @@ const restBytes = 1024 * 1024;
 const shrinkTriesMax = 5;
 
 export async function mountSmallDisk(bytes: number): Promise<SmallDisk> {
-  const folder = await mkdtemp(join(tmpdir(), 'grm-disk-'));
+  const folder = await mkdtemp(join(tmpdir(), `grm-disk-${process.pid}-`));
+  const forget = dropAtExit(() => drop(folder));
   try {
     await run('mount', ['-t', 'tmpfs', '-o', `size=${bytes}`, 'tmpfs', folder]);
   } catch (error) {
     await rmdir(folder);
+    forget();
     throw error;
   }
   const filler = join(folder, 'filler');
@@ -78,8 +82,26 @@ export async function mountSmallDisk(bytes: number): Promise<SmallDisk> {
       // Lazily: a server that was killed just now may still be let go of.
       await run('umount', ['-l', folder]);
       await rmdir(folder);
+      forget();
     },
   };
+}
+
+/** Those of processes that are gone: they take memory for as long as they are mounted. */
+export function sweepSmallDisks(): void {
+  for (const name of namesIn(tmpdir())) {
+    const pid = /^grm-disk-(\d+)-/.exec(name)?.[1];
+    if (pid !== undefined && isGone(Number(pid))) drop(join(tmpdir(), name));
+  }
+}
+
+function drop(folder: string): void {
+  quietly('umount', '-l', folder);
+  try {
+    rmdirSync(folder);
+  } catch {
+    // still mounted, or gone already
+  }
 }
 
 /** Why this machine does not allow it, in one line; undefined where it does. */
