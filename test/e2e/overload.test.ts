@@ -69,7 +69,7 @@ test('P4: ten times the capacity: what is accepted is answered, the rest is told
     sum(warm.tallies, 'shed') + sum(tallies, 'shed'),
   );
   residentBytesMax.forEach((most, at) => expect(most - before[at]!).toBeLessThan(growthMax));
-  expect(limit?.refusals() ?? 0).toBe(0);
+  expect(limit?.kills() ?? 0).toBe(0);
 
   // Twelve, four and one of seventeen.
   const [heavy, light, batch] = tallies.map(({ counted }) => counted / sum(tallies, 'counted'));
