@@ -50,12 +50,3 @@ export function namesIn(folder: string): readonly string[] {
     return [];
   }
 }
-
-export function isGone(pid: number): boolean {
-  try {
-    process.kill(pid, 0);
-    return false;
-  } catch (error) {
-    return (error as NodeJS.ErrnoException).code === 'ESRCH';
-  }
-}

@@ -5,7 +5,8 @@ import { execFile } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
-import { dropAtExit, isGone, namesIn, quietly } from './leftovers.js';
+import { isAlive } from '../../src/cli/process-table.js';
+import { dropAtExit, namesIn, quietly } from './leftovers.js';
 
 const run = promisify(execFile);
 
@@ -101,7 +102,7 @@ async function takeBridge(): Promise<number> {
 export function sweepNetworks(): void {
   for (let number = 0; number < networks; number++) {
     const owner = ownerOf(number);
-    if (owner !== undefined && isGone(owner)) drop(number);
+    if (owner !== undefined && !isAlive(owner)) drop(number);
   }
 }
 

@@ -6,7 +6,8 @@ import { mkdtemp, open, rm, rmdir, statfs } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
-import { dropAtExit, isGone, namesIn, quietly } from './leftovers.js';
+import { isAlive } from '../../src/cli/process-table.js';
+import { dropAtExit, namesIn, quietly } from './leftovers.js';
 import { reasonIn } from './namespace.js';
 
 const run = promisify(execFile);
@@ -91,7 +92,7 @@ export async function mountSmallDisk(bytes: number): Promise<SmallDisk> {
 export function sweepSmallDisks(): void {
   for (const name of namesIn(tmpdir())) {
     const pid = /^grm-disk-(\d+)-/.exec(name)?.[1];
-    if (pid !== undefined && isGone(Number(pid))) drop(join(tmpdir(), name));
+    if (pid !== undefined && !isAlive(Number(pid))) drop(join(tmpdir(), name));
   }
 }
 
