@@ -149,7 +149,8 @@ class OpenAiEngine implements Engine {
     if (reply.kind === 'status') return { index, ...classifyReply(reply) };
     if (reply.kind === 'failed')
       return cut.why === undefined ? { ...reply, kind: 'retryable', index } : stopped(index, cut);
-    const generation = await readGeneration(reply, limits.engineReplyBytesMax, (text) => this.#samples.redact(text));
+    const redact = (text: string) => this.#samples.redact(text);
+    const generation = await readGeneration(reply, limits.engineReplyBytesMax, redact, job.maxTokens);
     if (generation.kind === 'text') return { index, ...generation, engineMs: performance.now() - startedMs };
     return cut.why === undefined ? { index, ...generation } : stopped(index, cut);
   }

@@ -32,7 +32,7 @@ const space =
 const closeComma = /\{([,;])\}/g;
 const group = /\{([^{}]*)\}/g;
 /** Marks without a look of their own: zero width, direction of writing. */
-const invisible = /[\u00ad\u061c\u200b-\u200f\u202a-\u202e\u2060-\u2064\u2066-\u2069\ufe0e\ufe0f\ufeff]/g;
+const invisible = /[\ufe0e-\ufe0f\u00ad\u061c\u200b-\u200f\u202a-\u202e\u2060-\u2064\u2066-\u2069\ufeff]/g;
 const fullWidth = /[\uff01-\uff5e\u2212]/g;
 /** More than ASCII without what is read as it is. */
 const foreign = /[^\t\n\r -~，；、]/;

@@ -25,7 +25,7 @@ const gap = `[${blanks}*_]{1,4}`;
 const before = `(?:(?:here are|my|the|our|and|so|thus|final|finale?|overall|total|own|revised|updated|corrected|adjusted|official|numeric(?:al)?|numerical|resulting|combined|average|assigned|meine?|die|endgültigen?|finale[nr]?|mes|les|la|las|los|mis|il|i|miei|итогов\\p{L}{1,3}|общ\\p{L}{1,3}|окончательн\\p{L}{1,3}|мои)${gap}){0,4}`;
 const after = `(?:${gap}(?:final(?:e|es|i|is)?|finais|total(?:e|es)?|globale?s?|general(?:es)?|overall|(?:for|of)${gap}(?:both|all|the|each)(?:${gap}[a-z]{2,10}){0,2}))?(?:[${blanks}]{0,2}[(（][^()\\n（）\\\\]{0,60}[)）])?(?:${gap}(?:are|is|as follows|follow))?`;
 const dress = `[${blanks}#*_.()\\[\\]【】|\\d•·–—→-]{0,32}`;
-const box = '\\\\{0,4}(?:f?box|[b\\u0008]oxed|framebox)';
+const box = '\\\\{0,4}(?:f?box|[b\\b]oxed|framebox)';
 const separator = `[${blanks}*_]{0,8}(?:[:：|=→]|[–—-](?=[${blanks}])|$|(?=[$*]{0,4}${box})|(?=\\\\))`;
 /** Words that are remarks in one language and scores in another ("Notes : ..."): headings only where scores follow at once. */
 const weak = `(?:notes?|notas?|noten?)[${blanks}*_]{0,8}[:：](?=[${blanks}$*_]{0,8}(?:${box}|\\d{1,2}(?:[.,]\\d)?[${blanks}]{0,2}[,;/]))`;
