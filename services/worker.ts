@@ -4,6 +4,7 @@ import type { Actor, ActorSpec, Running } from '../src/actor/actor.js';
 import { answerWhoIsAt, listenCancel } from '../src/actor/handle.js';
 import type { EngineGauges } from '../src/engine/engine.js';
 import { openNode, type Node } from '../src/actor/node.js';
+import type { ReasoningMarkers } from '../src/grm/reasoning.js';
 import { limits } from '../src/limits.js';
 import type { Events } from '../src/observe/events.js';
 import { Rate } from '../src/observe/rate.js';
@@ -29,6 +30,8 @@ export interface WorkerParts<T, R extends Running> {
   /** What an engine says of itself; given: its slots are learned from it, as far as they are configured. */
   readonly gauges?: (engine: R) => Promise<EngineGauges>;
   readonly drainGraceMs: number;
+  /** Markers of reasoning in what engines say. */
+  readonly reasoning?: readonly ReasoningMarkers[];
   readonly puller: Puller<T>;
   readonly cost: (task: T) => number;
   /** The most that one task may cost: how many tasks a pull asks for when several slots are free. */
@@ -133,6 +136,7 @@ export async function openWorker<T, R extends Running>(host: Host, parts: Worker
     random: Math.random,
     cancellations,
     requeue: openRequeue(queue.work, parts.pool, node.id, clock),
+    ...(parts.reasoning && { reasoning: parts.reasoning }),
   };
   const unlisten = await listenCancel(queue.control, (requestId, run) => void cancellations.cancel(requestId, run));
   const stage = parts.role === 'grm-worker' ? 'sample' : 'meta';

@@ -222,6 +222,9 @@ export const limits = {
   /** Embedded engine: stop sequences, and the characters of one. They are searched for after each token. */
   llamaStopsMax: 8,
   llamaStopCharsMax: 256,
+  /** Pairs of markers of reasoning, and the characters of one marker. Each is searched for in each text. */
+  reasoningMarkersMax: 64,
+  reasoningMarkerCharsMax: 64,
   /** Distinct values of a metric label that the outside names (model, pool); further ones are counted as "other". */
   metricLabelValuesMax: 50,
   /** A gauge read from elsewhere (queue depths) may take this long before a scrape goes on without it. */

@@ -4,6 +4,7 @@
 
 import { z } from 'zod';
 import { classes, stopRules, voteMethods } from '../grm/query.js';
+import { reasoningDefaults } from '../grm/reasoning.js';
 import { stopErrorDefault, waveSizes } from '../grm/stop.js';
 import { limits } from '../limits.js';
 import { logLevels } from '../observe/log.js';
@@ -274,6 +275,15 @@ const worker = z.strictObject({
   ),
   drainGraceMs: whole(0, hour, minute, 'Time for running samples when told to stop; the rest is handed back.'),
   restartsMax: whole(-1, 1_000_000, -1, 'Restarts of a failing engine; -1 = no end.'),
+  reasoning: list(
+    z.strictObject({
+      open: told(text.max(limits.reasoningMarkerCharsMax), 'Marker that opens reasoning, in any case of letters.'),
+      close: told(text.max(limits.reasoningMarkerCharsMax), 'Marker that closes it.'),
+    }),
+    limits.reasoningMarkersMax,
+    [...reasoningDefaults],
+    'Markers between which models reason; what stands there is never read for scores. A list given here replaces the default one.',
+  ),
 });
 
 const meta = z.strictObject({

@@ -158,7 +158,7 @@ async function execute(
       answered.add(result.index);
       freeSeat();
       free();
-      appender.add(sampleOf(result, { shard, worker: context.nodeId, engine, queueMs }));
+      appender.add(sampleOf(result, { shard, worker: context.nodeId, engine, queueMs, reasoning: context.reasoning }));
     }
   };
   const job: Omit<DrawJob, 'messages' | 'samples' | 'scoreCount'> = {
