@@ -13,7 +13,7 @@ export interface Box {
 
 /** "\b" in "\boxed" becomes a backspace when a program reads it as an escape sequence. */
 const opening = /(?:\\(?:f|frame)box|[b\b]oxed)[ \t\u00a0\u2000-\u200f\u202f\u2060\u3000\ufeff]{0,8}\{/g;
-const inWord = /[\p{L}\p{N}]$|[\p{L}\p{N}][-_]$/u;
+const inWord = /[\p{L}\p{M}\p{N}]$|[\p{L}\p{N}][-_]$/u;
 const openBrace = 123;
 const closeBrace = 125;
 const backslash = 92;
