@@ -17,6 +17,7 @@ import { startLoop, type Loop } from '../src/worker/loop.js';
 import { EnginePool } from '../src/worker/pool.js';
 import { openRequeue } from '../src/worker/requeue.js';
 import { learnSlots, type Learning } from '../src/worker/useful-slots.js';
+import { standingOf } from './clock.js';
 import type { Host } from './host.js';
 import type { EngineNews, OpenedService } from './run.js';
 
@@ -49,14 +50,21 @@ export interface WorkerParts<T, R extends Running> {
 type Late<T> = { current: T | undefined };
 
 export async function openWorker<T, R extends Running>(host: Host, parts: WorkerParts<T, R>): Promise<OpenedService> {
-  const { queue, events, clock } = host;
+  const { queue, events, clock, hostClock } = host;
+  let expired = 0;
+  events.on('delivery.dropped', ({ why }) => {
+    if (why === 'expired') expired++;
+  });
   const rate = new Rate();
-  for (const name of ['sample.finished', 'meta.finished'] as const) events.on(name, () => rate.add(clock.now()));
+  for (const name of ['sample.finished', 'meta.finished'] as const) events.on(name, () => rate.add(clock.steadyNow()));
   const cancellations = openCancellations();
   const credit = new Credit();
   const loop: Late<Loop> = { current: undefined };
   const engines: Late<EnginePool<R>> = { current: undefined };
-  const refreshCredit = (): void => credit.setSlots(loop.current?.isPaused() ? 0 : (engines.current?.slots() ?? 0));
+  const refreshCredit = (): void => {
+    const takes = loop.current?.isPaused() !== true && hostClock.refusal() === undefined;
+    credit.setSlots(takes ? (engines.current?.slots() ?? 0) : 0);
+  };
 
   const node: Node = await openNode({
     role: parts.role,
@@ -72,9 +80,10 @@ export async function openWorker<T, R extends Running>(host: Host, parts: Worker
       slots: engines.current?.slots() ?? 0,
       running: credit.taken,
       done: rate.total,
-      ratePerSecond: rate.perSecond(clock.now()),
+      ratePerSecond: rate.perSecond(clock.steadyNow()),
     }),
     busy: () => ({ requests: cancellations.running() }),
+    standing: () => ({ ...standingOf(hostClock), expired }),
     handlers: {
       async drain() {
         loop.current?.pause();
@@ -155,6 +164,10 @@ export async function openWorker<T, R extends Running>(host: Host, parts: Worker
     execute: (delivery, hurry, free) => parts.execute(delivery, pool, context, hurry, free),
   }));
   const unhear = events.on('actor.changed', refreshCredit);
+  hostClock.onRefusal(() => {
+    refreshCredit();
+    node.tell();
+  });
   refreshCredit();
 
   host.expose({
@@ -168,6 +181,8 @@ export async function openWorker<T, R extends Running>(host: Host, parts: Worker
       if (!queue.connected()) reasons.push('NATS does not answer');
       if (pool.serving().length === 0) reasons.push('no engine serves');
       if (node.draining()) reasons.push('draining');
+      const refusal = hostClock.refusal();
+      if (refusal !== undefined) reasons.push(refusal);
       return reasons;
     },
     debugState: () => ({

@@ -27,6 +27,16 @@ export interface NodeLoad {
   readonly ratePerSecond: number;
 }
 
+/** What others should know before they count on the node. */
+export interface NodeStanding {
+  /** This machine's clock less NATS's; absent while that is not known. */
+  readonly clockSkewMs?: number;
+  /** Why it takes no work; empty: it does. */
+  readonly refuses: string;
+  /** Tasks that it dropped because their time was over. */
+  readonly expired: number;
+}
+
 /** The node's owner carries the orders out. One that rejects is answered `refused` with its message. */
 export interface NodeHandlers {
   /** Stops taking work; resolves when what runs is finished or handed back. The order is answered before that. */
@@ -62,6 +72,8 @@ export interface NodeOptions {
   /** Absent: it holds no requests. */
   busy?(): Busy;
   readonly handlers: NodeHandlers;
+  /** Absent: it takes whatever work comes. */
+  standing?(): NodeStanding;
   /** Given: orders to drain and to resume are refused with this reason. The node's owner may still drain it. */
   readonly refusesDrain?: string;
   /** Default limits.heartbeatMs. */
@@ -79,6 +91,8 @@ export interface Node {
   /** The same as the control message. Resolves when the work is done. */
   drain(): Promise<void>;
   resume(): Promise<void>;
+  /** Something that others should know has changed: the lease is renewed before its time. */
+  tell(): void;
   /** What the lease says now. */
   describe(): WireNode;
   /** Renewals that failed in a row: 0 while NATS answers. */
@@ -169,9 +183,14 @@ class LiveNode implements Node {
     this.#emitDrain('resumed');
   }
 
+  tell(): void {
+    this.#wake.abort();
+  }
+
   describe(): WireNode {
     const { role, host, pid, version, pool, gpus, address } = this.#options;
     const { slots, running, done, ratePerSecond } = this.#options.load();
+    const { clockSkewMs, refuses, expired } = this.#options.standing?.() ?? { refuses: '', expired: 0 };
     return {
       id: this.id,
       role,
@@ -184,12 +203,15 @@ class LiveNode implements Node {
       running,
       done,
       ratePerSecond,
-      actors: this.actors().map((actor) => describeActor(actor)),
+      actors: this.actors().map((actor) => describeActor(actor, this.#options.clock)),
       startedAtMs: this.#startedAtMs,
       heartbeatAgeMs: 0,
       address: address ?? '',
       fake: this.#options.fake === true || this.actors().some((actor) => actor.held()?.fake === true),
       draining: this.draining(),
+      clockSkewMs,
+      refuses: refuses.slice(0, limits.actorReasonCharsMax),
+      expired,
     };
   }
 
@@ -222,11 +244,11 @@ class LiveNode implements Node {
     while (!this.#closing.signal.aborted) {
       // `close` aborts it too.
       this.#wake = new AbortController();
-      const dueAtMs = clock.now() + heartbeatMs;
+      const dueAtMs = clock.steadyNow() + heartbeatMs;
       await this.#renew();
       // Changes come in bursts (eight engines start at once): they share a renewal.
       await sleep(clock, Math.min(limits.heartbeatMsMin, heartbeatMs), this.#closing.signal);
-      await sleep(clock, dueAtMs - clock.now(), this.#wake.signal);
+      await sleep(clock, dueAtMs - clock.steadyNow(), this.#wake.signal);
     }
   }
 

@@ -24,7 +24,7 @@ export interface DrawJob {
   readonly temperature: number;
   readonly topP: number;
   readonly maxTokens: number;
-  /** Milliseconds since the Unix epoch. */
+  /** Told by the steady clock of this process (steadyNow): not the cluster's time. */
   readonly deadlineAtMs: number;
   /** 0 = most urgent; sent to engines that have priority scheduling switched on in the configuration. */
   readonly priority: number;
@@ -111,6 +111,7 @@ export interface RankJob {
   readonly messages: readonly PromptMessage[];
   /** The same content as plain text, for scalar heads that take no chat. */
   readonly text: string;
+  /** Told by the steady clock of this process (steadyNow): not the cluster's time. */
   readonly deadlineAtMs: number;
   readonly requestId: string;
 }

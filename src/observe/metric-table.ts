@@ -84,7 +84,7 @@ export const metricTable = {
     type: 'counter',
     unit: 'count',
     help: 'Requests turned away at the door, by what was full.',
-    labels: { reason: ['samples', 'bytes', 'waiters', 'queue_full', 'draining'] },
+    labels: { reason: ['samples', 'bytes', 'waiters', 'queue_full', 'draining', 'clock'] },
     roles: coordinator,
   },
   grm_inflight_requests: {
@@ -354,6 +354,14 @@ export const metricTable = {
     type: 'counter',
     unit: 'count',
     help: 'Connections to NATS that came back after they were lost.',
+    labels: {},
+    roles: everywhere,
+  },
+
+  grm_clock_skew_seconds: {
+    type: 'gauge',
+    unit: 'seconds',
+    help: "This machine's clock less that of NATS. No deadline depends on it; NaN while the clock of NATS is not known.",
     labels: {},
     roles: everywhere,
   },

@@ -28,6 +28,8 @@ export interface GaugeSources {
     readonly state: LabelsOf<'grm_actors'>['state'];
   }>;
   readonly connected?: () => boolean;
+  /** This machine's clock less NATS's; undefined while that is not known. */
+  readonly clockSkewMs?: () => number | undefined;
   /** May fail or be late: then the scrape goes without it. */
   readonly queueDepths?: () => Promise<
     readonly {
@@ -282,6 +284,7 @@ async function readSources(sources: GaugeSources, m: Meters): Promise<void> {
     m.set('grm_slots', { state: 'busy' }, slots.busy);
   }
   if (sources.connected) m.set('grm_nats_connected', {}, sources.connected() ? 1 : 0);
+  if (sources.clockSkewMs) m.set('grm_clock_skew_seconds', {}, (sources.clockSkewMs() ?? NaN) / 1_000);
   if (sources.actors) {
     const counts = new Map<string, { kind: string; state: LabelsOf<'grm_actors'>['state']; n: number }>();
     for (const { kind, state } of sources.actors()) {

@@ -80,6 +80,12 @@ const nats = z.strictObject({
     limits.publishForMs,
     'A message that NATS does not store is tried again for so long; then its request is told UNAVAILABLE, or its shard goes back to the queue. Shorter: callers hear sooner, and shorter outages cost work.',
   ),
+  clockSkewMsMax: whole(
+    second,
+    30 * day,
+    limits.clockSkewMsMax,
+    "A process whose machine's clock is further from NATS's takes no work and says so. Deadlines are told by the clock of NATS, so that smaller distances do no harm; above a second they are warned of.",
+  ),
   serverBinary: told(text.default('nats-server'), 'Program that `grm up` starts when no server is given.'),
 });
 

@@ -10,6 +10,7 @@ import { Server, type ServerCredentials } from '@grpc/grpc-js';
 import type { Coordinator } from '../coordinator/coordinator.js';
 import { limits } from '../limits.js';
 import type { Events } from '../observe/events.js';
+import { systemClock, type Clock } from '../process/clock.js';
 import { ClusterServiceService } from '../wire/gen/grm/v1/cluster.js';
 import { RewardServiceService } from '../wire/gen/grm/v1/reward.js';
 import { arrivalGuard } from './arrival.js';
@@ -32,6 +33,8 @@ export interface RpcOptions {
   readonly coordinator: Coordinator;
   readonly cluster: ClusterControl;
   readonly events: Events;
+  /** The coordinator's; default: the system's. */
+  readonly clock?: Pick<Clock, 'now'>;
   /** Default 5 minutes. */
   readonly maxConnectionAgeMs?: number;
   /** A ping after so long a silence, and how long its answer may take. Defaults 30 s and 10 s. */
@@ -62,9 +65,9 @@ const flushMs = 1_000;
 /** Rejects when the address cannot be had, when TLS files do not load, or when the door would stand open by mistake (tls.ts, T1). */
 export async function serveRpc(options: RpcOptions): Promise<RpcServer> {
   checkExposure(options.listen, options.tls, options.allowInsecure ?? false);
-  const { coordinator, cluster, events } = options;
+  const { coordinator, cluster, events, clock = systemClock } = options;
   const auth = new Auth(options.tokens ?? []);
-  const context: RpcContext = { coordinator, cluster, events, auth, open: new OpenCalls() };
+  const context: RpcContext = { coordinator, cluster, events, auth, open: new OpenCalls(), clock };
   const trouble = (error: unknown) => events.emit('trouble', { where: 'rpc tls files', error });
   const credentials = serverCredentials(options.tls, options.tlsReloadMs ?? defaults.tlsReloadMs, trouble);
 

@@ -104,11 +104,13 @@ class World {
         silenceMs: sabotage.noReplay ? Infinity : 2_000,
         waves: scenario.waves,
       },
-      skewMs: (id) => {
-        const known = skews.get(id) ?? skewing.whole(-scenario.skewMsMax, scenario.skewMsMax);
-        skews.set(id, known);
-        return known;
-      },
+      ...(scenario.skewMsMax > 0 && {
+        skewMs: (id: string) => {
+          const known = skews.get(id) ?? skewing.whole(-scenario.skewMsMax, scenario.skewMsMax);
+          skews.set(id, known);
+          return known;
+        },
+      }),
       dispatcher: (id, windowSamples, weights: DispatchWeights) =>
         new WatchedDispatcher(windowSamples, weights, (turn) => history.add({ kind: 'turn', node: id, ...turn })),
       watch: (seen) => this.#see(seen),
@@ -138,6 +140,7 @@ class World {
         if (!this.#calm) this.#fault(fault, fleet, cluster);
       });
     }
+    for (const { atMs, node, skewMs } of scenario.clockSets) clock.after(atMs, () => fleet.setClock(node, skewMs));
     for (const plan of scenario.requests) {
       if (plan.cancelAtMs === undefined) continue;
       clock.after(plan.cancelAtMs, () => {

@@ -47,6 +47,7 @@ export function virtualClock(startMs = 1_700_000_000_000): VirtualClock {
 
   return {
     now: () => now,
+    steadyNow: () => now,
     after(delayMs, run) {
       const id = order++;
       timers.set(id, { atMs: now + Math.max(0, delayMs), run });

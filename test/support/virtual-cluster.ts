@@ -53,13 +53,19 @@ export interface ClusterOptions extends Omit<MemoryNatsOptions, 'clock'> {
   readonly hedge?: HedgeSettings;
   /** How long a death stays unnoticed. */
   readonly detectMs?: number;
-  /** How far a node's clock is ahead of the world's. */
+  /** How far the clock of a node's machine is ahead of the world's. Given: nodes that `enter` read the server's and go by it. */
   readonly skewMs?: (id: string) => number;
   readonly clock?: VirtualClock;
   /** Makes a coordinator's dispatcher. */
   readonly dispatcher?: (id: string, windowSamples: number, weights: DispatchWeights) => Dispatcher;
   /** Told of every event of every node, as it happens. */
   readonly hear?: (told: Told) => void;
+}
+
+/** A process and its connection. */
+export interface Entered {
+  readonly process: VirtualProcess;
+  readonly queue: MemoryQueue;
 }
 
 interface VirtualNode {
@@ -178,10 +184,28 @@ export class VirtualCluster {
     );
   }
 
-  coordinator(id: string, more: Partial<CoordinatorSettings> = {}): VirtualCoordinator {
+  /** A process, connected. With skewed clocks it has read the server's before this resolves. */
+  async enter(id: string): Promise<Entered> {
+    const entered = this.#enter(id);
+    if (this.options.skewMs === undefined) return entered;
+    const { process, queue } = entered;
+    process.time = queue.time;
+    await new Promise<void>((resolve) => {
+      queue.keepTime(({ kind }) => {
+        if (kind === 'read') resolve();
+      });
+    });
+    return entered;
+  }
+
+  #enter(id: string): Entered {
+    const process = new VirtualProcess(this.clock, this.options.skewMs?.(id));
+    return { process, queue: this.nats.open(id, process) };
+  }
+
+  coordinator(id: string, more: Partial<CoordinatorSettings> = {}, entered = this.#enter(id)): VirtualCoordinator {
     const { options } = this;
-    const process = new VirtualProcess(this.clock, options.skewMs?.(id));
-    const queue = this.nats.open(id, process.enter);
+    const { process, queue } = entered;
     const members = this.#members.seenBy(id, queue);
     const bounds = { requestsMax: 1_000, samplesMax: 8_000, bytesMax: 64 * 1024 * 1024, ...options.bounds };
     const windowSamples = options.windowSamples ?? 4_096;
@@ -225,8 +249,7 @@ export class VirtualCluster {
   }
 
   async worker(id: string, options: WorkerOptions<Engine> = {}): Promise<VirtualWorker<ScriptedEngine>> {
-    const process = new VirtualProcess(this.clock, this.options.skewMs?.(id));
-    const queue = this.nats.open(id, process.enter);
+    const { process, queue } = await this.enter(id);
     const engine = engineOf(options, process, (clock) => scriptedEngine({ clock })) as ScriptedEngine;
     return this.#start(id, 'grm', process, queue, engine, await queue.work.pullShards('grm'), options, {
       cost: (shard) => shard.samples.length,
@@ -236,8 +259,7 @@ export class VirtualCluster {
   }
 
   async metaWorker(id: string, options: WorkerOptions<MetaEngine> = {}): Promise<VirtualWorker<ScriptedMetaEngine>> {
-    const process = new VirtualProcess(this.clock, this.options.skewMs?.(id));
-    const queue = this.nats.open(id, process.enter);
+    const { process, queue } = await this.enter(id);
     const engine = engineOf(options, process, (clock) => scriptedMetaEngine({ clock })) as ScriptedMetaEngine;
     return this.#start(id, 'meta', process, queue, engine, await queue.work.pullMetaTasks('meta'), options, {
       cost: (task) => task.items.length,
