@@ -23,18 +23,20 @@ export interface TimeKeeperParts {
   readonly read: () => Promise<Reading>;
   /** Its timers. */
   readonly clock: Pick<Clock, 'after' | 'steadyNow'>;
-  /** Called after every round of readings, and about every second. */
+  /** Called after every round of readings, and at every look at the system's clock. */
   readonly hear: (state: ClockState) => void;
+  /** How often the system's clock is looked at; default a second. */
+  readonly lookEveryMs?: number;
 }
 
 /** No better reading is hoped for than one of this exactness. */
 const exactMs = 5;
 const readingsMax = 5;
-const lookEveryMs = 1_000;
+const retryEveryMs = 1_000;
 /** The system's clock is slewed by less in a second. */
 const jumpMs = 50;
 
-export function keepTime({ time, read, clock, hear }: TimeKeeperParts): TimeKeeper {
+export function keepTime({ time, read, clock, hear, lookEveryMs = 1_000 }: TimeKeeperParts): TimeKeeper {
   const closing = new AbortController();
   let wake = new AbortController();
   const isClosed = (): boolean => closing.signal.aborted;
@@ -45,10 +47,10 @@ export function keepTime({ time, read, clock, hear }: TimeKeeperParts): TimeKeep
     return ok;
   };
   const rest = async (ok: boolean): Promise<void> => {
-    const untilMs = clock.steadyNow() + (ok ? limits.clockReadEveryMs : lookEveryMs);
+    const untilMs = clock.steadyNow() + (ok ? limits.clockReadEveryMs : retryEveryMs);
     const aheadMs = time.systemAheadMs();
     while (clock.steadyNow() < untilMs && !wake.signal.aborted) {
-      await sleep(clock, lookEveryMs, wake.signal);
+      await sleep(clock, Math.min(lookEveryMs, untilMs - clock.steadyNow()), wake.signal);
       if (isClosed()) return;
       hear(time.state());
       if (Math.abs(time.systemAheadMs() - aheadMs) > jumpMs) return;

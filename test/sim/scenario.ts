@@ -147,7 +147,7 @@ export function scenarioOf(seed: number): Scenario {
 }
 
 function clocksOf(skewed: boolean, chance: Chance, nodes: number, healAtMs: number) {
-  const skewMsMax = skewed ? chance.of([5_000, 30_000, 3_600_000]) : 0;
+  const skewMsMax = skewed ? chance.of([5_000, 30_000, 3_600_000, 3_600_000]) : 0;
   const sets = skewed && chance.is(0.5) ? chance.whole(1, 4) : 0;
   const clockSets = Array.from({ length: sets }, () => ({
     atMs: chance.whole(0, healAtMs),

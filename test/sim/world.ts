@@ -27,6 +27,8 @@ export interface Sabotage {
   readonly queue?: Broken;
   /** Nobody looks for what dead coordinators left behind. */
   readonly noTakeover?: boolean;
+  /** Every process goes by the clock of its own machine. */
+  readonly ownClocks?: boolean;
   /** Nobody reads the ledger when notices are lost. */
   readonly noReplay?: boolean;
 }
@@ -104,6 +106,7 @@ class World {
         silenceMs: sabotage.noReplay ? Infinity : 2_000,
         waves: scenario.waves,
       },
+      ...(sabotage.ownClocks && { ownClocks: true }),
       ...(scenario.skewMsMax > 0 && {
         skewMs: (id: string) => {
           const known = skews.get(id) ?? skewing.whole(-scenario.skewMsMax, scenario.skewMsMax);

@@ -164,7 +164,8 @@ function open(name: string, server: Server, process?: ProcessSide): MemoryQueue 
     rttMs: () => wire.call('rtt', () => 0),
     time,
     keepTime(hear) {
-      const keeper = keepTime({ time, read, clock: base, hear });
+      // Seldom: every look is a turn of the simulation.
+      const keeper = keepTime({ time, read, clock: base, hear, lookEveryMs: 10_000 });
       keepers.add(keeper);
       return keeper;
     },

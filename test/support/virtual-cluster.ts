@@ -55,6 +55,8 @@ export interface ClusterOptions extends Omit<MemoryNatsOptions, 'clock'> {
   readonly detectMs?: number;
   /** How far the clock of a node's machine is ahead of the world's. Given: nodes that `enter` read the server's and go by it. */
   readonly skewMs?: (id: string) => number;
+  /** They read it, and do not go by it. */
+  readonly ownClocks?: boolean;
   readonly clock?: VirtualClock;
   /** Makes a coordinator's dispatcher. */
   readonly dispatcher?: (id: string, windowSamples: number, weights: DispatchWeights) => Dispatcher;
@@ -189,7 +191,7 @@ export class VirtualCluster {
     const entered = this.#enter(id);
     if (this.options.skewMs === undefined) return entered;
     const { process, queue } = entered;
-    process.time = queue.time;
+    if (this.options.ownClocks !== true) process.time = queue.time;
     await new Promise<void>((resolve) => {
       queue.keepTime(({ kind }) => {
         if (kind === 'read') resolve();
