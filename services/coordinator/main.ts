@@ -209,7 +209,11 @@ function membersOf(registry: Registry, node: Node, host: Host): Members {
   };
   registry.onChange(() => void metaServing());
   return {
-    alive: (id) => (id === node.id ? true : registry.alive(id)),
+    alive: (id) => {
+      if (id === node.id) return true;
+      // Its budgets would be told by a clock that nothing is known of.
+      return host.hostClock.refusal() === undefined ? registry.alive(id) : 'unknown';
+    },
     coordinators: () => {
       const ids = registry.taking('coordinator');
       return ids.includes(node.id) ? ids : [...ids, node.id];
