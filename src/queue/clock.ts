@@ -18,7 +18,7 @@ const lookEveryMs = 20;
 const roundingMs = 1;
 
 export class ServerClock {
-  readonly time = new ServerTime({ base: systemClock, systemNow: Date.now });
+  readonly time = new ServerTime({ base: systemClock, systemNow: () => Date.now() });
   private readAtMs = -Infinity;
 
   constructor(

@@ -1,13 +1,12 @@
 // Time keeper: reads the server's clock again and again, for as long as the process works by it.
 //
 //   TK1. One reading at a time, a few in a row until one is exact: the best of them counts (C2 of server-time.ts).
-//   TK2. Soon after a reading that failed, after a reconnect, and when the system's clock jumped beside the steady one (somebody set it, or
-//        this machine slept): then what is known may be wrong.
+//   TK2. Again soon after a reading that failed, after a reconnect, and when the system's clock jumped beside the steady one (somebody set it,
+//        or this machine slept): then what is known may be wrong. Seldom where NATS does not allow it: each try leaves a line in the log.
 
 import { FaultError } from '../fault.js';
 import { limits } from '../limits.js';
-import type { Clock } from '../process/clock.js';
-import { sleep } from '../process/clock.js';
+import { sleep, type Clock } from '../process/clock.js';
 import type { ClockState, Reading, ServerTime } from './server-time.js';
 
 export interface TimeKeeper {
@@ -33,6 +32,7 @@ export interface TimeKeeperParts {
 const exactMs = 5;
 const readingsMax = 5;
 const retryEveryMs = 1_000;
+const retryDeniedEveryMs = 10 * limits.clockReadEveryMs;
 /** The system's clock is slewed by less in a second. */
 const jumpMs = 50;
 
@@ -47,7 +47,8 @@ export function keepTime({ time, read, clock, hear, lookEveryMs = 1_000 }: TimeK
     return ok;
   };
   const rest = async (ok: boolean): Promise<void> => {
-    const untilMs = clock.steadyNow() + (ok ? limits.clockReadEveryMs : retryEveryMs);
+    const soonMs = time.state().kind === 'denied' ? retryDeniedEveryMs : retryEveryMs;
+    const untilMs = clock.steadyNow() + (ok ? limits.clockReadEveryMs : soonMs);
     const aheadMs = time.systemAheadMs();
     while (clock.steadyNow() < untilMs && !wake.signal.aborted) {
       await sleep(clock, Math.min(lookEveryMs, untilMs - clock.steadyNow()), wake.signal);
