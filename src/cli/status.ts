@@ -98,7 +98,11 @@ export function statusText(found: ClusterStatus): string {
       ]),
     ),
   );
-  lines.push(...clockLines(nodes).map((line) => oneLine(line, 400)).map((line) => paint.yellow(line)));
+  lines.push(
+    ...clockLines(nodes)
+      .map((line) => oneLine(line, 400))
+      .map((line) => paint.yellow(line)),
+  );
   const actors = nodes.flatMap((node) => node.actors);
   if (actors.length > 0) {
     lines.push('', paint.bold('actors'));
@@ -152,7 +156,9 @@ function clockCell({ clockSkewMs }: Node): Cell {
 function clockLines(nodes: readonly Node[]): readonly string[] {
   return nodes.flatMap(({ id, refuses, clockSkewMs, expired }) => [
     ...(refuses === '' ? [] : [`${id} takes no work: ${refuses}`]),
-    ...(refuses === '' && clockSkewMs === undefined ? [`${id} does not know the time of NATS and goes by its own clock`] : []),
+    ...(refuses === '' && clockSkewMs === undefined
+      ? [`${id} does not know the time of NATS and goes by its own clock`]
+      : []),
     ...(expired > 0 ? [`${id} dropped ${expired} tasks because their time was over`] : []),
   ]);
 }

@@ -1,4 +1,4 @@
-// Metric table: every metric of the project, one row each. prom-client's metrics are made from it (metrics.ts), docs/metrics.md is generated from it.
+// Metric table: every metric of the project, one row each (those of the process itself in process-metrics.ts). prom-client's metrics are made from it (metrics.ts), docs/metrics.md is generated from it.
 //
 // Names: prefix `grm_`, base units last (`_seconds`, `_bytes`, `_ratio`), counters end in `_total`.
 //
@@ -12,6 +12,7 @@ import { degradedReasons } from '../grm/verdict.js';
 import { limits } from '../limits.js';
 import type { Stage } from '../work/shard.js';
 import { passSeconds, processRoles, queueSeconds, wholeSeconds, type MetricRow } from './metric-row.js';
+import { processMetrics } from './process-metrics.js';
 
 /** What counts as unparsable output, apart from samples that brought no output at all. */
 export const parseFailureReasons = [
@@ -22,8 +23,6 @@ export const parseFailureReasons = [
   'truncated',
 ] as const satisfies readonly SampleInvalidReason[];
 export type ParseFailureReason = (typeof parseFailureReasons)[number];
-
-export const actorStates = ['pending', 'starting', 'alive', 'draining', 'restarting', 'dead'] as const;
 
 const faultKinds = Object.keys(faults) as FaultKind[];
 const stages = ['sample', 'meta'] as const satisfies readonly Stage[];
@@ -343,57 +342,7 @@ export const metricTable = {
     labels: {},
     roles: everywhere,
   },
-  grm_nats_connected: {
-    type: 'gauge',
-    unit: 'flag',
-    help: '1 while this process is connected to NATS.',
-    labels: {},
-    roles: everywhere,
-  },
-  grm_nats_reconnects_total: {
-    type: 'counter',
-    unit: 'count',
-    help: 'Connections to NATS that came back after they were lost.',
-    labels: {},
-    roles: everywhere,
-  },
-
-  grm_clock_skew_seconds: {
-    type: 'gauge',
-    unit: 'seconds',
-    help: "This machine's clock less that of NATS. No deadline depends on it; NaN while the clock of NATS is not known.",
-    labels: {},
-    roles: everywhere,
-  },
-
-  grm_actors: {
-    type: 'gauge',
-    unit: 'count',
-    help: 'Actors of this process by kind and state.',
-    labels: { kind: named, state: actorStates },
-    roles: everywhere,
-  },
-  grm_actor_restarts_total: {
-    type: 'counter',
-    unit: 'count',
-    help: 'Actors that failed and were put down for another start.',
-    labels: { kind: named },
-    roles: everywhere,
-  },
-  grm_draining: {
-    type: 'gauge',
-    unit: 'flag',
-    help: '1 while this process drains.',
-    labels: {},
-    roles: everywhere,
-  },
-  grm_troubles_total: {
-    type: 'counter',
-    unit: 'count',
-    help: 'Unexpected errors that were no fault of a caller; the log holds each.',
-    labels: {},
-    roles: everywhere,
-  },
+  ...processMetrics,
 } as const satisfies Record<`grm_${string}`, MetricRow>;
 
 export type MetricTable = typeof metricTable;

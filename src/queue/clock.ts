@@ -71,7 +71,8 @@ const empty = new Uint8Array(0);
 function messageIn(reply: Reply, what: 'store' | 'show') {
   if (reply.kind === 'denied') throw deniedFault(reply.denied);
   if (reply.kind === 'none') throw unread(`does not ${what} the message that its time is read from (${reply.why})`);
-  const words = what === 'store' ? reply.msg.json<{ error?: { description?: string } }>().error?.description : undefined;
+  const words =
+    what === 'store' ? reply.msg.json<{ error?: { description?: string } }>().error?.description : undefined;
   if (words !== undefined) throw unread(`does not store the message that its time is read from: ${words}`);
   return reply.msg;
 }

@@ -5,6 +5,7 @@
 //   Q2. A follower hears of a sample only after it is stored. It may miss one (then it reads the ledger) and may hear one twice.
 //   Q3. A delivery is given to somebody else when it is neither renewed nor settled for the ack wait (nats.ack_wait_ms). An ack is not ownership: the ledger is.
 //   Q4. Every method ends within a bound of limits.ts; when NATS does not answer in that time it throws FaultError(queue_unavailable).
+//   Q5. Every instant that crosses from one process to another is told in the server's time (`time`): no clock of a machine of ours matters.
 
 import type { Class } from '../grm/query.js';
 import type { Sample } from '../grm/sample.js';

@@ -241,7 +241,9 @@ export class GrmClient {
     signal: AbortSignal | undefined,
   ): AsyncGenerator<WatchScoreResponse, void, undefined> {
     this.#channel.checkOpen();
-    const call = this.#channel.reward.watchScore({ request }, this.#channel.metadata, { deadline: systemAt(deadlineAtMs) });
+    const call = this.#channel.reward.watchScore({ request }, this.#channel.metadata, {
+      deadline: systemAt(deadlineAtMs),
+    });
     const cancel = () => call.cancel();
     signal?.addEventListener('abort', cancel, { once: true });
     if (signal?.aborted) cancel();

@@ -10,7 +10,7 @@ import { Server, type ServerCredentials } from '@grpc/grpc-js';
 import type { Coordinator } from '../coordinator/coordinator.js';
 import { limits } from '../limits.js';
 import type { Events } from '../observe/events.js';
-import { systemClock, type Clock } from '../process/clock.js';
+import type { Clock } from '../process/clock.js';
 import { ClusterServiceService } from '../wire/gen/grm/v1/cluster.js';
 import { RewardServiceService } from '../wire/gen/grm/v1/reward.js';
 import { arrivalGuard } from './arrival.js';
@@ -65,7 +65,7 @@ const flushMs = 1_000;
 /** Rejects when the address cannot be had, when TLS files do not load, or when the door would stand open by mistake (tls.ts, T1). */
 export async function serveRpc(options: RpcOptions): Promise<RpcServer> {
   checkExposure(options.listen, options.tls, options.allowInsecure ?? false);
-  const { coordinator, cluster, events, clock = systemClock } = options;
+  const { coordinator, cluster, events, clock = { now: () => Date.now() } } = options;
   const auth = new Auth(options.tokens ?? []);
   const context: RpcContext = { coordinator, cluster, events, auth, open: new OpenCalls(), clock };
   const trouble = (error: unknown) => events.emit('trouble', { where: 'rpc tls files', error });

@@ -37,6 +37,7 @@ import { scriptedEngine, scriptedMetaEngine, type ScriptedEngine, type ScriptedM
 import { virtualClock, type VirtualClock } from './virtual-clock.js';
 import { VirtualMembers, type NodeRole } from './virtual-members.js';
 import { VirtualProcess } from './virtual-process.js';
+import { classWeights, noHedging, settingsDefault } from './virtual-settings.js';
 
 export interface Told<K extends EventName = EventName> {
   readonly node: string;
@@ -122,27 +123,6 @@ const eventNames = [
   'trouble',
 ] as const satisfies readonly EventName[];
 
-const settingsDefault: Omit<CoordinatorSettings, 'nodeId'> = {
-  pool: 'grm',
-  metaPool: 'meta',
-  defaults: {
-    k: 8,
-    temperature: 0.5,
-    topP: 1,
-    maxTokens: 256,
-    vote: 'auto',
-    quorumRatio: 0.5,
-    timeBudgetMs: 60_000,
-  },
-  defaultClass: 'rl',
-  shardSamplesMax: limits.shardSamplesMax,
-  waves: 'by_load',
-  lingerMs: 2_000,
-  metaPatienceMs: 5_000,
-  silenceMs: 2_000,
-  takeoverEveryMs: 10_000,
-};
-
 const templateFile = (name: string): string =>
   readFileSync(new URL(`../../templates/${name}`, import.meta.url), 'utf8');
 const template = templateFile('grm-default.txt');
@@ -150,9 +130,6 @@ const templateHash = createHash('sha256').update(template).digest('hex');
 const parsedMeta = parseMetaTemplate(templateFile('meta-default.txt'));
 if (parsedMeta.kind !== 'ok') throw new Error('templates/meta-default.txt does not parse');
 const metaTemplate = parsedMeta.template;
-
-const noHedging: HedgeSettings = { extraRatio: 0, percentile: 1, floorMs: 0, observedMin: 1 };
-const classWeights = { interactive: 8, rl: 4, batch: 1 } as const;
 
 export async function virtualCluster(options: ClusterOptions = {}): Promise<VirtualCluster> {
   const clock = options.clock ?? virtualClock();
