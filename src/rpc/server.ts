@@ -18,6 +18,7 @@ import { Auth, type Token } from './auth.js';
 import { OpenCalls, type RpcContext } from './calls.js';
 import { clusterHandlers, type ClusterControl } from './cluster.js';
 import { Health, type NotServing } from './health.js';
+import { longDeadlines } from './long-deadlines.js';
 import { reflection } from './reflection.js';
 import { rewardHandlers } from './reward.js';
 import { checkExposure, hostOf, serverCredentials, type ServerTls } from './tls.js';
@@ -80,7 +81,7 @@ export async function serveRpc(options: RpcOptions): Promise<RpcServer> {
     'grpc.keepalive_timeout_ms': options.keepaliveTimeoutMs ?? defaults.keepaliveTimeoutMs,
     // Channelz stays on: without it grpc-js 1.14 keeps no list of sessions, and forceShutdown() would cut none.
     'grpc.so_reuseport': 0,
-    interceptors: [arrivalGuard(options.arrivalMs ?? limits.requestArrivalMs), ...auth.interceptors()],
+    interceptors: [longDeadlines(), arrivalGuard(options.arrivalMs ?? limits.requestArrivalMs), ...auth.interceptors()],
   });
   const health = new Health();
   server.addService(RewardServiceService, rewardHandlers(context));

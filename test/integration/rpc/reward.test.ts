@@ -236,6 +236,12 @@ describe('deadlines and cancellation', () => {
     },
   );
 
+  it('a deadline of thirty days is no deadline that is over', async () => {
+    using raw = rawClient();
+    await raw.score({ ...everythingWrong, ...fine }, Date.now() + 30 * 86_400_000);
+    expect(coordinator.calls[0]!.caller.deadlineAtMs).toBeGreaterThan(Date.now());
+  });
+
   it('a caller without a deadline has none', async () => {
     using raw = rawClient();
     await raw.score({ ...everythingWrong, ...fine }, Infinity);
