@@ -72,6 +72,12 @@ export const faults = {
     disposition: 'retryable',
     doc: 'No coordinator answers at the address (told by the client, never sent).',
   },
+  no_engine: {
+    grpc: 'UNAVAILABLE',
+    http: 503,
+    disposition: 'retryable',
+    doc: 'No engine serves the pool, or none of them brings a sample (told by the client of long work, never sent).',
+  },
   deadline_exceeded: {
     grpc: 'DEADLINE_EXCEEDED',
     http: 504,

@@ -256,6 +256,18 @@ export const limits = {
   configBytesMax: 1 * MiB,
   /** Engines one worker may list. */
   enginesMax: 64,
+  /** Long work (files): times that a request is asked again whose time ended; each has twice the time of the one before. */
+  againTriesMax: 16,
+  /** And how long, all those tries together, without one new sample: then its time alone is not what it lacks. */
+  againWithoutSampleMs: 600_000,
+  /** Rounds over the rows of a file that only time ended, besides that each must leave fewer of them. */
+  mendRoundsMax: 8,
+  /** Long work waits so long while no engine serves and none is being started: as long as for a coordinator that is away. */
+  noEngineMs: 60_000,
+  /** And so long while one is being started: a model of tens of gigabytes loads from a disk. */
+  engineStartingMs: 600_000,
+  /** Long work asks so often what serves. */
+  servingAskEveryMs: 5_000,
   /** `grm score`: one line of the input. JSON may spell a content of contentBytesMax longer (\u00e9 is six bytes for two). */
   rowBytesMax: 32 * MiB,
   /** `grm score`: rows that are open, or answered and waiting for an earlier one. The row due next may always start. */

@@ -172,6 +172,7 @@ const hints = {
 
 const codes: Partial<Record<GrmError['kind'], ExitCode>> = {
   unreachable: exitCodes.unavailable,
+  no_engine: exitCodes.unavailable,
   queue_unavailable: exitCodes.unavailable,
   draining: exitCodes.unavailable,
   clock_off: exitCodes.unavailable,

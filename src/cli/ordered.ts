@@ -28,6 +28,11 @@ export class Ordered<T> {
     return this.#next;
   }
 
+  /** Rows put so far, those that wait for an earlier one too, counted from 0. */
+  get answered(): number {
+    return this.#next + this.#held.size;
+  }
+
   /** Resolves to true when row `number`, which weighs `bytes`, may start; to false when the signal aborts first. Rows are admitted in order. */
   async admit(number: number, bytes: number, signal: AbortSignal): Promise<boolean> {
     while (!signal.aborted && !this.#hasRoom(number, bytes)) await this.#change(signal);

@@ -4,6 +4,7 @@
 //   F2. A file that is anything else is refused and left as it is.
 //   F3. Rows are written in the order given; the first failure is kept and told by every later `flushed`.
 //   F4. One process writes a file at a time: FILE.lock says which (lock.ts).
+//   F5. Rows that are tried again take the places of their lines when all others are written (mend.ts).
 
 import { createHash, type Hash } from 'node:crypto';
 import { createReadStream } from 'node:fs';
@@ -12,18 +13,20 @@ import { exitCodes } from '../process/run.js';
 import { CliError } from './context.js';
 import { readLines } from './lines.js';
 import { takeLock, type Lock } from './lock.js';
+import { Mending } from './mend.js';
+import { rowHead } from './row-line.js';
 
 export interface Output {
   /** Rows that an earlier run wrote. */
   readonly rows: number;
-  /** How many of them were of each kind, by `kindOf` of openOutput. */
-  readonly earlier: Readonly<Record<string, number>>;
   /** Over their digests; undefined when there are none. */
   readonly chain: string | undefined;
   /** Queues a line. */
   write(line: string): void;
   /** Resolves when everything queued is written; rejects with CliError when it could not be. */
   flushed(): Promise<void>;
+  /** F5. Nothing is written otherwise from then on. Absent where lines cannot be replaced: standard output, a device. */
+  mend?(): Promise<Mending>;
   close(): Promise<void>;
 }
 
@@ -40,17 +43,17 @@ export class Chain {
   }
 }
 
-/** From the first 64 KiB of a row that an earlier run wrote to what it holds, for the counts of the whole file. */
-export type KindOf = (row: string) => string;
+/** Told of every row that an earlier run wrote, by its first 64 KiB: for the counts of the whole file. */
+export type OnEarlier = (head: string) => void;
 
 /** Opens or makes the file. Throws CliError (usage) when it is not ours, in use, or cannot be written (F2, F4). */
-export async function openOutput(path: string, whose = 'grm score', kindOf: KindOf = () => 'row'): Promise<Output> {
+export async function openOutput(path: string, whose = 'grm score', onEarlier?: OnEarlier): Promise<Output> {
   const unlock = await lockOutput(path, whose);
   try {
-    const done = await doneRows(path, whose, kindOf);
+    const done = await doneRows(path, whose, onEarlier);
     if (done.wholeBytes < done.sizeBytes) await truncate(path, done.wholeBytes);
     const file = await open(path, 'a');
-    return queued(
+    const appended = queued(
       path,
       done,
       (text) => file.appendFile(text),
@@ -59,6 +62,7 @@ export async function openOutput(path: string, whose = 'grm score', kindOf: Kind
         unlock();
       },
     );
+    return (await file.stat()).isFile() ? { ...appended, mend: () => Mending.open(path) } : appended;
   } catch (error) {
     unlock();
     if (error instanceof CliError) throw error;
@@ -114,7 +118,6 @@ export function standardOutput(): Output {
 /** For rows that are shown in another way. */
 export const noOutput: Output = {
   rows: 0,
-  earlier: {},
   chain: undefined,
   write: () => undefined,
   flushed: () => Promise.resolve(),
@@ -123,7 +126,7 @@ export const noOutput: Output = {
 
 function queued(
   name: string,
-  { rows, earlier, chain }: Done,
+  { rows, chain }: Done,
   append: (text: string) => Promise<void>,
   close: () => Promise<void>,
 ): Output {
@@ -148,7 +151,6 @@ function queued(
   };
   return {
     rows,
-    earlier,
     chain,
     write(line) {
       pending.push(line);
@@ -165,32 +167,23 @@ function queued(
 
 interface Done {
   readonly rows: number;
-  readonly earlier: Record<string, number>;
   readonly chain: string | undefined;
   readonly wholeBytes: number;
   readonly sizeBytes: number;
 }
 
-const none: Done = { rows: 0, earlier: {}, chain: undefined, wholeBytes: 0, sizeBytes: 0 };
+const none: Done = { rows: 0, chain: undefined, wholeBytes: 0, sizeBytes: 0 };
 
-/** How every row of ours begins. */
-const rowHead = /^\{"row":(\d{1,15}),"input":"([0-9a-f]{16})",/;
 /** Enough for what a command tells a row's kind by. */
-const rowHeadBytesMax = 64 * 1024;
+export const rowHeadBytesMax = 64 * 1024;
 
-/** A row of ours: its head, then `columns`. */
-export function rowLine(number: number, digest: string, columns: Readonly<Record<string, unknown>>): string {
-  return `{"row":${number},"input":"${digest}",${JSON.stringify(columns).slice(1)}\n`;
-}
-
-async function doneRows(path: string, whose: string, kindOf: KindOf): Promise<Done> {
+async function doneRows(path: string, whose: string, onEarlier: OnEarlier | undefined): Promise<Done> {
   const stats = await stat(path).catch(() => undefined);
   if (stats?.isDirectory()) throw new CliError(`cannot write ${path}: it is a folder`, exitCodes.usage);
   // A device or a pipe holds nothing to go on with.
   if (!stats?.isFile() || stats.size === 0) return none;
   const chain = new Chain();
   let rows = 0;
-  const earlier: Record<string, number> = {};
   let wholeBytes = 0;
   for await (const { head, lengthBytes, ended } of readLines(createReadStream(path), rowHeadBytesMax)) {
     const text = head.toString('latin1');
@@ -205,10 +198,9 @@ async function doneRows(path: string, whose: string, kindOf: KindOf): Promise<Do
     chain.add(match[2]!);
     wholeBytes += lengthBytes + 1;
     rows++;
-    const kind = kindOf(text);
-    earlier[kind] = (earlier[kind] ?? 0) + 1;
+    onEarlier?.(text);
   }
-  return { rows, earlier, chain: rows === 0 ? undefined : chain.value(), wholeBytes, sizeBytes: stats.size };
+  return { rows, chain: rows === 0 ? undefined : chain.value(), wholeBytes, sizeBytes: stats.size };
 }
 
 /** Of an input's rows those that are not in the output yet; throws `otherInput` when what is there was not written for this input. */

@@ -1,8 +1,10 @@
 // Pace: how fast work gets on, and when it will be done. Pure.
 //
-// The rate is that of the last half minute: a warm-up, or a pause of an hour ago, tells nothing about now.
+// The rate is that of the last half minute: a warm-up, or a pause of an hour ago, tells nothing about now. Of slow work half a minute tells
+// nothing either: then it is that of the last `doneMin` that were done.
 
 const windowMs = 30_000;
+const doneMin = 8;
 const markEveryMs = 1_000;
 
 interface Mark {
@@ -11,7 +13,7 @@ interface Mark {
 }
 
 export class Pace {
-  /** Oldest first; at most windowMs / markEveryMs + 1 of them. */
+  /** Oldest first; each after something was done: at most windowMs / markEveryMs + doneMin + 1 of them. */
   #marks: Mark[];
   #done: number;
 
@@ -22,9 +24,10 @@ export class Pace {
 
   note(done: number, nowMs: number): void {
     this.#done = done;
-    if (nowMs - this.#marks.at(-1)!.atMs < markEveryMs) return;
+    const last = this.#marks.at(-1)!;
+    if (done === last.done || nowMs - last.atMs < markEveryMs) return;
     this.#marks.push({ atMs: nowMs, done });
-    while (nowMs - this.#marks[1]!.atMs >= windowMs) this.#marks.shift();
+    while (nowMs - this.#marks[1]!.atMs >= windowMs && done - this.#marks[1]!.done >= doneMin) this.#marks.shift();
   }
 
   /** Undefined until something is done. */

@@ -7,9 +7,10 @@ import { clockText, Pace } from './pace.js';
 
 export interface Counts {
   readonly done: number;
-  /** Of those done: verdicts without numbers, and rows without a verdict. */
+  /** Of those done: verdicts without numbers, rows without a verdict, and those that time ended. */
   readonly invalid: number;
   readonly failed: number;
+  readonly unfinished?: number;
 }
 
 export interface Progress {
@@ -129,11 +130,11 @@ function lineView({ mode, what, stream }: ProgressOptions): View {
   let lines = 0;
   const show = (shown: Shown): void => {
     lines++;
-    const { done, total, invalid, failed, perSecond, etaSeconds } = shown;
+    const { done, total, invalid, failed, unfinished = 0, perSecond, etaSeconds } = shown;
     const rounded = Math.round(perSecond * 10) / 10;
     stream.write(
       mode === 'json'
-        ? `${JSON.stringify({ event: 'progress', what, done, total: total ?? null, invalid, failed, rate_per_second: rounded, eta_seconds: etaSeconds ?? null })}\n`
+        ? `${JSON.stringify({ event: 'progress', what, done, total: total ?? null, invalid, failed, unfinished, rate_per_second: rounded, eta_seconds: etaSeconds ?? null })}\n`
         : `${what} ${done}/${total ?? '?'}  ${rounded.toFixed(1)}/s  ETA ${etaSeconds === undefined ? '-' : clockText(etaSeconds)}${troubleText(shown)}\n`,
     );
   };
@@ -145,6 +146,8 @@ function lineView({ mode, what, stream }: ProgressOptions): View {
   };
 }
 
-function troubleText({ invalid, failed }: Counts): string {
-  return `${invalid > 0 ? `  ${invalid} invalid` : ''}${failed > 0 ? `  ${failed} failed` : ''}`;
+function troubleText({ invalid, failed, unfinished = 0 }: Counts): string {
+  return Object.entries({ invalid, failed, unfinished })
+    .map(([word, count]) => (count > 0 ? `  ${count} ${word}` : ''))
+    .join('');
 }

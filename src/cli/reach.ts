@@ -22,12 +22,18 @@ export async function checkReachable(
 }
 
 export function troubleText(json: boolean, { address }: Door, trouble: Trouble): string {
-  if (trouble.kind === 'back')
-    return json ? JSON.stringify({ event: 'back', address }) : `the coordinator at ${address} answers again`;
   const { fault } = trouble;
+  const [what, again] = wordsOf(fault);
+  if (trouble.kind === 'back')
+    return json ? JSON.stringify({ event: 'back', address }) : `the coordinator at ${address} ${again}`;
   const reason = fault.kind === 'unreachable' ? causeOf(fault.message) : `${fault.kind}: ${fault.message}`;
   const seconds = Math.ceil(trouble.leftMs / 1_000);
   if (json) return JSON.stringify({ event: 'away', address, reason, seconds_left: seconds });
-  const what = fault.kind === 'unreachable' ? 'is not reachable' : 'cannot take requests now';
   return printable(`the coordinator at ${address} ${what} (${reason}); trying again for ${seconds} s at most`);
+}
+
+function wordsOf({ kind }: Trouble['fault']): readonly [string, string] {
+  if (kind === 'unreachable') return ['is not reachable', 'answers again'];
+  if (kind === 'no_engine') return ['has nobody to draw samples', 'has engines again'];
+  return ['cannot take requests now', 'answers again'];
 }

@@ -52,6 +52,7 @@ export function table(head: readonly string[], rows: readonly (readonly Cell[])[
 export const resultColumns: ReadonlySet<string> = new Set([
   'row',
   'input',
+  'retry',
   'id',
   'request_id',
   'rewards',

@@ -10,7 +10,8 @@ import { CliError, connect, doorOf, failureOf, readConfig } from './context.js';
 import { openOutput, standardOutput } from './output.js';
 import { checkReachable, troubleText } from './reach.js';
 import { openInput } from './rows.js';
-import { codeOf, kindOfRow, scoreRows, type ScoreCommand, type ScoreSummary } from './score.js';
+import { kindOfRow, RowCounts } from './row-kind.js';
+import { codeOf, maxInvalidShareDefault, scoreRows, type ScoreCommand, type ScoreSummary } from './score.js';
 import { decimal, whole, type Session } from './session.js';
 import { stopSignals } from './stop.js';
 
@@ -28,12 +29,9 @@ interface ScoreFlags {
   readonly deadline?: number;
   readonly class?: Class;
   readonly concurrency: number;
+  readonly maxInvalidShare: number;
   readonly samples?: boolean;
 }
-
-/** The service answers at its deadline with what it has: so much later than that, nothing will come. */
-const answerMarginMs = 10_000;
-const concurrencyDefault = 64;
 
 export function addScore(program: Command, session: Session): void {
   program
@@ -52,14 +50,35 @@ export function addScore(program: Command, session: Session): void {
     .option('--stop-error <p>', 'error level of --stop confident', decimal(0, limits.stopErrorMax))
     .option(
       '--deadline <seconds>',
-      'time per request',
+      'time of a request whose row names none; what it cuts short is tried again (default: none)',
       decimal(limits.timeBudgetMsMin / 1_000, limits.timeBudgetMsMax / 1_000),
     )
     .addOption(new Option('--class <class>', 'who waits').choices(classes))
-    .option('--concurrency <n>', 'requests open at once', whole(1, limits.streamOpenMax), concurrencyDefault)
+    .option(
+      '--concurrency <n>',
+      "requests open at once, at most; fewer where the cluster's slots take up fewer",
+      whole(1, limits.streamOpenMax),
+      limits.streamOpenMax,
+    )
+    .option(
+      '--max-invalid-share <share>',
+      'of all rows; with more of them invalid the exit code is 5',
+      decimal(0, 1),
+      maxInvalidShareDefault,
+    )
     .option('--samples', 'write every sample with its texts')
+    .addHelpText('after', exitCodesHelp)
     .action((file: string | undefined, flags: ScoreFlags) => session.run(() => score(session, file ?? '-', flags)));
 }
+
+const exitCodesHelp = `
+Exit codes:
+  0    all rows are scored; a share of them up to --max-invalid-share may be invalid
+  1    some rows cannot be scored as they are, or were cancelled: each says why
+  2    options, input or output are wrong: nothing was scored
+  3    coordinator or engines are away, or time ended rows: the same command goes on
+  5    more rows are invalid than --max-invalid-share
+  130  interrupted (143: terminated): the same command goes on`;
 
 async function score(session: Session, path: string, flags: ScoreFlags): Promise<ExitCode> {
   const defaults = optionsOf(flags);
@@ -72,14 +91,17 @@ async function score(session: Session, path: string, flags: ScoreFlags): Promise
   try {
     await checkReachable(session, resolved, door, stop.first);
     using client = connect(session.options, resolved, door, 'long');
-    const output = flags.out === undefined ? standardOutput() : await openOutput(flags.out, 'grm score', kindOfRow);
+    const counts = new RowCounts();
+    const output =
+      flags.out === undefined
+        ? standardOutput()
+        : await openOutput(flags.out, 'grm score', (head) => counts.note(kindOfRow(head)));
     try {
       const summary = await scoreRows(client, {
         input,
         output,
+        counts,
         concurrency: flags.concurrency,
-        // A row may ask for more time than the flags do.
-        deadlineMs: (defaults.timeBudgetMs ?? limits.timeBudgetMsMax) + answerMarginMs,
         defaults,
         ...(flags.class !== undefined && { class: flags.class }),
         samples: flags.samples === true,
@@ -87,8 +109,8 @@ async function score(session: Session, path: string, flags: ScoreFlags): Promise
         signal: stop.first,
         troubleText: (trouble) => troubleText(session.json, door, trouble),
       });
-      say(session, summary, flags.out);
-      return summary.interrupted ? stop.code() : codeOf(summary);
+      say(session, summary, counts, flags);
+      return summary.interrupted ? stop.code() : codeOf(summary, counts, flags.maxInvalidShare);
     } finally {
       await output.close();
     }
@@ -108,15 +130,26 @@ function progressMode(session: Session, flags: ScoreFlags): ScoreCommand['progre
 
 function say(
   session: Session,
-  { rows, resumed, invalid, failed, interrupted }: ScoreSummary,
-  out: string | undefined,
+  { rows, resumed, interrupted }: ScoreSummary,
+  counts: RowCounts,
+  { out, maxInvalidShare }: ScoreFlags,
 ): void {
+  const { invalid, failed, unfinished } = counts.lost();
   if (session.json) {
-    session.note(JSON.stringify({ event: 'end', rows, resumed, invalid, failed, interrupted }));
+    const reasons = (['invalid', 'failed', 'unfinished'] as const).map((is) => [is, counts.reasons(is)]);
+    const end = { event: 'end', rows, resumed, invalid, failed, unfinished, interrupted };
+    session.note(JSON.stringify({ ...end, reasons: Object.fromEntries(reasons) as object }));
     return;
   }
   const earlier = resumed > 0 ? ` (${resumed} from an earlier run)` : '';
-  session.note(`${rows} rows${earlier}, ${invalid} invalid, ${failed} failed`);
+  const last = unfinished > 0 ? `, ${counts.text('unfinished')}` : '';
+  session.note(`${rows} rows${earlier}, ${counts.text('invalid')}, ${counts.text('failed')}${last}`);
+  if (unfinished > 0)
+    session.note(
+      `only time ended the unfinished rows, no judge; ${out === undefined ? 'score them again' : 'the same command tries them again'}`,
+    );
+  if (invalid > maxInvalidShare * rows)
+    session.note(`${invalid} of ${rows} rows are invalid, more than --max-invalid-share ${maxInvalidShare} allows`);
   if (interrupted) session.note(out === undefined ? 'interrupted' : 'interrupted; the same command goes on from here');
 }
 

@@ -4,6 +4,8 @@
 //   J2. A run that was interrupted goes on where its output ends, after checking that all of it belongs to this input and these options.
 //       What had been drawn and not written is not paid for again: the service knows the request.
 //   J3. What is held is bounded in rows and bytes, however slow one row is (ordered.ts).
+//   J4. A row that only time ended is no result: it is asked again as long as that brings samples (rpc/many.ts, M6), again when all other rows
+//       are written, and again by the next run of the same command. Its line says `"retry":true` until then.
 
 import { intake, type RawScore } from '../coordinator/intake.js';
 import type { ScoreOptions } from '../coordinator/coordinator.js';
@@ -15,19 +17,22 @@ import { systemClock } from '../process/clock.js';
 import { exitCodes, type ExitCode } from '../process/run.js';
 import { GrmError, type GrmClient, type ScoreRequest, type Trouble } from '../rpc/client.js';
 import { CliError } from './context.js';
+import { rowsAgain, type Mending, type Place } from './mend.js';
 import { Ordered } from './ordered.js';
-import { remainingRows, type Output } from './output.js';
+import { remainingRows, rowHeadBytesMax, type Output } from './output.js';
 import { openProgress, type ProgressOptions } from './progress.js';
 import { verdictRow } from './render.js';
+import { kindOfAnswer, kindOfRow, type RowCounts, type RowKind } from './row-kind.js';
+import { lineOf } from './row-line.js';
 import { countRows, readRows, type Input, type Row } from './rows.js';
 
 export interface ScoreCommand {
   readonly input: Input;
   readonly output: Output;
-  /** Requests open at once. */
+  /** Of the rows that the output held already; goes on with those of this run. */
+  readonly counts: RowCounts;
+  /** Requests open at once, at most. */
   readonly concurrency: number;
-  /** For each request, all tries included. */
-  readonly deadlineMs: number;
   /** Applied to rows that do not say themselves. */
   readonly defaults: ScoreOptions;
   readonly class?: Class;
@@ -47,25 +52,25 @@ export type Answer =
   | { readonly kind: 'unreadable'; readonly reason: string };
 
 export interface ScoreSummary {
-  /** Written, those of an earlier run included. */
+  /** Written, those of an earlier run included; what they are stands in `counts` of the command. */
   readonly rows: number;
   readonly resumed: number;
-  /** Of this run. */
-  readonly invalid: number;
-  readonly failed: number;
   readonly interrupted: boolean;
 }
 
-/** The exit code that says how a run went. */
-export function codeOf({ failed, interrupted }: ScoreSummary): ExitCode {
-  if (interrupted) return exitCodes.interrupted;
-  return failed > 0 ? exitCodes.failure : exitCodes.ok;
-}
+/** Of all rows those that may be invalid before the exit code tells. Single ones are normal; where a tenth has no number, judge and rows do not fit. */
+export const maxInvalidShareDefault = 0.1;
 
-/** Of a row that an earlier run wrote (`result` below, `verdictRow`). */
-export function kindOfRow(row: string): 'valid' | 'invalid' | 'failed' {
-  if (row.includes('"rewards":null,"error":{')) return 'failed';
-  return row.includes('"agreement":null,"invalid_reason":"') ? 'invalid' : 'valid';
+/** The exit code that says how a run went. */
+export function codeOf(
+  { rows, interrupted }: ScoreSummary,
+  counts: RowCounts,
+  maxInvalidShare = maxInvalidShareDefault,
+): ExitCode {
+  if (interrupted) return exitCodes.interrupted;
+  if (counts.of('failed') > 0) return exitCodes.failure;
+  if (counts.of('unfinished') > 0) return exitCodes.unavailable;
+  return counts.of('invalid') > maxInvalidShare * rows ? exitCodes.tooManyInvalid : exitCodes.ok;
 }
 
 /** Rows ahead of the one due next, per request open at once. */
@@ -73,39 +78,113 @@ const aheadFactor = 4;
 
 /** Throws CliError when the output belongs to something else or cannot be written, GrmError when the service is away or refuses the caller. */
 export async function scoreRows(client: GrmClient, command: ScoreCommand): Promise<ScoreSummary> {
-  const { input, output, concurrency, deadlineMs, signal } = command;
+  const { input, output, counts, signal } = command;
+  const earlierAgain = counts.again;
+  const rows = await scorePass(client, command, {
+    what: 'scored',
+    first: output.rows,
+    total: await countRows(input),
+    rows: withPlaces(remaining(command)),
+    write: ({ line, kind }) => {
+      counts.note(kind);
+      output.write(line);
+    },
+    flushed: () => output.flushed(),
+  });
+  await output.flushed();
+  if (input.regular && output.mend) await tryAgain(client, command, earlierAgain, () => output.mend!());
+  return { rows, resumed: output.rows, interrupted: signal.aborted };
+}
+
+/**
+ * J4: rounds over what only time ended, as long as each leaves less of it. What somebody cancelled is tried again by a later run.
+ * @param earlier rows of an earlier run that are tried again
+ */
+async function tryAgain(
+  client: GrmClient,
+  command: ScoreCommand,
+  earlier: number,
+  mend: () => Promise<Mending>,
+): Promise<void> {
+  const { output, counts, signal } = command;
+  let left = Infinity;
+  for (let round = 0; round < limits.mendRoundsMax && !signal.aborted; round++) {
+    const unfinished = counts.of('unfinished');
+    const first = round === 0 && earlier > 0;
+    if (!first && (unfinished === 0 || unfinished >= left)) return;
+    left = unfinished;
+    const mending = await mend();
+    const places = mending.places(rowHeadBytesMax);
+    const wanted = ({ head, number }: Place): boolean => {
+      const { is, again } = kindOfRow(head);
+      return is === 'unfinished' || (first && again && number < output.rows);
+    };
+    try {
+      await scorePass(client, command, {
+        what: 'scored again',
+        first: 0,
+        total: first ? counts.again : unfinished,
+        rows: rowsAgain(inputRows(command), places, wanted, otherInput),
+        write: ({ line, kind }, place) => {
+          counts.note(kindOfRow(place!.head), -1);
+          counts.note(kind);
+          mending.replace(place!, line);
+        },
+        flushed: () => mending.flushed(),
+      });
+    } finally {
+      // What was scored anew counts also where the service went away in between.
+      await mending.finish();
+    }
+  }
+}
+
+/** Rows to be scored once, and where they go. */
+interface Pass {
+  /** "scored". */
+  readonly what: string;
+  /** Number of the first one, in the order of the pass. */
+  readonly first: number;
+  readonly total: number | undefined;
+  readonly rows: AsyncIterable<{ readonly row: Row; readonly place?: Place }>;
+  write(scored: Scored, place: Place | undefined): void;
+  flushed(): Promise<void>;
+}
+
+/** Resolves to the number of the row that would be next. */
+async function scorePass(client: GrmClient, command: ScoreCommand, pass: Pass): Promise<number> {
+  const { counts, concurrency, signal } = command;
   const progress = openProgress({
     mode: command.progress,
-    what: 'scored',
-    startAt: output.rows,
-    total: await countRows(input),
+    what: pass.what,
+    startAt: pass.first,
+    total: pass.total,
     clock: systemClock,
     stream: process.stderr,
   });
-  let { invalid = 0, failed = 0 } = output.earlier;
-  const ordered = new Ordered<Scored>(
-    output.rows,
+  const ordered = new Ordered<{ readonly scored: Scored; readonly place: Place | undefined }>(
+    pass.first,
     { aheadMax: concurrency * aheadFactor, bytesMax: limits.rowsHeldBytesMax },
-    ({ line, answer, row }, number) => {
-      if (answer === 'invalid') invalid++;
-      else if (answer === 'failed') failed++;
-      output.write(line);
-      if (row) command.onRow?.(row.row, row.answer);
-      progress.update({ done: number + 1, invalid, failed });
+    ({ scored, place }) => {
+      pass.write(scored, place);
+      if (scored.row) command.onRow?.(scored.row.row, scored.row.answer);
     },
   );
-  const put = async (row: Row, answer: Answer): Promise<void> => {
+  const put = async ({ at, row, place }: Placed, answer: Answer): Promise<void> => {
     const scored = scoredOf(row, answer, command);
     // UTF-16 units: the line as it is held.
-    ordered.put(row.number, scored, 2 * scored.line.length);
-    await output.flushed();
+    ordered.put(at, { scored, place }, 2 * scored.line.length);
+    progress.update({ done: ordered.answered, ...counts.lost() });
+    await pass.flushed();
   };
-  const requests = async function* (): AsyncGenerator<ScoreRequest & { row: Row }, void, undefined> {
-    for await (const row of remaining(command)) {
-      if (!(await ordered.admit(row.number, row.bytes, signal))) return;
+  let at = pass.first;
+  const requests = async function* (): AsyncGenerator<ScoreRequest & Placed, void, undefined> {
+    for await (const { row, place } of pass.rows) {
+      const placed = { at: at++, row, place };
+      if (!(await ordered.admit(placed.at, row.bytes, signal))) return;
       const asked = requestOf(row, command);
-      if (asked.kind === 'ask') yield { ...asked.request, row };
-      else await put(row, asked.answer);
+      if (asked.kind === 'ask') yield { ...asked.request, ...placed };
+      else await put(placed, asked.answer);
     }
   };
 
@@ -114,11 +193,10 @@ export async function scoreRows(client: GrmClient, command: ScoreCommand): Promi
     const onTrouble = (trouble: Trouble): void => {
       if (command.troubleText) progress.note(command.troubleText(trouble));
     };
-    for await (const result of client.scoreMany(requests(), { concurrency, deadlineMs, signal, onTrouble })) {
-      const { row } = result.request;
+    for await (const result of client.scoreMany(requests(), { concurrency, patient: true, signal, onTrouble })) {
       // An interrupted row is not failed: the next run asks again.
       if (result.kind === 'fault' && result.fault.kind === 'cancelled' && signal.aborted) continue;
-      await put(row, result.kind === 'verdict' ? { kind: 'verdict', verdict: result.verdict } : result);
+      await put(result.request, result.kind === 'verdict' ? { kind: 'verdict', verdict: result.verdict } : result);
     }
     whole = true;
   } catch (error) {
@@ -127,30 +205,45 @@ export async function scoreRows(client: GrmClient, command: ScoreCommand): Promi
   } finally {
     progress.end(whole);
   }
-  return { rows: ordered.next, resumed: output.rows, invalid, failed, interrupted: signal.aborted };
+  return ordered.next;
+}
+
+/** `at`: its number in the pass. */
+interface Placed {
+  readonly at: number;
+  readonly row: Row;
+  readonly place: Place | undefined;
+}
+
+async function* withPlaces(rows: AsyncIterable<Row>): AsyncGenerator<{ readonly row: Row }, void, undefined> {
+  for await (const row of rows) yield { row };
 }
 
 /** What is held of a row until its turn: the finished line, and row and answer only where somebody wants them. */
 interface Scored {
   readonly line: string;
-  readonly answer: 'valid' | 'invalid' | 'failed';
+  readonly kind: RowKind;
   readonly row?: { readonly row: Row; readonly answer: Answer };
 }
 
 function scoredOf(row: Row, answer: Answer, command: ScoreCommand): Scored {
+  const kind = kindOfAnswer(answer);
   return {
-    line: outputLine(row, answer, command.samples),
-    answer: answer.kind === 'verdict' ? answer.verdict.kind : 'failed',
+    line: outputLine(row, answer, kind.again, command.samples),
+    kind,
     ...(command.onRow && { row: { row, answer } }),
   };
 }
 
 /** The rows that are not in the output yet; throws CliError when the output does not belong to this input (J2). */
-function remaining({ input, output, defaults, class: urgency, samples }: ScoreCommand): AsyncGenerator<Row> {
+function remaining(command: ScoreCommand): AsyncGenerator<Row> {
+  return remainingRows(inputRows(command), command.output, otherInput);
+}
+
+function inputRows({ input, defaults, class: urgency, samples }: ScoreCommand): AsyncGenerator<Row> {
   // As for the request's identity: how long it may take is no part of what is asked.
   const { timeBudgetMs: _time, quorum: _quorum, ...decisive } = defaults;
-  const rows = readRows(input.stream(), JSON.stringify([decisive, urgency, samples]));
-  return remainingRows(rows, output, otherInput);
+  return readRows(input.stream(), JSON.stringify([decisive, urgency, samples]));
 }
 
 const otherInput = new CliError(
@@ -194,15 +287,20 @@ function withDefaults(raw: RawScore, { defaults, class: urgency }: ScoreCommand)
   return {
     ...raw,
     // Options that are no object are left for intake to refuse.
-    options: typeof given === 'object' && !Array.isArray(given) ? { ...defaults, ...given } : given,
+    options: typeof given === 'object' && !Array.isArray(given) ? { ...defaults, ...said(given) } : given,
     ...(urgency !== undefined && raw.class === undefined && { class: urgency }),
   };
 }
 
+/** JSON's null says nothing: it does not stand in the way of what the command says for all rows. */
+function said(options: object): object {
+  return Object.fromEntries(Object.entries(options).filter(([, value]) => value !== null));
+}
+
 /** The head first, and in this order: output.ts knows its rows by it. */
-function outputLine({ number, digest, body }: Row, answer: Answer, samples: boolean): string {
-  const columns = body.kind === 'request' ? body.columns : '"id":null';
-  return `{"row":${number},"input":"${digest}",${columns},${JSON.stringify(result(answer, samples)).slice(1)}\n`;
+function outputLine(row: Row, answer: Answer, again: boolean, samples: boolean): string {
+  const columns = row.body.kind === 'request' ? row.body.columns : '"id":null';
+  return lineOf(row, again, `${columns},${JSON.stringify(result(answer, samples)).slice(1)}`);
 }
 
 /** Keys are of `resultColumns`. */

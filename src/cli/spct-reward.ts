@@ -7,8 +7,9 @@ import { systemClock } from '../process/clock.js';
 import { exitCodes, type ExitCode } from '../process/run.js';
 import { readRewardRow, rewardColumns, ruleReward } from '../spct/reward.js';
 import { CliError } from './context.js';
-import { openOutput, remainingRows, rowLine, standardOutput, type Output } from './output.js';
+import { openOutput, remainingRows, standardOutput, type Output } from './output.js';
 import { openProgress } from './progress.js';
+import { rowLine } from './row-line.js';
 import { countRows, openInput, readJsonRows, type Input, type JsonRow } from './rows.js';
 import type { Session } from './session.js';
 import { stopSignals } from './stop.js';
@@ -81,7 +82,11 @@ function readToken(file: string): string {
 
 async function overFile(session: Session, path: string, flags: RewardFlags): Promise<ExitCode> {
   const input = await openInput(path);
-  const output = flags.out === undefined ? standardOutput() : await openOutput(flags.out, 'grm spct reward', kindOfRow);
+  const earlier: Record<Kind, number> = { correct: 0, incorrect: 0, invalid: 0, failed: 0 };
+  const output =
+    flags.out === undefined
+      ? standardOutput()
+      : await openOutput(flags.out, 'grm spct reward', (head) => earlier[kindOfRow(head)]++);
   const stop = stopSignals();
   const terminal = flags.out === undefined && process.stdout.isTTY;
   const progress = openProgress({
@@ -92,8 +97,8 @@ async function overFile(session: Session, path: string, flags: RewardFlags): Pro
     clock: systemClock,
     stream: process.stderr,
   });
-  const { rows, earlier } = output;
-  const counts = { rows, resumed: rows, correct: 0, incorrect: 0, invalid: 0, failed: 0, ...earlier };
+  const { rows } = output;
+  const counts = { rows, resumed: rows, ...earlier };
   let whole = false;
   try {
     for await (const row of remaining(input, output)) {
@@ -101,7 +106,7 @@ async function overFile(session: Session, path: string, flags: RewardFlags): Pro
       const { kind, columns } = rewarded(row);
       counts[kind]++;
       counts.rows++;
-      output.write(rowLine(row.number, row.digest, columns));
+      output.write(rowLine(row, columns));
       await output.flushed();
       progress.update({ done: counts.rows, invalid: counts.invalid, failed: counts.failed });
     }

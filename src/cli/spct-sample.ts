@@ -15,8 +15,9 @@ import { readItem, type Item } from '../spct/item.js';
 import { lostText, recordColumns, type FailedItem, type ItemRecord, type Trajectory } from '../spct/record.js';
 import { CliError } from './context.js';
 import { Ordered } from './ordered.js';
-import { remainingRows, rowLine, type Output } from './output.js';
+import { remainingRows, type Output } from './output.js';
 import { openProgress, type ProgressOptions } from './progress.js';
+import { rowLine } from './row-line.js';
 import { countRows, readJsonRows, type Input, type JsonRow } from './rows.js';
 
 /** What decides which trajectories come: a file is never continued with others. */
@@ -95,7 +96,7 @@ export async function sampleItems(client: GrmClient, command: SampleCommand): Pr
     },
   );
   const put = async (row: JsonRow, record: ItemRecord): Promise<void> => {
-    const line = rowLine(row.number, row.digest, recordColumns(record));
+    const line = rowLine(row, recordColumns(record));
     const error = record.kind === 'failed' ? record.error : undefined;
     ordered.put(row.number, { line, error }, 2 * line.length);
     await output.flushed();

@@ -6,7 +6,6 @@ import { join } from 'node:path';
 import type { Command } from 'commander';
 import { intake } from '../coordinator/intake.js';
 import { prettyLine } from '../observe/log.js';
-import { steadyNow } from '../process/clock.js';
 import { environment } from '../process/environment.js';
 import { exitCodes, type ExitCode } from '../process/run.js';
 import type { NamedFlag } from '../process/sources.js';
@@ -28,6 +27,7 @@ import { oneLine } from './printable.js';
 import { verdictRow, verdictSummary } from './render.js';
 import type { Reader } from './reader.js';
 import { openInput, type Row } from './rows.js';
+import { RowCounts } from './row-kind.js';
 import { codeOf, scoreRows, type Answer } from './score.js';
 import type { Session } from './session.js';
 import { stopSignals, type Stop } from './stop.js';
@@ -117,14 +117,15 @@ async function demo(global: GlobalOptions, options: UpOptions, path: string, sto
     try {
       const door = { address: reachable(cluster.grpcAddress), own: true };
       using client = connect(global, resolved, door, 'long');
-      const startedAtMs = steadyNow();
+      const startedAtMs = Date.now();
       let samples = 0;
       const tally = new Tally();
+      const counts = new RowCounts();
       const summary = await scoreRows(client, {
         input,
         output: noOutput,
+        counts,
         concurrency: 16,
-        deadlineMs: 600_000,
         defaults: {},
         class: 'interactive',
         samples: false,
@@ -138,18 +139,29 @@ async function demo(global: GlobalOptions, options: UpOptions, path: string, sto
           process.stdout.write(`${global.json ? rowJson(row, answer) : rowText(row, answer)}\n`);
         },
       });
-      const seconds = (steadyNow() - startedAtMs) / 1_000;
-      const { rows, invalid, failed } = summary;
+      const seconds = (Date.now() - startedAtMs) / 1_000;
+      const { rows } = summary;
+      const { invalid, failed, unfinished } = counts.lost();
+      const lost = unfinished > 0 ? `, ${unfinished} unfinished` : '';
       teller.pass(
         global.json
-          ? JSON.stringify({ event: 'end', rows, samples, invalid, failed, doubtful: tally.doubtful, seconds })
-          : `${rows} requests, ${samples} samples in ${seconds.toFixed(1)} s (${(samples / seconds).toFixed(0)} samples/s); ${invalid} invalid, ${failed} failed`,
+          ? JSON.stringify({
+              event: 'end',
+              rows,
+              samples,
+              invalid,
+              failed,
+              unfinished,
+              doubtful: tally.doubtful,
+              seconds,
+            })
+          : `${rows} requests, ${samples} samples in ${seconds.toFixed(1)} s (${(samples / seconds).toFixed(0)} samples/s); ${invalid} invalid, ${failed} failed${lost}`,
       );
       if (!global.json) {
         teller.pass(tally.text());
         if (judge === 'nano') teller.pass(nanoAdvice);
       }
-      return summary.interrupted ? stop.code() : codeOf(summary);
+      return summary.interrupted ? stop.code() : codeOf(summary, counts);
     } finally {
       await cluster.close();
     }

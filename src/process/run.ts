@@ -22,6 +22,8 @@ export const exitCodes = {
   unavailable: 3,
   /** Told to stop, but work was still running when the grace was over. It is left to other processes. */
   graceOver: 4,
+  /** Rows were scored, and so many of them are invalid that the result is of little use (`grm score --max-invalid-share`). */
+  tooManyInvalid: 5,
   /** Told to stop twice by Ctrl-C (128 + SIGINT). */
   interrupted: 130,
   /** Told to stop twice by SIGTERM (128 + SIGTERM). */

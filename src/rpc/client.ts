@@ -8,7 +8,7 @@
 //   C4. An aborted signal cancels the call at the server; it throws kind 'cancelled'.
 
 import { setTimeout as sleep } from 'node:timers/promises';
-import { fault, type Fault } from '../fault.js';
+import { fault, faults, type Fault } from '../fault.js';
 import type { JudgedSample, StoredVerdict, Verdict } from '../grm/verdict.js';
 import { steadyNow, systemAt } from '../process/clock.js';
 import { contentFromProto, sampleFromProto, verdictFromProto } from '../wire/convert.js';
@@ -19,7 +19,8 @@ import { callOnce, openChannel, type Channel } from './channel.js';
 import { GrmError } from './grm-error.js';
 import { scoreMany, type ManyOptions, type ManyResult } from './many.js';
 import { nextTry, retryDefaults, type RetryPolicy } from './retry.js';
-import { toMessage, type ScoreRequest } from './score-request.js';
+import { servingOf, type Serving } from './open-limit.js';
+import { deadlineMsOf, toMessage, type ScoreRequest } from './score-request.js';
 import { faultOfError } from './status.js';
 import type { ClientTls } from './tls.js';
 
@@ -48,7 +49,7 @@ export interface ConnectOptions {
 }
 
 export interface CallLimits {
-  /** From now until the answer, all tries included. Default 600 000. */
+  /** From now until the answer, all tries included. Default 600 000, and for a request at least its own time budget and 10 s. */
   readonly deadlineMs?: number;
   readonly signal?: AbortSignal;
 }
@@ -60,6 +61,10 @@ export type DeadShardInfo = DeadShard;
 export type ClusterStatus = GetStatusResponse;
 
 const deadlineMsDefault = 600_000;
+/** One look at the cluster's state. */
+const servingAskMs = 5_000;
+/** A cluster that fails with these tells of itself at the next look. */
+const passing: ReadonlySet<string> = new Set(['UNAVAILABLE', 'DEADLINE_EXCEEDED', 'RESOURCE_EXHAUSTED', 'CANCELLED']);
 /** Timers and gRPC's servers in Node count in int32. */
 const timerMsMax = 2 ** 31 - 1;
 
@@ -83,7 +88,7 @@ export class GrmClient {
   async score(request: ScoreRequest, limits: CallLimits = {}): Promise<Verdict> {
     const message = this.#message(request);
     const { reward } = this.#channel;
-    const response = await this.#call(reward.score.bind(reward), message, limits);
+    const response = await this.#call(reward.score.bind(reward), message, waiting(request, limits));
     return verdictOf(response.verdict);
   }
 
@@ -101,7 +106,7 @@ export class GrmClient {
         isConnected: () => this.#channel.isConnected(),
         policy: this.#policy,
         tenant: this.#tenant,
-        deadlineMs: options.deadlineMs ?? deadlineMsDefault,
+        serving: () => this.#serving(),
       },
       requests,
       options,
@@ -111,7 +116,7 @@ export class GrmClient {
   /** Scores one request and yields every sample once, as it arrives, and last the verdict. A broken stream is taken up again. */
   async *watch(request: ScoreRequest, limits: CallLimits = {}): AsyncGenerator<Watched, void, undefined> {
     const message = this.#message(request);
-    const tries = this.#tries(limits);
+    const tries = this.#tries(waiting(request, limits));
     const seen = new Set<number>();
     for (;;) {
       try {
@@ -148,6 +153,16 @@ export class GrmClient {
   status(limits: CallLimits = {}): Promise<ClusterStatus> {
     const { cluster } = this.#channel;
     return this.#call(cluster.getStatus.bind(cluster), {}, limits);
+  }
+
+  /** What serves the samples; undefined where it cannot be known: a token for tenants' requests may not ask, and other servers may not tell. */
+  async #serving(): Promise<Serving | undefined> {
+    try {
+      return servingOf(await this.status({ deadlineMs: servingAskMs }));
+    } catch (error) {
+      if (error instanceof GrmError && passing.has(faults[error.kind].grpc)) throw error;
+      return undefined;
+    }
   }
 
   /** Tells nodes (none named: every worker) to finish or hand back their work; resolves to those that took the order. */
@@ -256,6 +271,10 @@ export class GrmClient {
       call.cancel();
     }
   }
+}
+
+function waiting(request: ScoreRequest, limits: CallLimits): CallLimits {
+  return limits.deadlineMs === undefined ? { ...limits, deadlineMs: deadlineMsOf(request) } : limits;
 }
 
 function verdictOf(verdict: WireVerdict | undefined): Verdict {

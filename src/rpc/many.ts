@@ -7,29 +7,36 @@
 //   M5. The whole ends with GrmError when the service refuses the caller (token, tenant) or cannot be reached after all tries, or for
 //       as long as those may take (a network that swallows everything makes each try last),
 //       and with the source's own error when the source fails. What was open then is unanswered.
+//   M6. Patient work (files) loses no request to time alone: what may be open follows the cluster's slots (open-limit.ts), and a request whose
+//       time ended is asked again (again.ts). While no engine serves nothing is sent, and no try is spent. Without an engine, or with engines
+//       that bring nothing, the whole ends with GrmError of kind `no_engine`.
 
 import type { ClientDuplexStream } from '@grpc/grpc-js';
 import { fault, faults, type Fault } from '../fault.js';
 import type { Verdict } from '../grm/verdict.js';
 import { limits } from '../limits.js';
-import { steadyNow } from '../process/clock.js';
 import { verdictFromProto } from '../wire/convert.js';
-import type {
-  ScoreRequest as WireRequest,
-  ScoreStreamRequest,
-  ScoreStreamResponse,
-} from '../wire/gen/grm/v1/reward.js';
+import type { ScoreStreamRequest, ScoreStreamResponse } from '../wire/gen/grm/v1/reward.js';
+import { endedByTime, type Outcome } from './again.js';
+import { EngineWatch } from './engine-watch.js';
 import { GrmError } from './grm-error.js';
+import { Entry } from './many-entry.js';
+import { OpenLimit, type Serving } from './open-limit.js';
 import { nextTry, patienceMs, type RetryPolicy } from './retry.js';
 import { toMessage, type ScoreRequest } from './score-request.js';
 import { faultOf, faultOfError } from './status.js';
 import { TroubleTeller, type Trouble } from './trouble.js';
 
 export interface ManyOptions {
-  /** Requests open at once, 1..256 (limits.streamOpenMax). Default 256. */
+  /** Requests open at once, 1..256 (limits.streamOpenMax); patient work may have fewer. Default 256. */
   readonly concurrency?: number;
-  /** For each request, from being read to its answer. Default 600 000. */
+  /** For each request, from being read to its answer. Default: that of a single call; patient work has none. */
   readonly deadlineMs?: number;
+  /**
+   * For files: nobody waits for a single answer. A request without a time budget has the longest one, no more requests are open than the
+   * cluster's slots take up soon, and a request that only time ended is asked again with twice the time. Default false.
+   */
+  readonly patient?: boolean;
   readonly signal?: AbortSignal;
   /** Told when the service is away and tried again: at once, every few seconds, and when it is back. */
   readonly onTrouble?: (trouble: Trouble) => void;
@@ -48,7 +55,8 @@ export interface ManySettings {
   readonly isConnected: () => boolean;
   readonly policy: RetryPolicy;
   readonly tenant: string;
-  readonly deadlineMs: number;
+  /** What serves the samples; undefined where that cannot be known. Rejects when it is to be asked again. */
+  readonly serving: () => Promise<Serving | undefined>;
 }
 
 export async function* scoreMany<R extends ScoreRequest>(
@@ -68,18 +76,10 @@ export async function* scoreMany<R extends ScoreRequest>(
   }
 }
 
-interface Entry<R> {
-  readonly index: number;
-  readonly request: R;
-  readonly message: WireRequest;
-  readonly deadlineAtMs: number;
-  tries: number;
-  /** Waits for its next try. */
-  timer?: NodeJS.Timeout;
-}
-
-/** How often deadlines are looked at: all requests have the same span, so the oldest open one is always first. */
+/** How often deadlines are looked at, and what may be open. */
 const sweepEveryMs = 250;
+/** A stream that is lost for less is no news: a server ends its connections now and then, and the next one is there at once. */
+const lostQuietMs = 1_000;
 /** For the last try. */
 const connectMs = 5_000;
 
@@ -98,7 +98,12 @@ class Many<R extends ScoreRequest> {
   /** Streams that failed since the last answer. */
   #failures = 0;
   /** Since the first stream that failed and until one is connected again. */
-  #lost: { readonly fault: Fault; readonly endsAtMs: number } | undefined;
+  #lost: { readonly fault: Fault; readonly sinceMs: number; readonly endsAtMs: number } | undefined;
+  /** M6. */
+  readonly #limit: OpenLimit | undefined;
+  readonly #engines: EngineWatch | undefined;
+  /** When a verdict came, or a sample of a request that is asked again. */
+  #newsAtMs = Date.now();
   readonly #trouble: TroubleTeller;
   #count = 0;
   #feeding = false;
@@ -114,11 +119,14 @@ class Many<R extends ScoreRequest> {
   ) {
     this.#concurrency = Math.min(limits.streamOpenMax, Math.max(1, options.concurrency ?? limits.streamOpenMax));
     this.#source = Symbol.asyncIterator in requests ? requests[Symbol.asyncIterator]() : requests[Symbol.iterator]();
-    this.#trouble = new TroubleTeller((trouble) => options.onTrouble?.(trouble), steadyNow);
+    this.#trouble = new TroubleTeller((trouble) => options.onTrouble?.(trouble), Date.now);
+    this.#limit = options.patient ? new OpenLimit(this.#concurrency) : undefined;
     this.#sweep = setInterval(() => {
       this.#expire();
       this.#checkLost();
+      this.#widen();
     }, sweepEveryMs);
+    if (options.patient) this.#engines = this.#watchEngines();
     if (options.signal?.aborted) this.#abort();
     else options.signal?.addEventListener('abort', this.#abort, { once: true });
   }
@@ -140,6 +148,7 @@ class Many<R extends ScoreRequest> {
     this.#closed = true;
     clearInterval(this.#sweep);
     clearTimeout(this.#reconnect);
+    this.#engines?.close();
     this.options.signal?.removeEventListener('abort', this.#abort);
     for (const { timer } of this.#open.values()) clearTimeout(timer);
     const stream = this.#stream;
@@ -153,7 +162,7 @@ class Many<R extends ScoreRequest> {
   async #feed(): Promise<void> {
     this.#feeding = true;
     try {
-      while (!this.#sourceDone && !this.#over() && this.#taken() < this.#concurrency) {
+      while (!this.#sourceDone && !this.#over() && this.#taken() < this.#room()) {
         const answer = this.#source.next();
         const next: IteratorResult<R, unknown> = answer instanceof Promise ? await answer : answer;
         if (next.done) this.#sourceDone = true;
@@ -172,22 +181,25 @@ class Many<R extends ScoreRequest> {
     const index = this.#count++;
     const asking = toMessage(request, this.settings.tenant);
     if (asking.kind === 'fault') return this.#give({ index, request, kind: 'fault', fault: asking.fault });
-    const deadlineAtMs = steadyNow() + this.settings.deadlineMs;
-    const entry: Entry<R> = { index, request, message: asking.message, deadlineAtMs, tries: 0 };
-    this.#open.set(String(index), entry);
+    const nowMs = Date.now();
+    this.#limit?.opened(request.k, nowMs);
+    this.#ask(new Entry(index, request, asking.message, this.options, nowMs));
+  }
+
+  #ask(entry: Entry<R>): void {
+    this.#open.set(entry.key, entry);
     this.#unsent.push(entry);
     this.#send();
   }
 
   #send(): void {
-    if (this.#over() || this.#reconnect) return;
+    if (this.#over() || this.#reconnect || this.#unsent.length === 0 || this.#room() === 0) return;
     const stream = (this.#stream ??= this.#openStream());
     if (!stream) return;
     let sent = 0;
     while (!this.#streamFull && sent < this.#unsent.length) {
-      const { index, message } = this.#unsent[sent++]!;
-      const correlationId = String(index);
-      if (this.#open.has(correlationId)) this.#streamFull = !stream.write({ correlationId, request: message });
+      const { key, message } = this.#unsent[sent++]!;
+      if (this.#open.has(key)) this.#streamFull = !stream.write({ correlationId: key, request: message });
     }
     if (sent > 0) this.#unsent.splice(0, sent);
   }
@@ -225,17 +237,19 @@ class Many<R extends ScoreRequest> {
     } catch (error) {
       return this.#settle(entry, { kind: 'fault', fault: faultOfError(error) });
     }
-    this.#settle(entry, { kind: 'verdict', verdict });
+    this.#ended(entry, { kind: 'verdict', verdict });
   }
 
   #failed(entry: Entry<R>, it: Fault): void {
     if (entry.timer) return;
-    const leftMs = entry.deadlineAtMs - steadyNow();
-    const next = nextTry(it, ++entry.tries, leftMs, this.settings.policy, Math.random);
-    if (next.kind === 'never') return this.#settle(entry, { kind: 'fault', fault: it });
-    if (faults[it.kind].grpc === 'UNAVAILABLE') this.#trouble.away(it, patienceMs(this.settings.policy, entry.tries));
+    const leftMs = entry.deadlineAtMs - Date.now();
+    const next = nextTry(it, ++entry.failures, leftMs, this.settings.policy, Math.random);
+    if (next.kind === 'never') return this.#ended(entry, { kind: 'fault', fault: it });
+    if (it.kind === 'overloaded') this.#limit?.shed(this.#open.size, Date.now());
+    if (faults[it.kind].grpc === 'UNAVAILABLE' && entry.failures > 1)
+      this.#trouble.away(it, patienceMs(this.settings.policy, entry.failures));
     entry.timer = setTimeout(() => {
-      delete entry.timer;
+      entry.timer = undefined;
       this.#unsent.push(entry);
       this.#send();
     }, next.delayMs);
@@ -247,11 +261,13 @@ class Many<R extends ScoreRequest> {
     this.#stream = undefined;
     this.#streamFull = false;
     if (this.#over() || (this.#sourceDone && this.#open.size === 0)) return;
-    const next = nextTry(it, ++this.#failures, this.settings.deadlineMs, this.settings.policy, Math.random);
+    const nowMs = Date.now();
+    const leftMs = this.options.deadlineMs ?? Infinity;
+    const next = nextTry(it, ++this.#failures, leftMs, this.settings.policy, Math.random);
     if (next.kind === 'never') return this.#fail(new GrmError(it));
-    const endsAtMs = this.#lost?.endsAtMs ?? steadyNow() + patienceMs(this.settings.policy);
-    this.#lost = { fault: it, endsAtMs };
-    this.#trouble.away(it, endsAtMs - steadyNow());
+    const endsAtMs = this.#lost?.endsAtMs ?? nowMs + patienceMs(this.settings.policy);
+    this.#lost = { fault: it, sinceMs: this.#lost?.sinceMs ?? nowMs, endsAtMs };
+    if (this.#failures > 1) this.#trouble.away(it, endsAtMs - nowMs);
     this.#unsent = [...this.#open.values()].filter((entry) => !entry.timer);
     this.#reconnect = setTimeout(() => {
       this.#reconnect = undefined;
@@ -263,8 +279,10 @@ class Many<R extends ScoreRequest> {
   #checkLost(): void {
     if (!this.#lost || this.#over()) return;
     if (this.#stream && this.settings.isConnected()) return this.#found();
-    const { fault: it, endsAtMs } = this.#lost;
-    const leftMs = endsAtMs - steadyNow();
+    const { fault: it, sinceMs, endsAtMs } = this.#lost;
+    const nowMs = Date.now();
+    const leftMs = endsAtMs - nowMs;
+    if (nowMs - sinceMs < lostQuietMs && leftMs > 0) return;
     if (leftMs > 0) this.#trouble.away(it, leftMs);
     // The last try is under way; without its connection it may take its time.
     else if (leftMs < -connectMs) this.#fail(new GrmError(it));
@@ -272,24 +290,63 @@ class Many<R extends ScoreRequest> {
 
   #found(): void {
     this.#lost = undefined;
-    this.#trouble.back();
+    if (!this.#engines?.away) this.#trouble.back();
   }
 
   #expire(): void {
-    const now = steadyNow();
-    for (const entry of this.#open.values()) {
-      if (entry.deadlineAtMs > now) return;
-      this.#settle(entry, { kind: 'fault', fault: fault('deadline_exceeded', faults.deadline_exceeded.doc) });
-    }
+    // What waits for an engine is at no try; what the service holds, it answers.
+    if (this.#engines?.away) return;
+    const now = Date.now();
+    const over = [...this.#open.values()].filter(({ deadlineAtMs }) => deadlineAtMs <= now);
+    for (const entry of over)
+      this.#ended(entry, { kind: 'fault', fault: fault('deadline_exceeded', faults.deadline_exceeded.doc) });
   }
 
-  #settle(
-    entry: Entry<R>,
-    outcome:
-      { readonly kind: 'verdict'; readonly verdict: Verdict } | { readonly kind: 'fault'; readonly fault: Fault },
-  ): void {
+  /** An answer, or the end of its time: patient work asks again where time is all that it takes (M6). */
+  #ended(entry: Entry<R>, outcome: Outcome): void {
+    const nowMs = Date.now();
+    if (!this.#limit || !endedByTime(outcome)) {
+      this.#newsAtMs = nowMs;
+      if (outcome.kind === 'verdict') this.#limit?.answered(outcome.verdict.k, nowMs);
+      return this.#settle(entry, outcome);
+    }
+    this.#limit.shed(this.#open.size, nowMs);
+    const { key } = entry;
+    const again = entry.again(outcome, nowMs);
+    this.#newsAtMs = Math.max(this.#newsAtMs, entry.newsAtMs);
+    if (again) {
+      this.#open.delete(key);
+      return this.#ask(entry);
+    }
+    const silentMs = nowMs - this.#newsAtMs;
+    if (silentMs < limits.againWithoutSampleMs) return this.#settle(entry, outcome);
+    const words = `no sample came within ${Math.round(silentMs / 1_000)} s`;
+    this.#fail(new GrmError(outcome.kind === 'fault' ? outcome.fault : fault('no_engine', words)));
+  }
+
+  #watchEngines(): EngineWatch {
+    return new EngineWatch(this.settings.serving, {
+      found: (serving) => {
+        this.#limit?.serving(serving);
+        this.#widen();
+        this.#send();
+      },
+      away: (it, leftMs) => this.#trouble.away(it, leftMs),
+      back: () => {
+        this.#trouble.back();
+        for (const entry of this.#open.values()) entry.resumed(Date.now());
+      },
+      over: (it) => this.#fail(new GrmError(it)),
+    });
+  }
+
+  #widen(): void {
+    if (this.#hasRoom()) void this.#feed();
+  }
+
+  #settle(entry: Entry<R>, outcome: Outcome): void {
     clearTimeout(entry.timer);
-    this.#open.delete(String(entry.index));
+    this.#open.delete(entry.key);
     this.#give({ index: entry.index, request: entry.request, ...outcome });
   }
 
@@ -307,8 +364,12 @@ class Many<R extends ScoreRequest> {
     return this.#open.size + this.#ready.length;
   }
 
+  #room(): number {
+    return this.#limit?.now(Date.now()) ?? this.#concurrency;
+  }
+
   #hasRoom(): boolean {
-    return !this.#feeding && !this.#sourceDone && !this.#over() && this.#taken() < this.#concurrency;
+    return !this.#feeding && !this.#sourceDone && !this.#over() && this.#taken() < this.#room();
   }
 
   #over(): boolean {

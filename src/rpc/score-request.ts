@@ -32,6 +32,20 @@ export interface ScoreRequest extends ScoreOptions {
   readonly detail?: DetailWanted;
 }
 
+const deadlineMsDefault = 600_000;
+/** The service answers at the end of a time budget with what it has: so much later than that, nothing will come. */
+const answerMarginMs = 10_000;
+
+/** How long an answer to a request of this time budget is waited for. */
+export function answerMs(timeBudgetMs: number): number {
+  return timeBudgetMs + answerMarginMs;
+}
+
+/** For a caller that gives no deadline: ten minutes, and never less than the request's own time. */
+export function deadlineMsOf({ timeBudgetMs }: Pick<ScoreRequest, 'timeBudgetMs'>): number {
+  return Math.max(deadlineMsDefault, answerMs(timeBudgetMs ?? 0));
+}
+
 export type Asking =
   { readonly kind: 'ok'; readonly message: WireRequest } | { readonly kind: 'fault'; readonly fault: Fault };
 

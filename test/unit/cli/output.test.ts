@@ -5,7 +5,6 @@ import { tmpdir } from 'node:os';
 import { basename, join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { Chain, openOutput } from '../../../src/cli/output.js';
-import { kindOfRow } from '../../../src/cli/score.js';
 import { commandOf } from '../../../src/cli/process-table.js';
 import { until } from '../../support/processes.js';
 
@@ -48,18 +47,15 @@ describe('output', () => {
     expect(await readFile(path, 'utf8')).toBe(text);
   });
 
-  it('tells of what kind the rows of an earlier run are', async () => {
-    const error = '"rewards":null,"error":{"kind":"invalid_request","message":"x","retry":false}';
-    const rows = [
-      error,
-      '"rewards":[null],"agreement":null,"invalid_reason":"no_samples"',
-      '"rewards":[1],"invalid_reason":null',
-      error,
-    ];
-    await writeFile(path, rows.map((columns, number) => line(number, columns)).join(''));
-    const output = await openOutput(path, 'grm score', kindOfRow);
+  it('tells of every row that an earlier run wrote', async () => {
+    await writeFile(path, line(0) + line(1, `"text":"${'x'.repeat(100_000)}"`) + line(2).slice(0, 9));
+    const heads: string[] = [];
+    const output = await openOutput(path, 'grm score', (head) => heads.push(head));
     await output.close();
-    expect(output.earlier).toEqual({ failed: 2, invalid: 1, valid: 1 });
+    expect(heads.map((head) => [head.slice(0, 9), head.length])).toEqual([
+      ['{"row":0,', line(0).length - 1],
+      ['{"row":1,', 64 * 1024],
+    ]);
   });
 
   it('begins anew where there is nothing', async () => {
