@@ -22,25 +22,6 @@ export interface Place extends RowPlace {
   readonly head: string;
 }
 
-/** Of an input's rows those whose lines `wanted` names, with their places; throws `otherInput` when the file was not written for this input. */
-export async function* rowsAgain<R extends RowPlace>(
-  input: AsyncIterable<R>,
-  places: AsyncIterable<Place>,
-  wanted: (place: Place) => boolean,
-  otherInput: CliError,
-): AsyncGenerator<{ readonly row: R; readonly place: Place }, void, undefined> {
-  const rows = input[Symbol.asyncIterator]();
-  try {
-    for await (const place of places) {
-      const next = await rows.next();
-      if (next.done || next.value.number !== place.number || next.value.digest !== place.digest) throw otherInput;
-      if (wanted(place)) yield { row: next.value, place };
-    }
-  } finally {
-    await rows.return?.();
-  }
-}
-
 const copyBytes = 1024 * 1024;
 
 export class Mending {

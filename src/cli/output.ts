@@ -26,7 +26,7 @@ export interface Output {
   /** Resolves when everything queued is written; rejects with CliError when it could not be. */
   flushed(): Promise<void>;
   /** F5. Nothing is written otherwise from then on. Absent where lines cannot be replaced: standard output, a device. */
-  mend?(): Promise<Mending>;
+  readonly mend?: () => Promise<Mending>;
   close(): Promise<void>;
 }
 

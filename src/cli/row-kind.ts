@@ -5,7 +5,7 @@
 //   unfinished  only time, or the service, ended it: no judge has said that there is no number
 //   failed      it cannot be scored as it is, or somebody cancelled it
 
-import { faults } from '../fault.js';
+import { fault, faults, type FaultKind } from '../fault.js';
 import { endedByTime } from '../rpc/again.js';
 import { rowHead } from './row-line.js';
 import type { Answer } from './score.js';
@@ -39,25 +39,26 @@ export function kindOfAnswer(answer: Answer): RowKind {
   }
 }
 
-/** Of a row that an earlier run wrote, by its beginning. What the row carries over stands before what is looked for, so the last place counts. */
+/** What says the kind of a row: of a verdict (render.ts), and of a row without one (score.ts). */
+const marks =
+  /"agreement":[^,"]+,"invalid_reason":(?:null|"(?<invalid>\w+)")|"rewards":null,"error":\{"kind":"(?<error>\w+)"/g;
+
+/** Of a row that an earlier run wrote, by its beginning. What the row carries over, which may be rows too, stands before: the last mark counts. */
 export function kindOfRow(head: string): RowKind {
   const again = rowHead.exec(head)?.[3] !== undefined;
-  const error = wordBehind(head, '"rewards":null,"error":{"kind":"');
+  const { invalid, error } = [...head.matchAll(marks)].at(-1)?.groups ?? {};
   if (error !== undefined) {
-    const fault = Object.hasOwn(faults, error) ? { kind: error as keyof typeof faults, message: '' } : undefined;
-    const ended = fault !== undefined && endedByTime({ kind: 'fault', fault });
-    return { is: ended ? 'unfinished' : 'failed', reason: error, again: again || ended };
+    const byTime = isFault(error) && endedByTime({ kind: 'fault', fault: fault(error, '') });
+    return { is: byTime ? 'unfinished' : 'failed', reason: error, again: again || byTime };
   }
-  const reason = wordBehind(head, '"agreement":null,"invalid_reason":"');
-  if (reason === undefined) return { is: 'valid', reason: '', again: false };
+  if (invalid === undefined) return { is: 'valid', reason: '', again: false };
   // Earlier versions did not say what only time had ended; this reason says it.
-  if (again || reason === 'quorum_not_met') return { is: 'unfinished', reason, again: true };
-  return { is: 'invalid', reason, again: false };
+  const byTime = again || invalid === 'quorum_not_met';
+  return { is: byTime ? 'unfinished' : 'invalid', reason: invalid, again: byTime };
 }
 
-function wordBehind(text: string, mark: string): string | undefined {
-  const at = text.lastIndexOf(mark);
-  return at < 0 ? undefined : /^\w{0,64}/.exec(text.slice(at + mark.length))![0];
+function isFault(word: string): word is FaultKind {
+  return Object.hasOwn(faults, word);
 }
 
 /** How many rows are of each kind. */

@@ -17,9 +17,10 @@ import { systemClock } from '../process/clock.js';
 import { exitCodes, type ExitCode } from '../process/run.js';
 import { GrmError, type GrmClient, type ScoreRequest, type Trouble } from '../rpc/client.js';
 import { CliError } from './context.js';
-import { rowsAgain, type Mending, type Place } from './mend.js';
+import { tryAgain } from './again.js';
+import type { Place } from './mend.js';
 import { Ordered } from './ordered.js';
-import { remainingRows, rowHeadBytesMax, type Output } from './output.js';
+import { remainingRows, type Output } from './output.js';
 import { openProgress, type ProgressOptions } from './progress.js';
 import { verdictRow } from './render.js';
 import { kindOfAnswer, kindOfRow, type RowCounts, type RowKind } from './row-kind.js';
@@ -92,51 +93,36 @@ export async function scoreRows(client: GrmClient, command: ScoreCommand): Promi
     flushed: () => output.flushed(),
   });
   await output.flushed();
-  if (input.regular && output.mend) await tryAgain(client, command, earlierAgain, () => output.mend!());
-  return { rows, resumed: output.rows, interrupted: signal.aborted };
-}
-
-/**
- * J4: rounds over what only time ended, as long as each leaves less of it. What somebody cancelled is tried again by a later run.
- * @param earlier rows of an earlier run that are tried again
- */
-async function tryAgain(
-  client: GrmClient,
-  command: ScoreCommand,
-  earlier: number,
-  mend: () => Promise<Mending>,
-): Promise<void> {
-  const { output, counts, signal } = command;
-  let left = Infinity;
-  for (let round = 0; round < limits.mendRoundsMax && !signal.aborted; round++) {
-    const unfinished = counts.of('unfinished');
-    const first = round === 0 && earlier > 0;
-    if (!first && (unfinished === 0 || unfinished >= left)) return;
-    left = unfinished;
-    const mending = await mend();
-    const places = mending.places(rowHeadBytesMax);
-    const wanted = ({ head, number }: Place): boolean => {
-      const { is, again } = kindOfRow(head);
-      return is === 'unfinished' || (first && again && number < output.rows);
-    };
-    try {
-      await scorePass(client, command, {
-        what: 'scored again',
-        first: 0,
-        total: first ? counts.again : unfinished,
-        rows: rowsAgain(inputRows(command), places, wanted, otherInput),
-        write: ({ line, kind }, place) => {
-          counts.note(kindOfRow(place!.head), -1);
-          counts.note(kind);
-          mending.replace(place!, line);
-        },
-        flushed: () => mending.flushed(),
-      });
-    } finally {
-      // What was scored anew counts also where the service went away in between.
-      await mending.finish();
-    }
+  const { mend } = output;
+  if (input.regular && mend) {
+    // What somebody cancelled in this run is tried again by a later one.
+    const isFirst = (round: number): boolean => round === 0 && earlierAgain > 0;
+    await tryAgain({
+      mend,
+      rows: () => inputRows(command),
+      waiting: (round) => (isFirst(round) ? counts.again : counts.of('unfinished')),
+      wanted: ({ head, number }, round) => {
+        const { is, again } = kindOfRow(head);
+        return is === 'unfinished' || (isFirst(round) && again && number < output.rows);
+      },
+      pass: (rows, mending, total) =>
+        scorePass(client, command, {
+          what: 'scored again',
+          first: 0,
+          total,
+          rows,
+          write: ({ line, kind }, place) => {
+            counts.note(kindOfRow(place!.head), -1);
+            counts.note(kind);
+            mending.replace(place!, line);
+          },
+          flushed: () => mending.flushed(),
+        }),
+      signal,
+      otherInput,
+    });
   }
+  return { rows, resumed: output.rows, interrupted: signal.aborted };
 }
 
 /** Rows to be scored once, and where they go. */

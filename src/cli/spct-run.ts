@@ -8,6 +8,7 @@ import { connect, CliError, doorOf, failureOf, type ResolvedConfig } from './con
 import { openOutput } from './output.js';
 import { printable } from './printable.js';
 import { checkReachable, troubleText } from './reach.js';
+import { rowHead } from './row-line.js';
 import { countRows, openInput } from './rows.js';
 import { decimal, whole, type Session } from './session.js';
 import type { Prompts } from './spct-prompts.js';
@@ -33,7 +34,6 @@ export interface SampleDefaults {
 }
 
 const deadlineSecondsDefault = 600;
-const concurrencyDefault = 64;
 
 export function addSampleOptions(command: Command, { samples, temperature, seed }: SampleDefaults): Command {
   return command
@@ -45,11 +45,16 @@ export function addSampleOptions(command: Command, { samples, temperature, seed 
     .option('--template <name>', 'a prompt template that the cluster has loaded')
     .option(
       '--deadline <seconds>',
-      'time per item',
+      'time per item at first; what it cuts short is tried again with more',
       decimal(limits.timeBudgetMsMin / 1_000, limits.timeBudgetMsMax / 1_000),
       deadlineSecondsDefault,
     )
-    .option('--concurrency <n>', 'requests open at once', whole(1, limits.streamOpenMax), concurrencyDefault);
+    .option(
+      '--concurrency <n>',
+      "requests open at once, at most; fewer where the cluster's slots take up fewer",
+      whole(1, limits.streamOpenMax),
+      limits.streamOpenMax,
+    );
 }
 
 function optionsOf({ samples, hinted = 0, temperature, topP, maxTokens, seed, template }: SampleFlags): SampleOptions {
@@ -84,16 +89,25 @@ export async function runSampling(run: Sampling): Promise<Sampled> {
   const { session, resolved, flags, stop } = run;
   const door = doorOf(session.options, resolved);
   const input = await openInput(run.items);
-  const output = await openOutput(run.trajectories, run.whose);
+  let again = 0;
+  const output = await openOutput(run.trajectories, run.whose, (head) => {
+    if (rowHead.exec(head)?.[3] !== undefined) again++;
+  });
   try {
     const total = await countRows(input);
     // A file that is complete needs no cluster: its rows are only read again.
     if (total === undefined || output.rows < total) await checkReachable(session, resolved, door, stop.first);
+    else if (again > 0)
+      await checkReachable(session, resolved, door, stop.first).catch((error: unknown) => {
+        again = 0;
+        session.note(printable(`items that only time ended are not tried again: ${failureOf(error, door).message}`));
+      });
     using client = connect(session.options, resolved, door, 'long');
     const tell = teller(session);
     const summary = await sampleItems(client, {
       input,
       output,
+      again,
       options: optionsOf(flags),
       concurrency: flags.concurrency,
       timeBudgetMs: Math.round(flags.deadline * 1_000),
@@ -103,8 +117,16 @@ export async function runSampling(run: Sampling): Promise<Sampled> {
       onFailed: tell,
       troubleText: (trouble) => troubleText(session.json, door, trouble),
     });
-    if (!summary.interrupted) return { kind: 'whole', resumed: summary.resumed };
-    const { rows, resumed } = summary;
+    const { rows, resumed, unfinished } = summary;
+    if (!summary.interrupted) {
+      if (unfinished > 0)
+        session.note(
+          session.json
+            ? JSON.stringify({ event: 'unfinished', items: unfinished })
+            : `only time ended ${unfinished} items, no judge; the same command tries them again`,
+        );
+      return { kind: 'whole', resumed };
+    }
     session.note(
       session.json
         ? JSON.stringify({ event: 'end', interrupted: true, rows, resumed })

@@ -4,20 +4,25 @@
 //   K2. A run that was interrupted goes on where the file ends, after checking that all of it belongs to this input and these options.
 //       What had been drawn and not written is not paid for again: the service knows the request.
 //   K3. An item has all the samples asked for, each of them drawn, or it has failed: of fewer nobody could say that all are correct.
+//       An item that only time ended is tried again, as a row of `grm score` is (J4): its line says `"retry":true` until then.
 //   K4. A hint is a request of its own, because its prompt is another one.
 
+import { faults } from '../fault.js';
 import { limits } from '../limits.js';
 import type { Verdict } from '../grm/verdict.js';
 import { systemClock } from '../process/clock.js';
 import { exitCodes } from '../process/run.js';
+import { endedByTime, type Outcome } from '../rpc/again.js';
 import { GrmError, type GrmClient, type ScoreRequest, type Trouble } from '../rpc/client.js';
 import { readItem, type Item } from '../spct/item.js';
 import { lostText, recordColumns, type FailedItem, type ItemRecord, type Trajectory } from '../spct/record.js';
 import { CliError } from './context.js';
+import { tryAgain } from './again.js';
+import type { Place } from './mend.js';
 import { Ordered } from './ordered.js';
 import { remainingRows, type Output } from './output.js';
 import { openProgress, type ProgressOptions } from './progress.js';
-import { rowLine } from './row-line.js';
+import { rowHead, rowLine } from './row-line.js';
 import { countRows, readJsonRows, type Input, type JsonRow } from './rows.js';
 
 /** What decides which trajectories come: a file is never continued with others. */
@@ -37,6 +42,8 @@ export interface SampleOptions {
 export interface SampleCommand {
   readonly input: Input;
   readonly output: Output;
+  /** Lines of the output that are tried again. */
+  readonly again: number;
   readonly options: SampleOptions;
   readonly concurrency: number;
   /** Per request. */
@@ -53,11 +60,11 @@ export interface SampleSummary {
   /** Written, those of an earlier run included. */
   readonly rows: number;
   readonly resumed: number;
+  /** Items that only time ended. */
+  readonly unfinished: number;
   readonly interrupted: boolean;
 }
 
-/** The service answers at its deadline with what it has: so much later than that, nothing will come. */
-const answerMarginMs = 10_000;
 /** Rows ahead of the one due next, per request open at once. */
 const aheadFactor = 4;
 
@@ -66,77 +73,153 @@ type Asked = ScoreRequest & { readonly row: JsonRow; readonly hinted: boolean };
 /** An item of which not all requests are answered. */
 interface Open {
   readonly item: Item;
+  readonly place: Place | undefined;
+  /** Its number in the pass. */
+  readonly at: number;
   left: number;
   readonly trajectories: Trajectory[];
-  failed?: FailedItem['error'];
+  failed?: Failed;
+}
+
+interface Failed {
+  readonly error: FailedItem['error'];
+  /** Only time ended it. */
+  readonly byTime: boolean;
+  /** The same command tries it again. */
+  readonly again: boolean;
+}
+
+interface Line {
+  readonly text: string;
+  readonly place: Place | undefined;
+  readonly failed: Failed | undefined;
 }
 
 /** Throws CliError when the file belongs to something else or cannot be written, GrmError when the service is away or refuses the caller. */
 export async function sampleItems(client: GrmClient, command: SampleCommand): Promise<SampleSummary> {
-  const { input, output, options, concurrency, signal } = command;
+  const { input, output, signal } = command;
+  const counts = { failed: 0, unfinished: 0 };
+  const note = ({ failed }: Line): void => {
+    if (!failed) return;
+    counts[failed.byTime ? 'unfinished' : 'failed']++;
+    if (!failed.byTime) command.onFailed(failed.error);
+  };
+  const rows = await samplePass(client, command, counts, {
+    what: 'sampled',
+    first: output.rows,
+    total: await countRows(input),
+    rows: withPlaces(remaining(command)),
+    write: (line) => {
+      note(line);
+      output.write(line.text);
+    },
+    flushed: () => output.flushed(),
+  });
+  await output.flushed();
+  const { mend } = output;
+  const waiting = (round: number): number => counts.unfinished + (round === 0 ? command.again : 0);
+  if (input.regular && mend) {
+    await tryAgain({
+      mend,
+      rows: () => inputRows(command),
+      waiting,
+      wanted: ({ head }) => rowHead.exec(head)?.[3] !== undefined,
+      pass: (again, mending, total) => {
+        counts.unfinished = 0;
+        return samplePass(client, command, counts, {
+          what: 'sampled again',
+          first: 0,
+          total,
+          rows: again,
+          write: (line) => {
+            note(line);
+            mending.replace(line.place!, line.text);
+          },
+          flushed: () => mending.flushed(),
+        });
+      },
+      signal,
+      otherInput,
+    });
+  }
+  return { rows, resumed: output.rows, unfinished: counts.unfinished, interrupted: signal.aborted };
+}
+
+interface Pass {
+  readonly what: string;
+  /** Number of the first row, in the order of the pass. */
+  readonly first: number;
+  readonly total: number | undefined;
+  readonly rows: AsyncIterable<{ readonly row: JsonRow; readonly place?: Place }>;
+  write(line: Line): void;
+  flushed(): Promise<void>;
+}
+
+/** Resolves to the number of the row that would be next. */
+async function samplePass(
+  client: GrmClient,
+  command: SampleCommand,
+  counts: { readonly failed: number; readonly unfinished: number },
+  pass: Pass,
+): Promise<number> {
+  const { options, concurrency, signal } = command;
   const progress = openProgress({
     mode: command.progress,
-    what: 'sampled',
-    startAt: output.rows,
-    total: await countRows(input),
+    what: pass.what,
+    startAt: pass.first,
+    total: pass.total,
     clock: systemClock,
     stream: process.stderr,
   });
-  let failed = 0;
-  const ordered = new Ordered<{ readonly line: string; readonly error: FailedItem['error'] | undefined }>(
-    output.rows,
+  const ordered = new Ordered<Line>(
+    pass.first,
     { aheadMax: concurrency * aheadFactor, bytesMax: limits.rowsHeldBytesMax },
-    ({ line, error }, number) => {
-      if (error) {
-        failed++;
-        command.onFailed(error);
-      }
-      output.write(line);
-      progress.update({ done: number + 1, invalid: 0, failed });
-    },
+    (line) => pass.write(line),
   );
-  const put = async (row: JsonRow, record: ItemRecord): Promise<void> => {
-    const line = rowLine(row, recordColumns(record));
-    const error = record.kind === 'failed' ? record.error : undefined;
-    ordered.put(row.number, { line, error }, 2 * line.length);
-    await output.flushed();
+  const put = async (at: number, row: JsonRow, record: ItemRecord, place?: Place, failed?: Failed): Promise<void> => {
+    const text = rowLine(row, recordColumns(record), failed?.again);
+    const lost = record.kind === 'failed' ? { error: record.error, byTime: false, again: false } : undefined;
+    ordered.put(at, { text, place, failed: failed ?? lost }, 2 * text.length);
+    progress.update({ done: ordered.answered, invalid: 0, ...counts });
+    await pass.flushed();
   };
 
   const open = new Map<number, Open>();
+  let next = pass.first;
   const requests = async function* (): AsyncGenerator<Asked, void, undefined> {
-    for await (const row of remaining(command)) {
-      if (!(await ordered.admit(row.number, row.bytes, signal))) return;
+    for await (const { row, place } of pass.rows) {
+      const at = next++;
+      if (!(await ordered.admit(at, row.bytes, signal))) return;
       const read = itemOf(row);
       if (read.kind !== 'item') {
-        await put(row, read);
+        await put(at, row, read, place);
         continue;
       }
       const asked = requestsOf(read.item, row, command);
-      open.set(row.number, { item: read.item, left: asked.length, trajectories: [] });
+      open.set(row.number, { item: read.item, at, place, left: asked.length, trajectories: [] });
       yield* asked;
     }
   };
 
   let whole = false;
   try {
-    const deadlineMs = command.timeBudgetMs + answerMarginMs;
     const onTrouble = (trouble: Trouble): void => progress.note(command.troubleText(trouble));
-    for await (const result of client.scoreMany(requests(), { concurrency, deadlineMs, signal, onTrouble })) {
+    for await (const result of client.scoreMany(requests(), { concurrency, patient: true, signal, onTrouble })) {
       const { row, hinted } = result.request;
       // An interrupted row is not failed: the next run asks again.
       if (result.kind === 'fault' && result.fault.kind === 'cancelled' && signal.aborted) continue;
       const its = open.get(row.number)!;
       if (result.kind === 'fault') {
-        its.failed ??= { kind: result.fault.kind, message: result.fault.message, line: row.line };
+        fail(its, result, { kind: result.fault.kind, message: result.fault.message, line: row.line });
       } else {
         command.onVerdict(result.verdict);
         const taken = take(result.verdict, hinted, hinted ? options.hinted : options.samples);
-        if (typeof taken === 'string') its.failed ??= { kind: 'incomplete', message: taken, line: row.line };
+        if (typeof taken === 'string') fail(its, result, { kind: 'incomplete', message: taken, line: row.line });
         else its.trajectories.push(...taken);
       }
       if (--its.left > 0) continue;
       open.delete(row.number);
-      await put(row, recordOf(its));
+      await put(its.at, row, recordOf(its), its.place, its.failed);
     }
     whole = true;
   } catch (error) {
@@ -145,7 +228,21 @@ export async function sampleItems(client: GrmClient, command: SampleCommand): Pr
   } finally {
     progress.end(whole);
   }
-  return { rows: ordered.next, resumed: output.rows, interrupted: signal.aborted };
+  return ordered.next;
+}
+
+/** The first reason is told; more time is all that an item takes only where it is all that each of its requests takes. */
+function fail(its: Open, outcome: Outcome, error: FailedItem['error']): void {
+  const byTime = endedByTime(outcome);
+  const again = byTime || (outcome.kind === 'fault' && faults[outcome.fault.kind].disposition !== 'terminal');
+  const { failed } = its;
+  its.failed = failed
+    ? { ...failed, byTime: failed.byTime && byTime, again: failed.again && again }
+    : { error, byTime, again };
+}
+
+async function* withPlaces(rows: AsyncIterable<JsonRow>): AsyncGenerator<{ readonly row: JsonRow }, void, undefined> {
+  for await (const row of rows) yield { row };
 }
 
 type ReadRow = { readonly kind: 'item'; readonly item: Item } | Exclude<ItemRecord, { kind: 'sampled' }>;
@@ -208,7 +305,7 @@ export function take(verdict: Verdict, hinted: boolean, wanted: number): Traject
 }
 
 function recordOf({ item, trajectories, failed }: Open): ItemRecord {
-  if (failed) return { kind: 'failed', ...(item.id !== undefined && { id: item.id }), error: failed };
+  if (failed) return { kind: 'failed', ...(item.id !== undefined && { id: item.id }), error: failed.error };
   // The hinted ones last, whichever request was answered first: a file must not depend on that.
   const sorted = [...trajectories].sort(
     (a, b) => Number(a.hinted) - Number(b.hinted) || a.sample.index - b.sample.index,
@@ -217,9 +314,12 @@ function recordOf({ item, trajectories, failed }: Open): ItemRecord {
 }
 
 /** The rows that are not in the file yet; throws CliError when the file does not belong to this input (K2). */
-function remaining({ input, output, options }: SampleCommand): AsyncGenerator<JsonRow> {
-  const rows = readJsonRows(input.stream(), `spct ${JSON.stringify(options)}`);
-  return remainingRows(rows, output, otherInput);
+function remaining(command: SampleCommand): AsyncGenerator<JsonRow> {
+  return remainingRows(inputRows(command), command.output, otherInput);
+}
+
+function inputRows({ input, options }: SampleCommand): AsyncGenerator<JsonRow> {
+  return readJsonRows(input.stream(), `spct ${JSON.stringify(options)}`);
 }
 
 const otherInput = new CliError(

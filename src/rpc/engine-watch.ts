@@ -2,6 +2,7 @@
 
 import { fault, type Fault } from '../fault.js';
 import { limits } from '../limits.js';
+import type { Clock } from '../process/clock.js';
 import type { Serving } from './open-limit.js';
 
 export interface EngineHearer {
@@ -14,7 +15,7 @@ export interface EngineHearer {
 }
 
 export class EngineWatch {
-  #timer: NodeJS.Timeout | undefined;
+  #cancel: () => void = () => undefined;
   #awaySinceMs: number | undefined;
   #closed = false;
 
@@ -22,6 +23,7 @@ export class EngineWatch {
   constructor(
     private readonly ask: () => Promise<Serving | undefined>,
     private readonly hearer: EngineHearer,
+    private readonly clock: Clock,
   ) {
     void this.#look();
   }
@@ -32,7 +34,7 @@ export class EngineWatch {
 
   close(): void {
     this.#closed = true;
-    clearTimeout(this.#timer);
+    this.#cancel();
   }
 
   async #look(): Promise<void> {
@@ -45,7 +47,7 @@ export class EngineWatch {
     } catch {
       // A service that is away is told of by the calls that it does not answer.
     }
-    if (!this.#closed) this.#timer = setTimeout(() => void this.#look(), limits.servingAskEveryMs);
+    if (!this.#closed) this.#cancel = this.clock.after(limits.servingAskEveryMs, () => void this.#look());
   }
 
   #judge(serving: Serving | undefined): void {
@@ -55,7 +57,7 @@ export class EngineWatch {
       this.#awaySinceMs = undefined;
       return hearer.back();
     }
-    const nowMs = Date.now();
+    const nowMs = this.clock.now();
     this.#awaySinceMs ??= nowMs;
     const { coming } = serving;
     const leftMs = this.#awaySinceMs + (coming ? limits.engineStartingMs : limits.noEngineMs) - nowMs;

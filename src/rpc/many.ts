@@ -15,10 +15,11 @@ import type { ClientDuplexStream } from '@grpc/grpc-js';
 import { fault, faults, type Fault } from '../fault.js';
 import type { Verdict } from '../grm/verdict.js';
 import { limits } from '../limits.js';
+import { systemClock } from '../process/clock.js';
 import { verdictFromProto } from '../wire/convert.js';
 import type { ScoreStreamRequest, ScoreStreamResponse } from '../wire/gen/grm/v1/reward.js';
 import { endedByTime, type Outcome } from './again.js';
-import { EngineWatch } from './engine-watch.js';
+import { EngineWatch, type EngineHearer } from './engine-watch.js';
 import { GrmError } from './grm-error.js';
 import { Entry } from './many-entry.js';
 import { OpenLimit, type Serving } from './open-limit.js';
@@ -325,7 +326,7 @@ class Many<R extends ScoreRequest> {
   }
 
   #watchEngines(): EngineWatch {
-    return new EngineWatch(this.settings.serving, {
+    const hearer: EngineHearer = {
       found: (serving) => {
         this.#limit?.serving(serving);
         this.#widen();
@@ -337,7 +338,8 @@ class Many<R extends ScoreRequest> {
         for (const entry of this.#open.values()) entry.resumed(Date.now());
       },
       over: (it) => this.#fail(new GrmError(it)),
-    });
+    };
+    return new EngineWatch(this.settings.serving, hearer, systemClock);
   }
 
   #widen(): void {

@@ -108,7 +108,16 @@ describe('grm score', () => {
     // More of them when it takes its time.
     expect(jsonLines(err).slice(-2)).toEqual([
       expect.objectContaining({ event: 'progress', done: 1, total: null }),
-      { event: 'end', rows: 1, resumed: 0, invalid: 0, failed: 0, interrupted: false },
+      {
+        event: 'end',
+        rows: 1,
+        resumed: 0,
+        invalid: 0,
+        unfinished: 0,
+        failed: 0,
+        interrupted: false,
+        reasons: { invalid: {}, unfinished: {}, failed: {} },
+      },
     ]);
     expect(code).toBe(0);
   });

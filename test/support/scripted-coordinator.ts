@@ -128,7 +128,7 @@ export class ScriptedCluster implements ClusterControl {
   /** What every order fails with, if anything. */
   failure: Error | undefined;
 
-  constructor(readonly now: ClusterStatus) {}
+  constructor(public now: ClusterStatus) {}
 
   status(): Promise<ClusterStatus> {
     return this.#done(this.now);

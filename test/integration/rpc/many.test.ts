@@ -2,8 +2,13 @@
 
 import { afterEach, describe, expect, it } from 'vitest';
 import { fault } from '../../../src/fault.js';
+import type { ScoreOutcome } from '../../../src/coordinator/coordinator.js';
+import { vote } from '../../../src/grm/vote.js';
+import { limits } from '../../../src/limits.js';
 import type { ManyResult, ScoreRequest, Trouble } from '../../../src/rpc/client.js';
-import { failure, aRequest, RpcPeer, until } from '../../support/rpc-peer.js';
+import { deadlineMsOf } from '../../../src/rpc/score-request.js';
+import { scored, voteInput } from '../../support/judgement.js';
+import { failure, aRequest, RpcPeer, someStatus, until } from '../../support/rpc-peer.js';
 import { scoreOf, ScriptedCoordinator, verdictFor } from '../../support/scripted-coordinator.js';
 
 const open: RpcPeer[] = [];
@@ -241,5 +246,120 @@ describe('scoreMany', () => {
     controller.abort();
     expect((await all).kind).toBe('cancelled');
     await until(() => peer.coordinator.gone === 10);
+  });
+});
+
+describe('scoreMany, patient', () => {
+  /** What a coordinator answers when time ended with so many of four samples there. */
+  function cutShort(samples: number): Extract<ScoreOutcome, { kind: 'verdict' }> {
+    const drawn = Array.from({ length: samples }, (_, index) => scored(index, [9, 2]));
+    const missing = { notAsked: 0, waiting: 0, unfinished: 4 - samples };
+    return { kind: 'verdict', verdict: vote(voteInput({ samples: drawn, expired: true, missing })) };
+  }
+
+  it('M6: asks again what only time ended, as the same request, with twice the time', async () => {
+    const peer = await peerOf();
+    const budgets: (number | undefined)[] = [];
+    const ids = new Set<string>();
+    peer.coordinator.script = (input, call) => {
+      ids.add(call.requestId);
+      budgets.push(input.options.timeBudgetMs);
+      return budgets.length < 4 ? cutShort(1) : { kind: 'verdict', verdict: verdictFor(input) };
+    };
+    const requests = [{ ...aRequest(), k: 4, timeBudgetMs: 1_000 }];
+    const [only] = await collect(peer.client().scoreMany(requests, { patient: true }));
+    expect(only).toMatchObject({ kind: 'verdict', verdict: { kind: 'valid' } });
+    expect(budgets).toEqual([1_000, 2_000, 4_000, 8_000]);
+    expect(ids.size).toBe(1);
+  });
+
+  it('M6: a request that names no time has all there is', async () => {
+    const peer = await peerOf();
+    await collect(peer.client().scoreMany([aRequest()], { patient: true }));
+    expect(peer.coordinator.calls[0]!.input.options.timeBudgetMs).toBe(limits.timeBudgetMsMax);
+  });
+
+  it('M6: what the judge said, or somebody cancelled, is final, and so are the tries', async () => {
+    const peer = await peerOf();
+    peer.coordinator.script = (input) => {
+      if (input.options.seed === 1) return { kind: 'fault', fault: fault('cancelled', 'by an operator') };
+      return input.options.seed === 2 ? cutShort(1) : { kind: 'verdict', verdict: vote(voteInput({ samples: [] })) };
+    };
+    const requests = [0, 1, 2].map((seed) => ({ ...aRequest(), seed }));
+    const results = await collect(peer.client().scoreMany(requests, { patient: true }));
+    const bySeed = results.sort((a, b) => a.index - b.index);
+    expect(bySeed).toMatchObject([
+      { verdict: { reason: 'no_valid_sample' } },
+      { fault: { kind: 'cancelled' } },
+      { verdict: { reason: 'quorum_not_met' } },
+    ]);
+    const asked = [0, 1, 2].map(
+      (seed) => peer.coordinator.calls.filter(({ input }) => input.options.seed === seed).length,
+    );
+    expect(asked).toEqual([1, 1, limits.againTriesMax]);
+  });
+
+  it('M6: without it a verdict that time cut short is given as it is', async () => {
+    const peer = await peerOf();
+    peer.coordinator.script = () => cutShort(1);
+    const [only] = await collect(peer.client().scoreMany([aRequest()]));
+    expect(only).toMatchObject({ kind: 'verdict', verdict: { kind: 'invalid' } });
+    expect(peer.coordinator.calls).toHaveLength(1);
+  });
+
+  it('M6: opens no more than the slots take up soon', async () => {
+    const peer = await peerOf();
+    peer.coordinator.hold();
+    const all = collect(peer.client().scoreMany(rowsOfK(300, 8), { patient: true }));
+    // 16 slots (someStatus): twice over they take up four requests, and one more; eight are open before that is known.
+    await until(() => peer.coordinator.open >= 5);
+    await new Promise((resolve) => setTimeout(resolve, 300));
+    expect(peer.coordinator.openMax).toBeLessThanOrEqual(8);
+    const { script } = new ScriptedCoordinator();
+    peer.coordinator.script = script;
+    for (const call of peer.coordinator.calls) call.verdict();
+    expect(await all).toHaveLength(300);
+  });
+
+  it('M6: holds back while no engine serves, tells so, and goes on when one does', async () => {
+    const peer = await peerOf();
+    peer.cluster.now = { ...someStatus, nodes: [] };
+    peer.coordinator.hold();
+    const troubles: Trouble[] = [];
+    const all = collect(
+      peer.client().scoreMany(rowsOfK(100, 8), { patient: true, onTrouble: (trouble) => troubles.push(trouble) }),
+    );
+    await until(() => troubles.length > 0);
+    expect(troubles[0]).toMatchObject({ kind: 'away', fault: { kind: 'no_engine' } });
+    await new Promise((resolve) => setTimeout(resolve, 300));
+    const held = [...peer.coordinator.calls];
+    expect(held.length).toBeLessThanOrEqual(8);
+    // Time ends those that were sent before it was known: they are held back, too, and spend no try.
+    for (const call of held) call.verdict(cutShort(0).verdict);
+    await new Promise((resolve) => setTimeout(resolve, 300));
+    expect(peer.coordinator.calls).toHaveLength(held.length);
+    peer.coordinator.script = new ScriptedCoordinator().script;
+    peer.cluster.now = someStatus;
+    expect((await all).filter(({ kind }) => kind === 'verdict')).toHaveLength(100);
+    expect(peer.coordinator.calls).toHaveLength(100 + held.length);
+    expect(troubles.at(-1)).toMatchObject({ kind: 'back', fault: { kind: 'no_engine' } });
+  });
+
+  it('M6: a token that may not ask for the cluster scores all the same', async () => {
+    const peer = await peerOf({ tokens: [{ name: 't', token: 'secret', tenants: ['a'] }] });
+    const results = await collect(peer.client({ token: 'secret' }).scoreMany(rows(300), { patient: true }));
+    expectEachOnce(results, 300);
+  });
+});
+
+function rowsOfK(count: number, k: number): ScoreRequest[] {
+  return Array.from({ length: count }, (_, seed) => ({ ...aRequest(), seed, k }));
+}
+
+describe('how long an answer is waited for', () => {
+  it("a request's own time is never cut by the default", () => {
+    expect(deadlineMsOf({})).toBe(600_000);
+    expect(deadlineMsOf({ timeBudgetMs: 60_000 })).toBe(600_000);
+    expect(deadlineMsOf({ timeBudgetMs: 3_600_000 })).toBe(3_610_000);
   });
 });

@@ -25,6 +25,14 @@ describe('pace', () => {
     expect(pace.etaSeconds(701, nowMs)).toBeCloseTo(10, -1);
   });
 
+  it('of slow work remembers as far as it takes to tell: eight done, however long that was', () => {
+    const pace = new Pace(0, 0);
+    for (let done = 1; done <= 100; done++) pace.note(done, done * 40_000);
+    const nowMs = 100 * 40_000;
+    expect(pace.perSecond(nowMs)).toBeCloseTo(1 / 40, 5);
+    expect(pace.etaSeconds(200, nowMs)).toBe(4_000);
+  });
+
   it('falls while nothing happens', () => {
     const pace = new Pace(0, 0);
     pace.note(100, 1_000);
