@@ -221,6 +221,20 @@ describe('grm spct rft', () => {
     expect((await cli.run(['spct', 'rft', path, '--out', anew, '--hinted', '1'])).code).toBe(0);
     expect(await readFile(cli.file('anew.trajectories.jsonl'), 'utf8')).toBe(await readFile(trajectories, 'utf8'));
     expect(await readFile(anew, 'utf8')).toBe(await readFile(out, 'utf8'));
+
+    // What only time ended is sampled in its place when the same command comes again; what was chosen follows.
+    const [whole, chosen] = [await readFile(trajectories, 'utf8'), await readFile(out, 'utf8')];
+    const error = { kind: 'incomplete', message: '1 of 3 samples came within the time', line: 8 };
+    const lost = whole.split('\n').map((line, at) => {
+      const head = /^\{"row":\d+,"input":"\w+",/.exec(line);
+      return at % 9 === 7 && head ? `${head[0]}"retry":true,${JSON.stringify({ id: null, error }).slice(1)}` : line;
+    });
+    await writeFile(trajectories, lost.join('\n'));
+    const nobody = await cli.run([...command, '--address', '127.0.0.1:9']);
+    expect(nobody.err).toContain('items that only time ended are not tried again: no coordinator answers');
+    expect(nobody.code).toBe(1);
+    expect((await cli.run(command)).code).toBe(0);
+    expect([await readFile(trajectories, 'utf8'), await readFile(out, 'utf8')]).toEqual([whole, chosen]);
     expect(cluster.engine.stats().requests).toBe(drawn);
   }, 90_000);
 
