@@ -18,6 +18,8 @@ export interface Rounds<R extends RowPlace> {
     mending: Mending,
     total: number,
   ) => Promise<unknown>;
+  /** Less than limits.mendRoundsMax where the input can be read but once. */
+  readonly roundsMax?: number;
   readonly signal: AbortSignal;
   /** Thrown when the file was not written for this input. */
   readonly otherInput: CliError;
@@ -25,18 +27,22 @@ export interface Rounds<R extends RowPlace> {
 
 /** Each round must leave fewer rows than the one before. */
 export async function tryAgain<R extends RowPlace>(rounds: Rounds<R>): Promise<void> {
+  const { roundsMax = limits.mendRoundsMax } = rounds;
   let left = Infinity;
-  for (let round = 0; round < limits.mendRoundsMax && !rounds.signal.aborted; round++) {
+  for (let round = 0; round < roundsMax && !rounds.signal.aborted; round++) {
     const waiting = rounds.waiting(round);
     if (waiting === 0 || waiting >= left) return;
     left = waiting;
     const mending = await rounds.mend();
     try {
       await rounds.pass(rowsAgain(rounds, mending, round), mending, waiting);
-    } finally {
-      // What was done anew counts also where the service went away in between.
-      await mending.finish();
+    } catch (error) {
+      // What was done anew counts also where the service went away in between; a file of another input stays as it is.
+      if (error === rounds.otherInput) await mending.drop();
+      else await mending.finish();
+      throw error;
     }
+    await mending.finish();
   }
 }
 
@@ -55,4 +61,10 @@ async function* rowsAgain<R extends RowPlace>(
   } finally {
     await input.return?.();
   }
+}
+
+/** One reading of rows that several take turns at: who stops before its end leaves the rest to the next. */
+export function inTurns<R>(rows: AsyncIterable<R>): AsyncIterable<R> {
+  const reading = rows[Symbol.asyncIterator]();
+  return { [Symbol.asyncIterator]: () => ({ next: () => reading.next() }) };
 }

@@ -36,16 +36,20 @@ export class Mending {
     private readonly sizeBytes: number,
     private readonly from: FileHandle,
     private readonly to: FileHandle,
+    private readonly onReplaced: () => Promise<void>,
   ) {}
 
-  /** Throws CliError when there is no room or no right for it; then nothing is changed. */
-  static async open(path: string): Promise<Mending> {
+  /**
+   * Throws CliError when there is no room or no right for it; then nothing is changed.
+   * @param onReplaced called when the new file has taken the old one's place: whoever has it open has the old one
+   */
+  static async open(path: string, onReplaced: () => Promise<void> = () => Promise.resolve()): Promise<Mending> {
     try {
       // By its real name: a link stays one.
       const real = await realpath(path);
       const from = await open(real, 'r');
       const { size, mode } = await from.stat();
-      return new Mending(real, size, from, await open(`${real}.part`, 'w', mode));
+      return new Mending(real, size, from, await open(`${real}.part`, 'w', mode), onReplaced);
     } catch (error) {
       throw cannotWrite(path, error);
     }
@@ -87,9 +91,12 @@ export class Mending {
       throw error;
     });
     await Promise.all([this.from.close(), this.to.close()]);
-    await rename(`${this.path}.part`, this.path).catch((error: unknown) => {
+    try {
+      await rename(`${this.path}.part`, this.path);
+      await this.onReplaced();
+    } catch (error) {
       throw cannotWrite(this.path, error);
-    });
+    }
   }
 
   async drop(): Promise<void> {

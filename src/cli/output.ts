@@ -4,7 +4,7 @@
 //   F2. A file that is anything else is refused and left as it is.
 //   F3. Rows are written in the order given; the first failure is kept and told by every later `flushed`.
 //   F4. One process writes a file at a time: FILE.lock says which (lock.ts).
-//   F5. Rows that are tried again take the places of their lines when all others are written (mend.ts).
+//   F5. Rows that are tried again take the places of their lines (mend.ts).
 
 import { createHash, type Hash } from 'node:crypto';
 import { createReadStream } from 'node:fs';
@@ -25,7 +25,7 @@ export interface Output {
   write(line: string): void;
   /** Resolves when everything queued is written; rejects with CliError when it could not be. */
   flushed(): Promise<void>;
-  /** F5. Nothing is written otherwise from then on. Absent where lines cannot be replaced: standard output, a device. */
+  /** F5. Nothing else is written until that is finished. Absent where lines cannot be replaced: standard output, a device. */
   readonly mend?: () => Promise<Mending>;
   close(): Promise<void>;
 }
@@ -52,17 +52,17 @@ export async function openOutput(path: string, whose = 'grm score', onEarlier?: 
   try {
     const done = await doneRows(path, whose, onEarlier);
     if (done.wholeBytes < done.sizeBytes) await truncate(path, done.wholeBytes);
-    const file = await open(path, 'a');
-    const appended = queued(
-      path,
-      done,
-      (text) => file.appendFile(text),
-      async () => {
-        await file.close();
-        unlock();
-      },
-    );
-    return (await file.stat()).isFile() ? { ...appended, mend: () => Mending.open(path) } : appended;
+    let file = await open(path, 'a');
+    const close = async (): Promise<void> => {
+      await file.close();
+      unlock();
+    };
+    const appended = queued(path, done, (text) => file.appendFile(text), close);
+    const reopen = async (): Promise<void> => {
+      await file.close();
+      file = await open(path, 'a');
+    };
+    return (await file.stat()).isFile() ? { ...appended, mend: () => Mending.open(path, reopen) } : appended;
   } catch (error) {
     unlock();
     if (error instanceof CliError) throw error;

@@ -144,10 +144,10 @@ function say(
   const earlier = resumed > 0 ? ` (${resumed} from an earlier run)` : '';
   const last = unfinished > 0 ? `, ${counts.text('unfinished')}` : '';
   session.note(`${rows} rows${earlier}, ${counts.text('invalid')}, ${counts.text('failed')}${last}`);
-  if (unfinished > 0)
-    session.note(
-      `only time ended the unfinished rows, no judge; ${out === undefined ? 'score them again' : 'the same command tries them again'}`,
-    );
+  if (unfinished > 0) {
+    const next = out === undefined ? 'score them again' : 'the same command tries them again';
+    session.note(`only time ended the unfinished rows, no judge; ${next}`);
+  }
   if (invalid > maxInvalidShare * rows)
     session.note(`${invalid} of ${rows} rows are invalid, more than --max-invalid-share ${maxInvalidShare} allows`);
   if (interrupted) session.note(out === undefined ? 'interrupted' : 'interrupted; the same command goes on from here');

@@ -17,7 +17,7 @@ import { systemClock } from '../process/clock.js';
 import { exitCodes, type ExitCode } from '../process/run.js';
 import { GrmError, type GrmClient, type ScoreRequest, type Trouble } from '../rpc/client.js';
 import { CliError } from './context.js';
-import { tryAgain } from './again.js';
+import { inTurns, tryAgain } from './again.js';
 import type { Place } from './mend.js';
 import { Ordered } from './ordered.js';
 import { remainingRows, type Output } from './output.js';
@@ -80,12 +80,15 @@ const aheadFactor = 4;
 /** Throws CliError when the output belongs to something else or cannot be written, GrmError when the service is away or refuses the caller. */
 export async function scoreRows(client: GrmClient, command: ScoreCommand): Promise<ScoreSummary> {
   const { input, output, counts, signal } = command;
-  const earlierAgain = counts.again;
+  const earlier = counts.again;
+  // What can be read but once is read once: first the rows that are tried again, then those that are not in the output yet.
+  const once = !input.regular && output.mend && earlier > 0 ? inTurns(inputRows(command)) : undefined;
+  if (once) await scoreAgain(client, command, earlier, () => once, 1);
   const rows = await scorePass(client, command, {
     what: 'scored',
     first: output.rows,
     total: await countRows(input),
-    rows: withPlaces(remaining(command)),
+    rows: withPlaces(signal.aborted ? [] : (once ?? remaining(command))),
     write: ({ line, kind }) => {
       counts.note(kind);
       output.write(line);
@@ -93,36 +96,50 @@ export async function scoreRows(client: GrmClient, command: ScoreCommand): Promi
     flushed: () => output.flushed(),
   });
   await output.flushed();
-  const { mend } = output;
-  if (input.regular && mend) {
-    // What somebody cancelled in this run is tried again by a later one.
-    const isFirst = (round: number): boolean => round === 0 && earlierAgain > 0;
-    await tryAgain({
-      mend,
-      rows: () => inputRows(command),
-      waiting: (round) => (isFirst(round) ? counts.again : counts.of('unfinished')),
-      wanted: ({ head, number }, round) => {
-        const { is, again } = kindOfRow(head);
-        return is === 'unfinished' || (isFirst(round) && again && number < output.rows);
-      },
-      pass: (rows, mending, total) =>
-        scorePass(client, command, {
-          what: 'scored again',
-          first: 0,
-          total,
-          rows,
-          write: ({ line, kind }, place) => {
-            counts.note(kindOfRow(place!.head), -1);
-            counts.note(kind);
-            mending.replace(place!, line);
-          },
-          flushed: () => mending.flushed(),
-        }),
-      signal,
-      otherInput,
-    });
-  }
+  if (input.regular) await scoreAgain(client, command, earlier, () => inputRows(command));
   return { rows, resumed: output.rows, interrupted: signal.aborted };
+}
+
+/**
+ * J4. What somebody cancelled in this run is tried again by a later one.
+ * @param earlier rows that an earlier run has left to be tried again
+ */
+async function scoreAgain(
+  client: GrmClient,
+  command: ScoreCommand,
+  earlier: number,
+  inputRowsAgain: () => AsyncIterable<Row>,
+  roundsMax?: number,
+): Promise<void> {
+  const { output, counts, signal } = command;
+  const { mend } = output;
+  if (!mend) return;
+  const isFirst = (round: number): boolean => round === 0 && earlier > 0;
+  await tryAgain({
+    mend,
+    rows: inputRowsAgain,
+    waiting: (round) => (isFirst(round) ? counts.again : counts.of('unfinished')),
+    wanted: ({ head, number }, round) => {
+      const { is, again } = kindOfRow(head);
+      return is === 'unfinished' || (isFirst(round) && again && number < output.rows);
+    },
+    pass: (rows, mending, total) =>
+      scorePass(client, command, {
+        what: 'scored again',
+        first: 0,
+        total,
+        rows,
+        write: ({ line, kind }, place) => {
+          counts.note(kindOfRow(place!.head), -1);
+          counts.note(kind);
+          mending.replace(place!, line);
+        },
+        flushed: () => mending.flushed(),
+      }),
+    ...(roundsMax !== undefined && { roundsMax }),
+    signal,
+    otherInput,
+  });
 }
 
 /** Rows to be scored once, and where they go. */
@@ -201,7 +218,9 @@ interface Placed {
   readonly place: Place | undefined;
 }
 
-async function* withPlaces(rows: AsyncIterable<Row>): AsyncGenerator<{ readonly row: Row }, void, undefined> {
+async function* withPlaces(
+  rows: AsyncIterable<Row> | readonly Row[],
+): AsyncGenerator<{ readonly row: Row }, void, undefined> {
   for await (const row of rows) yield { row };
 }
 

@@ -17,7 +17,7 @@ import { GrmError, type GrmClient, type ScoreRequest, type Trouble } from '../rp
 import { readItem, type Item } from '../spct/item.js';
 import { lostText, recordColumns, type FailedItem, type ItemRecord, type Trajectory } from '../spct/record.js';
 import { CliError } from './context.js';
-import { tryAgain } from './again.js';
+import { inTurns, tryAgain } from './again.js';
 import type { Place } from './mend.js';
 import { Ordered } from './ordered.js';
 import { remainingRows, type Output } from './output.js';
@@ -104,25 +104,13 @@ export async function sampleItems(client: GrmClient, command: SampleCommand): Pr
     counts[failed.byTime ? 'unfinished' : 'failed']++;
     if (!failed.byTime) command.onFailed(failed.error);
   };
-  const rows = await samplePass(client, command, counts, {
-    what: 'sampled',
-    first: output.rows,
-    total: await countRows(input),
-    rows: withPlaces(remaining(command)),
-    write: (line) => {
-      note(line);
-      output.write(line.text);
-    },
-    flushed: () => output.flushed(),
-  });
-  await output.flushed();
   const { mend } = output;
-  const waiting = (round: number): number => counts.unfinished + (round === 0 ? command.again : 0);
-  if (input.regular && mend) {
+  const sampleAgain = async (inputRowsAgain: () => AsyncIterable<JsonRow>, roundsMax?: number): Promise<void> => {
+    if (!mend) return;
     await tryAgain({
       mend,
-      rows: () => inputRows(command),
-      waiting,
+      rows: inputRowsAgain,
+      waiting: (round) => counts.unfinished + (round === 0 ? command.again : 0),
       wanted: ({ head }) => rowHead.exec(head)?.[3] !== undefined,
       pass: (again, mending, total) => {
         counts.unfinished = 0;
@@ -138,10 +126,27 @@ export async function sampleItems(client: GrmClient, command: SampleCommand): Pr
           flushed: () => mending.flushed(),
         });
       },
+      ...(roundsMax !== undefined && { roundsMax }),
       signal,
       otherInput,
     });
-  }
+  };
+  // What can be read but once is read once, as by `grm score`.
+  const once = !input.regular && mend && command.again > 0 ? inTurns(inputRows(command)) : undefined;
+  if (once) await sampleAgain(() => once, 1);
+  const rows = await samplePass(client, command, counts, {
+    what: 'sampled',
+    first: output.rows,
+    total: await countRows(input),
+    rows: withPlaces(signal.aborted ? [] : (once ?? remaining(command))),
+    write: (line) => {
+      note(line);
+      output.write(line.text);
+    },
+    flushed: () => output.flushed(),
+  });
+  await output.flushed();
+  if (input.regular) await sampleAgain(() => inputRows(command));
   return { rows, resumed: output.rows, unfinished: counts.unfinished, interrupted: signal.aborted };
 }
 
@@ -241,7 +246,9 @@ function fail(its: Open, outcome: Outcome, error: FailedItem['error']): void {
     : { error, byTime, again };
 }
 
-async function* withPlaces(rows: AsyncIterable<JsonRow>): AsyncGenerator<{ readonly row: JsonRow }, void, undefined> {
+async function* withPlaces(
+  rows: AsyncIterable<JsonRow> | readonly JsonRow[],
+): AsyncGenerator<{ readonly row: JsonRow }, void, undefined> {
   for await (const row of rows) yield { row };
 }
 

@@ -112,6 +112,19 @@ describe('grm score and rows that only time ended', () => {
     expect(err).toContain('40 rows (30 from an earlier run), 0 invalid, 0 failed\n');
     expect(code).toBe(0);
     expect(cluster.engine.stats().requests).toBe(drawn);
+
+    // From standard input, which is read but once: those rows first, then those that are not there yet.
+    await writeFile(out, `${lost.slice(0, 25).join('\n')}\n`);
+    const piped = await cli.run(['score', '-', ...command.slice(2)], await readFile(input, 'utf8'));
+    expect(await readFile(out, 'utf8')).toBe(whole);
+    expect(piped.err).toMatch(/^scored again 9\/9 /m);
+    expect(piped.err).toContain('40 rows (25 from an earlier run), 0 invalid, 0 failed\n');
+    expect(piped.code).toBe(0);
+    const shorter = (await readFile(input, 'utf8')).split('\n').slice(0, 20).join('\n');
+    const before = `${lost.join('\n')}\n`;
+    await writeFile(out, before);
+    expect((await cli.run(['score', '-', ...command.slice(2)], shorter)).code).toBe(2);
+    expect(await readFile(out, 'utf8')).toBe(before);
   }, 120_000);
 
   it('J4: Ctrl-C keeps what was scored anew, kill -9 leaves the file as it was', async () => {

@@ -122,7 +122,9 @@ describe('mending', () => {
   it('refuses a file that was written for another input, and leaves it as it is', async () => {
     const before = line(0, true) + rowLine({ ...place(1), digest: 'f'.repeat(16) }, { id: 1 }, true);
     await writeFile(path, before);
-    await expect(rounds(2, () => false)).rejects.toThrow('another input');
+    await expect(rounds(2, () => true)).rejects.toThrow('another input');
+    expect(await readFile(path, 'utf8')).toBe(before);
+    expect(await readdir(folder)).toEqual(['scored.jsonl']);
     await writeFile(path, line(0, true) + line(1, true));
     await expect(rounds(1, () => false)).rejects.toThrow('another input');
   });
