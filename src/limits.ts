@@ -266,6 +266,8 @@ export const limits = {
   noEngineMs: 60_000,
   /** And so long while one is being started: a model of tens of gigabytes loads from a disk. */
   engineStartingMs: 600_000,
+  /** The longest that a caller may have it wait for engines: nodes with GPUs are given out within a day. */
+  waitEnginesSecondsMax: 86_400,
   /** Long work asks so often what serves. */
   servingAskEveryMs: 5_000,
   /** `grm score`: one line of the input. JSON may spell a content of contentBytesMax longer (\u00e9 is six bytes for two). */

@@ -30,6 +30,7 @@ interface ScoreFlags {
   readonly class?: Class;
   readonly concurrency: number;
   readonly maxInvalidShare: number;
+  readonly waitEngines?: number;
   readonly samples?: boolean;
 }
 
@@ -65,6 +66,11 @@ export function addScore(program: Command, session: Session): void {
       'of all rows; with more of them invalid the exit code is 5',
       decimal(0, 1),
       maxInvalidShareDefault,
+    )
+    .option(
+      '--wait-engines <seconds>',
+      'how long no engine may serve (default: 60, and 600 while one is being started)',
+      decimal(0, limits.waitEnginesSecondsMax),
     )
     .option('--samples', 'write every sample with its texts')
     .addHelpText('after', exitCodesHelp)
@@ -103,6 +109,7 @@ async function score(session: Session, path: string, flags: ScoreFlags): Promise
         counts,
         concurrency: flags.concurrency,
         defaults,
+        ...(flags.waitEngines !== undefined && { noEngineMs: flags.waitEngines * 1_000 }),
         ...(flags.class !== undefined && { class: flags.class }),
         samples: flags.samples === true,
         progress: progressMode(session, flags),

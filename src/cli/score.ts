@@ -34,6 +34,8 @@ export interface ScoreCommand {
   readonly counts: RowCounts;
   /** Requests open at once, at most. */
   readonly concurrency: number;
+  /** How long to wait while no engine serves; as scoreMany where absent. */
+  readonly noEngineMs?: number;
   /** Applied to rows that do not say themselves. */
   readonly defaults: ScoreOptions;
   readonly class?: Class;
@@ -196,7 +198,9 @@ async function scorePass(client: GrmClient, command: ScoreCommand, pass: Pass): 
     const onTrouble = (trouble: Trouble): void => {
       if (command.troubleText) progress.note(command.troubleText(trouble));
     };
-    for await (const result of client.scoreMany(requests(), { concurrency, patient: true, signal, onTrouble })) {
+    const { noEngineMs } = command;
+    const patience = { patient: true, ...(noEngineMs !== undefined && { noEngineMs }) };
+    for await (const result of client.scoreMany(requests(), { concurrency, ...patience, signal, onTrouble })) {
       // An interrupted row is not failed: the next run asks again.
       if (result.kind === 'fault' && result.fault.kind === 'cancelled' && signal.aborted) continue;
       await put(result.request, result.kind === 'verdict' ? { kind: 'verdict', verdict: result.verdict } : result);

@@ -19,11 +19,15 @@ export class EngineWatch {
   #awaySinceMs: number | undefined;
   #closed = false;
 
-  /** @param ask rejects when it is to be asked again */
+  /**
+   * @param ask rejects when it is to be asked again
+   * @param patienceMs how long no engine may serve; default: limits.noEngineMs, or limits.engineStartingMs while one is being started
+   */
   constructor(
     private readonly ask: () => Promise<Serving | undefined>,
     private readonly hearer: EngineHearer,
     private readonly clock: Clock,
+    private readonly patienceMs?: number,
   ) {
     void this.#look();
   }
@@ -60,7 +64,8 @@ export class EngineWatch {
     const nowMs = this.clock.now();
     this.#awaySinceMs ??= nowMs;
     const { coming } = serving;
-    const leftMs = this.#awaySinceMs + (coming ? limits.engineStartingMs : limits.noEngineMs) - nowMs;
+    const patienceMs = this.patienceMs ?? (coming ? limits.engineStartingMs : limits.noEngineMs);
+    const leftMs = this.#awaySinceMs + patienceMs - nowMs;
     const it = fault('no_engine', coming ? 'no engine serves yet; one is being started' : 'no engine serves');
     if (leftMs > 0) hearer.away(it, leftMs);
     else hearer.over(it);

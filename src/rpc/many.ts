@@ -38,6 +38,8 @@ export interface ManyOptions {
    * cluster's slots take up soon, and a request that only time ended is asked again with twice the time. Default false.
    */
   readonly patient?: boolean;
+  /** How long patient work waits while no engine serves. Default: a minute, and ten while one is being started. */
+  readonly noEngineMs?: number;
   readonly signal?: AbortSignal;
   /** Told when the service is away and tried again: at once, every few seconds, and when it is back. */
   readonly onTrouble?: (trouble: Trouble) => void;
@@ -339,7 +341,7 @@ class Many<R extends ScoreRequest> {
       },
       over: (it) => this.#fail(new GrmError(it)),
     };
-    return new EngineWatch(this.settings.serving, hearer, systemClock);
+    return new EngineWatch(this.settings.serving, hearer, systemClock, this.options.noEngineMs);
   }
 
   #widen(): void {

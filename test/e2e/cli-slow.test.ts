@@ -63,6 +63,11 @@ describe('grm score and engines that are away', () => {
   it('says at once that none serves, writes nothing, and goes on when one does', async () => {
     const input = await rowsFile('away.jsonl', 12);
     const out = cli.file('away-out.jsonl');
+    const patience = await cli.run(['score', input, '--out', out, '--wait-engines', '1', '--deadline', '0.2']);
+    expect(patience.err).toContain('grm: no_engine: no engine serves');
+    expect(patience.err).toContain('the same command goes on where this one stopped');
+    expect(patience.code).toBe(3);
+    expect(await readFile(out, 'utf8')).toBe('');
     const run = cli.start('score', input, '--out', out, '--k', '2', '--vote', 'sum', '--deadline', '0.2');
     await run.says('has nobody to draw samples (no_engine: no engine serves); trying again for 60 s at most');
     expect(await readFile(out, 'utf8')).toBe('');

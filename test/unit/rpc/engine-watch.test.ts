@@ -5,7 +5,7 @@ import type { Serving } from '../../../src/rpc/open-limit.js';
 import { virtualClock } from '../../support/virtual-clock.js';
 
 /** What is heard, a word each, with the seconds that are left. */
-function watched(script: (look: number) => Serving | undefined | Error) {
+function watched(script: (look: number) => Serving | undefined | Error, patienceMs?: number) {
   const clock = virtualClock();
   const heard: string[] = [];
   let looks = 0;
@@ -22,6 +22,7 @@ function watched(script: (look: number) => Serving | undefined | Error) {
       over: (it) => heard.push(`over: ${it.message}`),
     },
     clock,
+    patienceMs,
   );
   return { clock, heard, watch, looks: () => looks };
 }
@@ -49,6 +50,15 @@ describe('the watch over engines', () => {
     await clock.advance(1);
     expect(heard.slice(-2)).toEqual(['back', 'found 2']);
     expect(watch.away).toBe(false);
+    watch.close();
+  });
+
+  it('waits as long as it is told to', async () => {
+    const { clock, heard, watch } = watched((look) => ({ slots: 0, coming: look % 2 === 0 }), 3_600_000);
+    await clock.advance(3_600_000 - 1);
+    expect(heard.some((word) => word.startsWith('over'))).toBe(false);
+    await clock.advance(limits.servingAskEveryMs);
+    expect(heard.some((word) => word.startsWith('over'))).toBe(true);
     watch.close();
   });
 
