@@ -89,6 +89,7 @@ describe('progress as JSON', () => {
         total: 100,
         invalid: 1,
         failed: 2,
+        unfinished: 0,
         rate_per_second: 2,
         eta_seconds: 45,
       },
