@@ -13,6 +13,7 @@ const timeFaults: ReadonlySet<FaultKind> = new Set([
   'deadline_exceeded',
   'overloaded',
   'draining',
+  'clock_off',
   'queue_unavailable',
   'unreachable',
   'no_engine',

@@ -26,7 +26,7 @@ export class EngineWatch {
   constructor(
     private readonly ask: () => Promise<Serving | undefined>,
     private readonly hearer: EngineHearer,
-    private readonly clock: Clock,
+    private readonly clock: Pick<Clock, 'steadyNow' | 'after'>,
     private readonly patienceMs?: number,
   ) {
     void this.#look();
@@ -61,7 +61,7 @@ export class EngineWatch {
       this.#awaySinceMs = undefined;
       return hearer.back();
     }
-    const nowMs = this.clock.now();
+    const nowMs = this.clock.steadyNow();
     this.#awaySinceMs ??= nowMs;
     const { coming } = serving;
     const patienceMs = this.patienceMs ?? (coming ? limits.engineStartingMs : limits.noEngineMs);

@@ -15,7 +15,7 @@ import type { ClientDuplexStream } from '@grpc/grpc-js';
 import { fault, faults, type Fault } from '../fault.js';
 import type { Verdict } from '../grm/verdict.js';
 import { limits } from '../limits.js';
-import { systemClock } from '../process/clock.js';
+import { steadyNow, systemClock } from '../process/clock.js';
 import { verdictFromProto } from '../wire/convert.js';
 import type { ScoreStreamRequest, ScoreStreamResponse } from '../wire/gen/grm/v1/reward.js';
 import { endedByTime, type Outcome } from './again.js';
@@ -106,7 +106,7 @@ class Many<R extends ScoreRequest> {
   readonly #limit: OpenLimit | undefined;
   readonly #engines: EngineWatch | undefined;
   /** When a verdict came, or a sample of a request that is asked again. */
-  #newsAtMs = Date.now();
+  #newsAtMs = steadyNow();
   readonly #trouble: TroubleTeller;
   #count = 0;
   #feeding = false;
@@ -122,7 +122,7 @@ class Many<R extends ScoreRequest> {
   ) {
     this.#concurrency = Math.min(limits.streamOpenMax, Math.max(1, options.concurrency ?? limits.streamOpenMax));
     this.#source = Symbol.asyncIterator in requests ? requests[Symbol.asyncIterator]() : requests[Symbol.iterator]();
-    this.#trouble = new TroubleTeller((trouble) => options.onTrouble?.(trouble), Date.now);
+    this.#trouble = new TroubleTeller((trouble) => options.onTrouble?.(trouble), steadyNow);
     this.#limit = options.patient ? new OpenLimit(this.#concurrency) : undefined;
     this.#sweep = setInterval(() => {
       this.#expire();
@@ -184,7 +184,7 @@ class Many<R extends ScoreRequest> {
     const index = this.#count++;
     const asking = toMessage(request, this.settings.tenant);
     if (asking.kind === 'fault') return this.#give({ index, request, kind: 'fault', fault: asking.fault });
-    const nowMs = Date.now();
+    const nowMs = steadyNow();
     this.#limit?.opened(request.k, nowMs);
     this.#ask(new Entry(index, request, asking.message, this.options, nowMs));
   }
@@ -245,10 +245,10 @@ class Many<R extends ScoreRequest> {
 
   #failed(entry: Entry<R>, it: Fault): void {
     if (entry.timer) return;
-    const leftMs = entry.deadlineAtMs - Date.now();
+    const leftMs = entry.deadlineAtMs - steadyNow();
     const next = nextTry(it, ++entry.failures, leftMs, this.settings.policy, Math.random);
     if (next.kind === 'never') return this.#ended(entry, { kind: 'fault', fault: it });
-    if (it.kind === 'overloaded') this.#limit?.shed(this.#open.size, Date.now());
+    if (it.kind === 'overloaded') this.#limit?.shed(this.#open.size, steadyNow());
     if (faults[it.kind].grpc === 'UNAVAILABLE' && entry.failures > 1)
       this.#trouble.away(it, patienceMs(this.settings.policy, entry.failures));
     entry.timer = setTimeout(() => {
@@ -264,7 +264,7 @@ class Many<R extends ScoreRequest> {
     this.#stream = undefined;
     this.#streamFull = false;
     if (this.#over() || (this.#sourceDone && this.#open.size === 0)) return;
-    const nowMs = Date.now();
+    const nowMs = steadyNow();
     const leftMs = this.options.deadlineMs ?? Infinity;
     const next = nextTry(it, ++this.#failures, leftMs, this.settings.policy, Math.random);
     if (next.kind === 'never') return this.#fail(new GrmError(it));
@@ -283,7 +283,7 @@ class Many<R extends ScoreRequest> {
     if (!this.#lost || this.#over()) return;
     if (this.#stream && this.settings.isConnected()) return this.#found();
     const { fault: it, sinceMs, endsAtMs } = this.#lost;
-    const nowMs = Date.now();
+    const nowMs = steadyNow();
     const leftMs = endsAtMs - nowMs;
     if (nowMs - sinceMs < lostQuietMs && leftMs > 0) return;
     if (leftMs > 0) this.#trouble.away(it, leftMs);
@@ -299,7 +299,7 @@ class Many<R extends ScoreRequest> {
   #expire(): void {
     // What waits for an engine is at no try; what the service holds, it answers.
     if (this.#engines?.away) return;
-    const now = Date.now();
+    const now = steadyNow();
     const over = [...this.#open.values()].filter(({ deadlineAtMs }) => deadlineAtMs <= now);
     for (const entry of over)
       this.#ended(entry, { kind: 'fault', fault: fault('deadline_exceeded', faults.deadline_exceeded.doc) });
@@ -307,7 +307,7 @@ class Many<R extends ScoreRequest> {
 
   /** An answer, or the end of its time: patient work asks again where time is all that it takes (M6). */
   #ended(entry: Entry<R>, outcome: Outcome): void {
-    const nowMs = Date.now();
+    const nowMs = steadyNow();
     if (!this.#limit || !endedByTime(outcome)) {
       this.#newsAtMs = nowMs;
       if (outcome.kind === 'verdict') this.#limit?.answered(outcome.verdict.k, nowMs);
@@ -337,7 +337,7 @@ class Many<R extends ScoreRequest> {
       away: (it, leftMs) => this.#trouble.away(it, leftMs),
       back: () => {
         this.#trouble.back();
-        for (const entry of this.#open.values()) entry.resumed(Date.now());
+        for (const entry of this.#open.values()) entry.resumed(steadyNow());
       },
       over: (it) => this.#fail(new GrmError(it)),
     };
@@ -369,7 +369,7 @@ class Many<R extends ScoreRequest> {
   }
 
   #room(): number {
-    return this.#limit?.now(Date.now()) ?? this.#concurrency;
+    return this.#limit?.now(steadyNow()) ?? this.#concurrency;
   }
 
   #hasRoom(): boolean {

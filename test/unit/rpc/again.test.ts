@@ -32,6 +32,7 @@ describe('what time ended', () => {
     expect(ended).toEqual([
       'overloaded',
       'draining',
+      'clock_off',
       'queue_unavailable',
       'unreachable',
       'no_engine',
