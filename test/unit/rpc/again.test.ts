@@ -32,8 +32,8 @@ describe('what time ended', () => {
     expect(ended).toEqual([
       'overloaded',
       'draining',
-      'clock_off',
       'queue_unavailable',
+      'clock_off',
       'unreachable',
       'no_engine',
       'deadline_exceeded',
