@@ -96,7 +96,7 @@ async function openCoordinatorProcess(config: Config) {
     ...(passes && { passes }),
   };
   const running = (coordinator = openCoordinator(context, queue.dead));
-  const unlisten = await listenWanted(queue.control, (requestId) => running.wanted(requestId));
+  const unlisten = await listenWanted(queue.control, (requestId, forMs) => running.wanted(requestId, forMs));
   const endWatch = watchCoordinators(host, registry, running);
   queue.onConnection((state) => {
     if (state === 'connected') running.reconnected();
@@ -227,7 +227,7 @@ function membersOf(registry: Registry, node: Node, host: Host): Members {
       const { engines, slots, running } = registry.pool('grm-worker', config.coordinator.pool);
       return { engines, slots, busyRatio: slots === 0 ? 1 : running / slots };
     },
-    want: (requestId) => broadcastWanted(queue.control, requestId),
+    want: (requestId, forMs) => broadcastWanted(queue.control, requestId, forMs),
     isAt: (requestId, task) => askWhoIsAt(queue.control, requestId, task),
     cancel: (requestId, run) => broadcastCancel(queue.control, requestId, run),
   };

@@ -4,7 +4,7 @@
 
 import { limits } from '../limits.js';
 import type { Node } from '../wire/gen/grm/v1/cluster.js';
-import { CancelOrder, ControlMessage, ControlReply } from '../wire/gen/grm/work/v1/work.js';
+import { CancelOrder, ControlMessage, ControlReply, WantedNotice } from '../wire/gen/grm/work/v1/work.js';
 
 export type Message =
   | { readonly kind: 'status' }
@@ -73,6 +73,16 @@ export function decodeReply(body: Uint8Array): Reply | undefined {
 /** The broadcast form of a cancel, to every node at once. `run` names one run of the request, as its tasks do; empty: whatever is worked on now. */
 export function encodeCancel(requestId: string, run = ''): Uint8Array {
   return CancelOrder.encode({ requestId, run }).finish();
+}
+
+/** @param forMs how long somebody waits for the request still */
+export function encodeWanted(requestId: string, forMs: number): Uint8Array {
+  return WantedNotice.encode({ requestId, forMs: Math.min(limits.timeBudgetMsMax, Math.ceil(forMs)) }).finish();
+}
+
+export function decodeWanted(body: Uint8Array): WantedNotice | undefined {
+  const notice = decoded(body, WantedNotice);
+  return notice !== undefined && isToken(notice.requestId) ? notice : undefined;
 }
 
 export function decodeCancel(body: Uint8Array): CancelOrder | undefined {

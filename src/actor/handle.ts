@@ -5,9 +5,11 @@ import type { ControlPlane } from '../queue/queue.js';
 import {
   decodeCancel,
   decodeReply,
+  decodeWanted,
   encodeCancel,
   encodeMessage,
   encodeReply,
+  encodeWanted,
   type Message,
   type Reply,
 } from './control.js';
@@ -50,9 +52,9 @@ export function broadcastCancel(control: ControlPlane, requestId: string, run: s
   control.broadcast(cancelTopic, encodeCancel(requestId, run));
 }
 
-/** Tells every coordinator that somebody waits for a request. The body is that of a cancel: the topic tells them apart. */
-export function broadcastWanted(control: ControlPlane, requestId: string): void {
-  control.broadcast(wantedTopic, encodeCancel(requestId));
+/** Tells every coordinator that somebody waits for a request, for so long still. */
+export function broadcastWanted(control: ControlPlane, requestId: string, forMs: number): void {
+  control.broadcast(wantedTopic, encodeWanted(requestId, forMs));
 }
 
 /**
@@ -81,8 +83,14 @@ export async function answerWhoIsAt(
 }
 
 /** What is no request id is dropped. */
-export async function listenWanted(control: ControlPlane, hear: (requestId: string) => void): Promise<() => void> {
-  return listen(control, wantedTopic, hear);
+export async function listenWanted(
+  control: ControlPlane,
+  hear: (requestId: string, forMs: number) => void,
+): Promise<() => void> {
+  return control.listen(wantedTopic, (body) => {
+    const notice = decodeWanted(body);
+    if (notice) hear(notice.requestId, notice.forMs);
+  });
 }
 
 /** What is no request id is dropped. */
@@ -90,15 +98,7 @@ export async function listenCancel(
   control: ControlPlane,
   hear: (requestId: string, run: string) => void,
 ): Promise<() => void> {
-  return listen(control, cancelTopic, hear);
-}
-
-function listen(
-  control: ControlPlane,
-  topic: string,
-  hear: (requestId: string, run: string) => void,
-): Promise<() => void> {
-  return control.listen(topic, (body) => {
+  return control.listen(cancelTopic, (body) => {
     const order = decodeCancel(body);
     if (order) hear(order.requestId, order.run);
   });

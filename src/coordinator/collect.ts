@@ -8,6 +8,8 @@
 //   C4. What was asked for and is neither in the queues nor in the ledger is asked for again: another coordinator, which took this one for
 //       dead, may have withdrawn it, and died or failed before it was done (promise P1).
 //   C5. A shard that is late is asked for once more, elsewhere (late.ts).
+//   C6. Tasks go out with the end that holds then. When a more patient caller has joined since, what they have not brought by their end is
+//       asked for again with the new one.
 
 import { FaultError, fault, type Fault } from '../fault.js';
 import type { Sample } from '../grm/sample.js';
@@ -21,6 +23,7 @@ import { taskName } from '../work/run-name.js';
 import type { MetaResult, RequestRecord } from '../work/shard.js';
 import type { CoordinatorContext } from './context.js';
 import { LateShards } from './late.js';
+import { endOf, type Cut, type Run, type StopReason } from './run.js';
 import { roomAhead } from './waves.js';
 
 export type Collected =
@@ -29,23 +32,7 @@ export type Collected =
   | { readonly kind: 'stopped'; readonly why: StopReason; readonly gather: Gather }
   | { readonly kind: 'failed'; readonly fault: Fault; readonly gather: Gather }
   /** Another coordinator was at it too, and its verdict is the stored one. */
-  | { readonly kind: 'answered'; readonly verdict: Verdict };
-
-export type StopReason = 'cancelled' | 'abandoned';
-
-/** The run that a collection belongs to; `signal.reason` is a StopReason. */
-export interface Run {
-  /** Distinct for every run of this process. */
-  readonly serial: number;
-  readonly signal: AbortSignal;
-  readonly onSample: (sample: Sample) => void;
-  /** Called whenever more samples are asked for, with how many are now. */
-  readonly onAsked?: (samples: number) => void;
-  /** When the most patient caller wants the answer; it may move away while the run goes on. Infinity without callers. */
-  readonly endsAtMs: () => number;
-  /** Registers a call for every tick of the shared clock (about one per second) and for every reconnect; returns how to end it. */
-  readonly onTick: (tick: (why: 'tick' | 'reconnected') => void) => () => void;
-}
+  | { readonly kind: 'answered'; readonly verdict: Verdict; readonly gather: Gather };
 
 /** Silent requests look at the ledger ever less often, at the least so many times settings.silenceMs apart. */
 const silenceFactorMax = 16;
@@ -54,7 +41,8 @@ const silenceFactorMax = 16;
  * Draws the request's samples (and has them ranked) until all are there, the budget ends, or the run is stopped.
  * @param fresh the record was accepted just now: the ledger cannot hold samples that no worker will repeat
  * @param name of this run, distinct from all others: its tasks carry it
- * @param deadlineAtMs end of the time budget; patient callers may be fewer (run.endsAtMs)
+ * @param deadlineAtMs end of the time budget, where no caller says otherwise (run.endsAtMs)
+ * @param onLook told how to see what is there before the end; undefined once it is over
  */
 export async function collect(
   record: RequestRecord,
@@ -63,6 +51,7 @@ export async function collect(
   deadlineAtMs: number,
   run: Run,
   context: CoordinatorContext,
+  onLook: (look: (() => Promise<Cut | undefined>) | undefined) => void = () => undefined,
 ): Promise<Collected> {
   const { ledger, work, clock, dispatcher, events, members, settings } = context;
   const { requestId, plan } = record;
@@ -77,8 +66,8 @@ export async function collect(
   let askedTo = 0;
   let askedAt = 0;
   let asking = true;
-  /** Indexes of samples that are sent and have not come back, and publishes of tasks that are under way. */
-  const sent = new Set<number>();
+  /** Samples that are sent and have not come back, with the end that their task went out with (C6), and publishes of tasks that are under way. */
+  const sent = new Map<number, number>();
   let onTheWay = 0;
   /** Times that all which is missing was asked for anew. */
   let round = 0;
@@ -124,8 +113,10 @@ export async function collect(
     if (samples.length > 0) came(samples);
     tell();
     if (state.kind === 'decided') finish({ kind: 'gathered', gather: state });
-    else if (state.kind === 'expired') finish({ kind: 'gathered', gather: state, missing: whatIsMissing() });
-    else if (state.upTo > askedAt && !asking) draw().catch(fail);
+    else if (state.kind === 'expired') {
+      run.onTimeUp?.();
+      finish({ kind: 'gathered', gather: state, missing: whatIsMissing() });
+    } else if (state.upTo > askedAt && !asking) draw().catch(fail);
   };
 
   /** Those of `results` that changed something; the others were there, and are told of. */
@@ -178,6 +169,10 @@ export async function collect(
     for (const sample of due) run.onSample(sample);
   };
 
+  /** C6. What goes out now ends with the most patient caller that there is now. */
+  const tasksEndAtMs = (): number => Math.max(deadlineAtMs, endOf(run, deadlineAtMs));
+  let rankedUntilMs = Infinity;
+
   /** Valid samples go to the meta RM as they come; those of one turn of the event loop travel together. */
   let toRank: Sample[] = [];
   const toRankAgain: Sample[] = [];
@@ -188,7 +183,9 @@ export async function collect(
       const samples = toRank.filter(({ index }) => !state.metas.has(index));
       toRank = [];
       if (state.kind !== 'gathering' || samples.length === 0) return;
-      const tasks = planMetaTasks(record, samples, { inline, run: name, deadlineAtMs, nowMs: clock.now() });
+      const endsAtMs = tasksEndAtMs();
+      rankedUntilMs = Math.min(rankedUntilMs, endsAtMs);
+      const tasks = planMetaTasks(record, samples, { inline, run: name, deadlineAtMs: endsAtMs, nowMs: clock.now() });
       onTheWay++;
       work.putMetaTasks(settings.metaPool, epoch(), tasks).then((put) => {
         onTheWay--;
@@ -230,7 +227,7 @@ export async function collect(
     const samplesMax = shardSamples(wave, members.fleet(), settings.shardSamplesMax);
     const nowMs = clock.now();
     const shards = planShards(record, wanted, {
-      deadlineAtMs,
+      deadlineAtMs: tasksEndAtMs(),
       nowMs,
       samplesMax,
       inline,
@@ -244,8 +241,9 @@ export async function collect(
         const samples = shard.samples.filter(({ index }) => !state.samples.has(index));
         account.settle(shard.samples.length - samples.length);
         if (samples.length === 0) return;
-        for (const { index } of samples) sent.add(index);
-        const task = { ...shard, samples, run: taskName(name, shard.shard) };
+        const endsAtMs = tasksEndAtMs();
+        for (const { index } of samples) sent.set(index, endsAtMs);
+        const task = { ...shard, samples, deadlineAtMs: endsAtMs, run: taskName(name, shard.shard) };
         late.sent(task);
         onTheWay++;
         work.putShards(settings.pool, epoch(), [task]).then((put) => {
@@ -297,6 +295,22 @@ export async function collect(
   };
   const isAsking = (): boolean => asking;
 
+  /** C6. What tasks have not brought by their end, they will not bring any more. */
+  const goOn = async (): Promise<void> => {
+    const now = clock.now();
+    const ended = [...sent].flatMap(([index, endsAtMs]) => (endsAtMs <= now ? [index] : []));
+    const unrankedEnded = rankedUntilMs <= now;
+    if ((ended.length === 0 && !unrankedEnded) || endOf(run, deadlineAtMs) <= now) return;
+    for (const index of ended) sent.delete(index);
+    if (unrankedEnded) rankedUntilMs = Infinity;
+    await replay();
+    account.settle(ended.length);
+    if (state.kind !== 'gathering') return;
+    round++;
+    if (unrankedEnded && state.meta === 'wanted') for (const index of unranked(state)) rank(state.samples.get(index)!);
+    ask(missing(state).filter((index) => ended.includes(index)));
+  };
+
   const onTick = (why: 'tick' | 'reconnected'): void => {
     const now = clock.steadyNow();
     if (why === 'reconnected' || now - lastNewsAtMs >= quietMs) {
@@ -307,6 +321,7 @@ export async function collect(
       quietMs = Math.min(quietMs * 2, longestMs);
       look().catch((error: unknown) => events.emit('trouble', { where: 'replay', error, requestId }));
     }
+    if (state.kind === 'gathering') goOn().catch(fail);
     for (const sample of toRankAgain.splice(0)) rank(sample);
     if (state.kind === 'gathering') late.look();
     if (!plan.meta || missing(state).length > 0 || members.metaServing() !== 0) metaGoneSinceMs = undefined;
@@ -321,11 +336,21 @@ export async function collect(
     replay().then(expire, expire);
   };
 
+  /** What is there, after a last look at the ledger; undefined when the end of all is decided. */
+  const look = async (): Promise<Cut | undefined> => {
+    let endWait: () => void = () => undefined;
+    const waited = new Promise<void>((resolve) => (endWait = clock.after(limits.lastLookMsMax, resolve)));
+    await Promise.race([replay().catch(() => undefined), waited]);
+    endWait();
+    if (state.kind !== 'gathering') return undefined;
+    return { gather: gather(state, { kind: 'expired' }), missing: whatIsMissing() };
+  };
+
   if (run.signal.aborted) return { kind: 'stopped', why: run.signal.reason as StopReason, gather: state };
   run.signal.addEventListener('abort', onStop);
   let cancelTimer: () => void = () => undefined;
   const awaitEnd = (): void => {
-    const endAtMs = Math.min(deadlineAtMs, run.endsAtMs());
+    const endAtMs = endOf(run, deadlineAtMs);
     if (clock.now() >= endAtMs) onBudgetEnd();
     else cancelTimer = clock.after(endAtMs - clock.now(), awaitEnd);
   };
@@ -340,15 +365,17 @@ export async function collect(
       metas: (results, lane) => {
         if (lane.startsWith(prefix)) takeMetas(results);
       },
-      verdict: (verdict) => finish({ kind: 'answered', verdict }),
+      verdict: (verdict) => finish({ kind: 'answered', verdict, gather: state }),
     });
     unfollow = () => following.close();
+    onLook(look);
     await draw();
     return await outcome;
   } catch (error) {
     fail(error);
     return await outcome;
   } finally {
+    onLook(undefined);
     run.signal.removeEventListener('abort', onStop);
     cancelTimer();
     endTicks();

@@ -26,8 +26,8 @@ export interface Members {
   metaExpected(): boolean;
   /** Engines that draw samples now, the samples that they take at once, and the share of these slots in use (0..1, or more). */
   fleet(): { readonly engines: number; readonly slots: number; readonly busyRatio: number };
-  /** Tells the coordinator that runs this request that somebody waits for it here. */
-  want(requestId: string): void;
+  /** Tells the coordinator that runs this request that somebody waits for it here, for so long still. */
+  want(requestId: string, forMs: number): void;
   /** Whether a worker lives that is at this very task of a request, and was the first to have it. A question to all: it may take limits.askMs. */
   isAt(requestId: string, task: string): Promise<boolean>;
   /** Tells every worker to drop what it does for one run of this request. */

@@ -4,9 +4,10 @@ import { fault, type Fault } from '../fault.js';
 import type { Verdict } from '../grm/verdict.js';
 import { sleep } from '../process/clock.js';
 import type { RequestRecord } from '../work/shard.js';
-import type { Run, StopReason } from './collect.js';
 import type { CoordinatorContext } from './context.js';
 import type { ScoreOutcome } from './coordinator.js';
+import { cutInLedger, verdictOf } from './cut.js';
+import { endOf, type EarlyVote, type Run, type StopReason } from './run.js';
 import { chosen } from './takeover.js';
 
 export type Elsewhere = ScoreOutcome | { readonly kind: 'ours_to_finish'; readonly record: RequestRecord };
@@ -14,7 +15,10 @@ export type Elsewhere = ScoreOutcome | { readonly kind: 'ours_to_finish'; readon
 /** How often a request that runs elsewhere is looked after, besides the notices. */
 const lookEveryMs = 1_000;
 
-/** Waits for the verdict of a request that was accepted before, or says that it is ours to finish. Bounded by the draft's time budget and by `run.signal`. */
+/**
+ * Waits for the verdict of a request that was accepted before, or says that it is ours to finish. Bounded by the time of those who wait for it here
+ * and by `run.signal`. When that time ends before there is a verdict, what the ledger holds is voted on; the request goes on elsewhere.
+ */
 export async function finishedElsewhere(
   draft: RequestRecord,
   run: Run,
@@ -22,7 +26,14 @@ export async function finishedElsewhere(
 ): Promise<Elsewhere> {
   const { ledger, members, clock, events } = context;
   const { requestId } = draft;
-  const deadlineAtMs = clock.now() + draft.plan.timeBudgetMs;
+  const startedAtMs = clock.now();
+  const deadlineAtMs = startedAtMs + draft.plan.timeBudgetMs;
+  let known = draft;
+  const earlyVote: EarlyVote = async (quorum) => {
+    const cut = await cutInLedger(known, context);
+    const times = { startedAtMs, finishedAtMs: clock.now(), quorum: quorum ?? draft.plan.quorum };
+    return cut && verdictOf(known, cut.gather, cut.missing, times);
+  };
 
   let notice: Verdict | undefined;
   let wake = new AbortController();
@@ -36,6 +47,7 @@ export async function finishedElsewhere(
     },
   });
   const stop = (): void => wake.abort();
+  run.votesEarly?.(earlyVote);
   run.signal.addEventListener('abort', stop);
   try {
     for (let look = 0; ; look++) {
@@ -48,6 +60,7 @@ export async function finishedElsewhere(
           fault: fault('key_reused', 'this idempotency key belongs to a request with other content or options'),
         };
       }
+      known = record ?? draft;
       const verdict = notice ?? (await ledger.verdict(requestId));
       if (verdict) {
         events.emit('request.known', { requestId, how: look === 0 ? 'stored' : 'elsewhere' });
@@ -65,20 +78,20 @@ export async function finishedElsewhere(
         const gone = fault('cancelled', 'the caller went away; the request goes on elsewhere');
         return { kind: 'fault', fault: run.signal.reason === 'abandoned' ? stopFault('abandoned') : gone };
       }
-      // The coordinator that is at it must not take it for abandoned while somebody waits here.
-      members.want(requestId);
-      const leftMs = Math.min(deadlineAtMs, run.endsAtMs()) - clock.now();
-      if (leftMs <= 0)
-        return {
-          kind: 'fault',
-          fault: fault(
-            'deadline_exceeded',
-            'the request is running elsewhere and was not finished within this time budget',
-          ),
-        };
+      const leftMs = endOf(run, deadlineAtMs) - clock.now();
+      if (leftMs <= 0) {
+        run.onTimeUp?.();
+        const early = await earlyVote(undefined);
+        if (early) return { kind: 'verdict', verdict: early };
+        const words = 'the request is running elsewhere and was not finished within this time budget';
+        return { kind: 'fault', fault: fault('deadline_exceeded', words) };
+      }
+      // The coordinator that is at it must not take it for abandoned while somebody waits here, nor end it sooner than they do.
+      members.want(requestId, leftMs);
       await sleep(clock, Math.min(lookEveryMs, leftMs), wake.signal);
     }
   } finally {
+    run.votesEarly?.(undefined);
     run.signal.removeEventListener('abort', stop);
     following.close();
   }

@@ -1,7 +1,12 @@
 // Inflight: the requests that run on this coordinator, and who waits for each.
 //
 //   I1. One run per request id, however many callers.
-//   I2. A run ends with the longest time that its callers gave, not with the first one's; a run without callers, with its plan's.
+//   I2. A run ends with the longest time that its callers gave, not with the first one's; a run that was taken up again without one, no
+//       sooner than its plan's. A caller's time is its time budget or its deadline, whichever ends first.
+//   I5. A caller whose time budget ends before the run is answered with a vote over what is there. That vote is nobody else's: it is not stored,
+//       and the run goes on for the others. One whose deadline passes first is told so. What was cut short by time counts for each caller by its
+//       own quorum.
+//   I6. A run that time has ended is not joined: who comes then waits for its end, and the request runs anew, from the samples that are there.
 //   I3. A run whose last caller left goes on for `lingerMs` (a retry may join it), then it is cancelled. A run without callers from the
 //       start (a take-over) is never cancelled for want of them.
 //   I4. A cancelled run takes its time to clean up, and much of it while NATS is away. Whoever asks meanwhile has cancelled nothing: it waits
@@ -9,10 +14,12 @@
 
 import { fault } from '../fault.js';
 import type { Sample } from '../grm/sample.js';
+import { underQuorum } from '../grm/vote.js';
 import { limits } from '../limits.js';
 import type { Clock } from '../process/clock.js';
-import type { Run, StopReason } from './collect.js';
+import type { Patience } from '../work/plan.js';
 import type { Caller, ScoreOutcome } from './coordinator.js';
+import type { EarlyVote, Run, StopReason } from './run.js';
 
 type Tick = (why: 'tick' | 'reconnected') => void;
 
@@ -24,11 +31,19 @@ interface Running {
   readonly samples: Map<number, Sample>;
   readonly watchers: Set<(sample: Sample) => void>;
   readonly outcome: Promise<ScoreOutcome>;
-  /** When the most patient caller so far wants the answer; undefined while there was none. */
+  /** When the most patient caller so far wants the answer; undefined while there was none and the plan's end holds. */
   endsAtMs: number | undefined;
   callers: number;
+  hadCallers: boolean;
+  /** I6. */
+  ending: boolean;
+  /** I5. Absent while there is nothing to vote on. */
+  earlyVote: EarlyVote | undefined;
   endLinger: () => void;
 }
+
+/** A run that is not accepted yet has nothing to vote on: the next look for a caller whose time is over. */
+const earlyAgainMs = 100;
 
 export class Inflight {
   readonly #running = new Map<string, Running>();
@@ -63,8 +78,11 @@ export class Inflight {
     return this.clock.now();
   }
 
-  /** Starts the run of a request that is not running. */
-  start(requestId: string, digest: string, work: (run: Run) => Promise<ScoreOutcome>): void {
+  /**
+   * Starts the run of a request that is not running.
+   * @param endsAtMs of a run that no caller started: it ends no sooner
+   */
+  start(requestId: string, digest: string, work: (run: Run) => Promise<ScoreOutcome>, endsAtMs?: number): void {
     if (this.#running.has(requestId)) throw new Error(`inflight: ${requestId} runs already (I1)`);
     const controller = new AbortController();
     const samples = new Map<number, Sample>();
@@ -78,6 +96,14 @@ export class Inflight {
         for (const watch of watchers) watch(sample);
       },
       endsAtMs: () => this.#running.get(requestId)?.endsAtMs ?? Infinity,
+      votesEarly: (earlyVote) => {
+        const here = this.#running.get(requestId);
+        if (here) here.earlyVote = earlyVote;
+      },
+      onTimeUp: () => {
+        const here = this.#running.get(requestId);
+        if (here) here.ending = true;
+      },
       onTick: (tick) => {
         this.#ticks.add(tick);
         return () => void this.#ticks.delete(tick);
@@ -95,15 +121,21 @@ export class Inflight {
         this.#running.delete(requestId);
         if (this.#running.size === 0) for (const wake of this.#idle) wake();
       }),
-      endsAtMs: undefined,
+      endsAtMs,
       callers: 0,
+      hadCallers: false,
+      ending: false,
+      earlyVote: undefined,
       endLinger: () => undefined,
     };
     this.#running.set(requestId, running);
   }
 
-  /** Waits for a running request on behalf of one caller, within the caller's deadline. */
-  join(requestId: string, caller: Caller): Promise<ScoreOutcome> {
+  /**
+   * Waits for a running request on behalf of one caller, within the caller's deadline.
+   * @param patience absent: as long as the deadline lets it, and whatever the quorum is that the run was given
+   */
+  join(requestId: string, caller: Caller, patience?: Patience): Promise<ScoreOutcome> {
     const running = this.#running.get(requestId);
     if (!running)
       return Promise.resolve({ kind: 'fault', fault: fault('not_found', 'the request is not running here') });
@@ -116,9 +148,14 @@ export class Inflight {
       });
     }
     running.callers++;
+    running.hadCallers = true;
     running.endLinger();
-    const leftMs = caller.deadlineAtMs - this.clock.now();
-    const endsAtMs = Math.floor(caller.deadlineAtMs - Math.min(limits.answerReserveMsMax, Math.max(0, leftMs) / 10));
+    const now = this.clock.now();
+    const leftMs = caller.deadlineAtMs - now;
+    const deadlineEndsAtMs = Math.floor(
+      caller.deadlineAtMs - Math.min(limits.answerReserveMsMax, Math.max(0, leftMs) / 10),
+    );
+    const endsAtMs = Math.min(deadlineEndsAtMs, now + (patience?.timeBudgetMs ?? Infinity));
     running.endsAtMs = Math.max(running.endsAtMs ?? -Infinity, endsAtMs);
     const watch = caller.onSample && watcher(caller.onSample);
     if (watch) {
@@ -132,11 +169,23 @@ export class Inflight {
         open = false;
         caller.signal.removeEventListener('abort', onGone);
         endTimer();
+        endEarly();
         if (watch) running.watchers.delete(watch);
         running.callers--;
         if (running.callers === 0 && this.#running.get(requestId) === running) this.#linger(running);
-        resolve(outcome);
+        resolve(patience ? byQuorum(outcome, patience.quorum) : outcome);
       };
+      /** I5. */
+      const onTimeUp = (): void => {
+        if (!patience || running.ending || (running.endsAtMs ?? Infinity) <= endsAtMs) return;
+        if (!running.earlyVote) endEarly = this.clock.after(earlyAgainMs, onTimeUp);
+        running.earlyVote?.(patience.quorum).then(
+          (verdict) => verdict && leave({ kind: 'verdict', verdict }),
+          () => undefined,
+        );
+      };
+      let endEarly =
+        patience && endsAtMs < deadlineEndsAtMs ? this.clock.after(endsAtMs - now, onTimeUp) : () => undefined;
       const onGone = (): void => leave({ kind: 'fault', fault: fault('cancelled', 'the caller went away') });
       const endTimer = Number.isFinite(caller.deadlineAtMs)
         ? this.clock.after(caller.deadlineAtMs - this.clock.now(), () =>
@@ -156,21 +205,24 @@ export class Inflight {
   }
 
   /**
-   * I4. Waits for the end of a cancelled run; resolves to undefined then, and to the caller's own end where that comes first. Undefined when no
-   * cancelled run is there.
+   * I4, I6. Waits for the end of a run that was cancelled or that time has ended; resolves to undefined then, and to the caller's own end where
+   * that comes first. Undefined when no such run is there.
    */
   passing(requestId: string, { deadlineAtMs, signal }: Caller): Promise<ScoreOutcome | undefined> | undefined {
     const running = this.#running.get(requestId);
-    if (running?.controller.signal.reason !== 'cancelled') return undefined;
+    if (!running?.ending && running?.controller.signal.reason !== 'cancelled') return undefined;
     return this.join(requestId, { deadlineAtMs, signal }).then((ended) =>
       this.#running.get(requestId) === running ? ended : undefined,
     );
   }
 
-  /** Somebody waits for it at another coordinator: a lingering run goes on for as long again. */
-  wanted(requestId: string): void {
+  /** Somebody waits for it at another coordinator, for so long still: a lingering run goes on for as long again, and a run to that caller's end (I2). */
+  wanted(requestId: string, forMs: number): void {
     const running = this.#running.get(requestId);
-    if (running?.callers === 0 && running.endsAtMs !== undefined) this.#linger(running);
+    if (!running) return;
+    if (running.callers === 0 && running.hadCallers) this.#linger(running);
+    if (running.endsAtMs === undefined || running.ending || forMs <= 0) return;
+    running.endsAtMs = Math.max(running.endsAtMs, this.clock.now() + Math.min(forMs, limits.timeBudgetMsMax));
   }
 
   #linger(running: Running): void {
@@ -209,6 +261,12 @@ export class Inflight {
   #stop(running: Running, why: StopReason): void {
     running.controller.abort(why);
   }
+}
+
+function byQuorum(outcome: ScoreOutcome, quorum: number): ScoreOutcome {
+  if (outcome.kind === 'fault') return outcome;
+  const verdict = underQuorum(outcome.verdict, quorum);
+  return verdict === outcome.verdict ? outcome : { kind: 'verdict', verdict };
 }
 
 /** A sample seen before the vote: kept until the vote says otherwise. */

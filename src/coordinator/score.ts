@@ -3,20 +3,21 @@
 //   S1. Nothing is drawn before the request's record is stored, and no verdict is given before it is stored: whoever dies in between,
 //       another coordinator finishes the request from the ledger (promise P1).
 //   S2. Every way out releases the ticket, the subscription and what the queues and engines still hold of the request.
-//   S3. A verdict that is INVALID only because time ran out is answered and not stored: a retry goes on from the samples that are there.
+//   S3. A verdict that is INVALID only because time ran out is answered and not stored: a retry goes on from the samples that are there. Nor is
+//       what one caller is answered whose time ends before the others' (inflight.ts, I5).
 
 import { FaultError, fault, type Fault } from '../fault.js';
 import { stopCase } from '../grm/stop.js';
-import type { Stopping } from '../grm/verdict.js';
-import { vote } from '../grm/vote.js';
 import { missing, unranked, type Gather } from '../work/gather.js';
 import { resolvePlan } from '../work/plan.js';
 import type { RequestRecord } from '../work/shard.js';
-import { collect, type Collected, type Run } from './collect.js';
+import { collect, type Collected } from './collect.js';
 import type { CoordinatorContext } from './context.js';
 import type { ScoreInput, ScoreOutcome } from './coordinator.js';
+import { isCut, verdictOf } from './cut.js';
 import { finishedElsewhere, ledgerFull, stopFault } from './elsewhere.js';
 import type { Identity } from './identity.js';
+import type { Run } from './run.js';
 import { storeVerdict } from './store.js';
 
 /** A request that came through a door, or one that a dead coordinator left behind. */
@@ -66,13 +67,22 @@ export async function scoreRequest(job: Job, run: Run, context: CoordinatorConte
     const name = `${context.settings.nodeId}-${startedAtMs.toString(36)}-${run.serial}`;
     const deadlineAtMs = startedAtMs + mine.record.plan.timeBudgetMs;
     const counted = { ...run, onAsked: (samples: number) => admitted.ticket.asked(samples) };
-    const collected = await collect(mine.record, mine.fresh, name, deadlineAtMs, counted, context);
+    const ours = mine.record;
+    const collected = await collect(ours, mine.fresh, name, deadlineAtMs, counted, context, (look) => {
+      run.votesEarly?.(
+        look &&
+          (async (quorum) => {
+            const cut = await look();
+            return cut && verdictOf(ours, cut.gather, cut.missing, { startedAtMs, finishedAtMs: clock.now(), quorum });
+          }),
+      );
+    });
     if (collected.kind === 'gathered' && collected.gather.kind === 'decided')
       admitted.ticket.drew(collected.gather.reach);
 
     // 4. Vote, store, answer.
     const outcome = await conclude(mine, collected, name, begunMs, context);
-    report(mine.record, outcome, begunMs, context, collected.kind === 'gathered' ? ahead(collected.gather) : 0);
+    report(ours, outcome, begunMs, context, collected.kind === 'gathered' ? ahead(collected.gather) : 0);
     return outcome;
   } catch (error) {
     const failed =
@@ -189,33 +199,20 @@ async function conclude(
 ): Promise<ScoreOutcome> {
   const { ledger, clock } = context;
   const { record } = mine;
-  if (collected.kind === 'answered') return { kind: 'verdict', verdict: collected.verdict };
+  if (collected.kind === 'answered') {
+    // Whoever answered has withdrawn what it knew of; what this run has asked for since would still be drawn, and paid for.
+    if (isOutstanding(collected.gather)) await withdraw(record.requestId, run, context);
+    return { kind: 'verdict', verdict: collected.verdict };
+  }
   if (collected.kind !== 'gathered') {
     await letGo(mine, collected, run, context);
     return { kind: 'fault', fault: collected.kind === 'failed' ? collected.fault : stopFault(collected.why) };
   }
 
   context.passes?.('gathered');
-  const { samples, metas, k } = collected.gather;
-  // By index, so that nothing depends on the order of arrival (promise P3).
-  const ranked = [...metas.values()].filter((result) => result.kind === 'ranked').sort((a, b) => a.index - b.index);
-  const stopping = stoppingOf(record, collected.gather);
-  const cut = samples.size < k && stopping?.stopped === undefined;
-  const finishedAtMs = clock.now();
-  const verdict = vote({
-    requestId: record.requestId,
-    plan: record.plan,
-    n: record.content.responses.length,
-    samples: [...samples.values()],
-    metaRewards: new Map(ranked.map(({ index, metaReward }) => [index, metaReward])),
-    metaModel: ranked[0]?.model ?? '',
-    expired: cut,
-    durationMs: clock.steadyNow() - begunMs,
-    finishedAtMs,
-    nonce: record.nonce,
-    ...(stopping && { stopping }),
-    ...(cut && collected.missing && { missing: collected.missing }),
-  });
+  const cut = isCut(collected.gather);
+  const times = { durationMs: clock.steadyNow() - begunMs, finishedAtMs: clock.now() };
+  const verdict = verdictOf(record, collected.gather, collected.missing, times);
   if (isOutstanding(collected.gather)) {
     await withdraw(record.requestId, run, context);
     context.passes?.('withdrawn');
@@ -226,14 +223,6 @@ async function conclude(
     return { kind: 'verdict', verdict };
   }
   return { kind: 'verdict', verdict: await storeVerdict(verdict, context) };
-}
-
-function stoppingOf({ plan: { stop } }: RequestRecord, state: Gather): Stopping | undefined {
-  if (stop === undefined) return undefined;
-  const stopped = state.kind === 'decided' && state.why !== 'complete' ? state.why : undefined;
-  const samplesSaved = stopped === undefined ? 0 : state.k - state.upTo;
-  const kDrawn = state.kind === 'decided' ? state.upTo : state.reach;
-  return { stop, kDrawn, ...(stopped !== undefined && { stopped }), samplesSaved };
 }
 
 /** Samples that were asked for past the one at which drawing ended. */

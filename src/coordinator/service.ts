@@ -1,6 +1,7 @@
 // Service: the coordinator that the doors talk to. It tells requests apart, joins callers to runs, and looks after what others left behind.
 
 import { fault } from '../fault.js';
+import { resolvePatience } from '../work/plan.js';
 import type { DeadLetters } from '../queue/queue.js';
 import type { Caller, Coordinator, CoordinatorLoad, ScoreInput, ScoreOutcome } from './coordinator.js';
 import type { CoordinatorContext } from './context.js';
@@ -16,8 +17,8 @@ export interface RunningCoordinator extends Coordinator {
   reconnected(): void;
   /** Call when a coordinator is known to be dead: its requests are taken over. */
   membersChanged(): void;
-  /** Somebody waits at another coordinator for a request that may run here. */
-  wanted(requestId: string): void;
+  /** Somebody waits at another coordinator, for so long still, for a request that may run here. */
+  wanted(requestId: string, forMs: number): void;
   /** All requests that run here, and since when the oldest does: for the janitor. Whoever sends the list on cuts it, and says so. */
   busy(): { readonly requestIds: readonly string[]; readonly oldestOpenAtMs: number };
 }
@@ -26,12 +27,12 @@ export function openCoordinator(context: CoordinatorContext, dead: DeadLetters):
   const { clock, admission, dispatcher, ledger, events, settings } = context;
   const inflight = new Inflight(clock, settings.lingerMs);
 
-  const run = (requestId: string, digest: string, job: Job): void => {
-    inflight.start(requestId, digest, (each) => scoreRequest(job, each, context));
+  const run = (requestId: string, digest: string, job: Job, endsAtMs?: number): void => {
+    inflight.start(requestId, digest, (each) => scoreRequest(job, each, context), endsAtMs);
   };
   const resume = (job: Extract<Job, { kind: 'resume' }>): void => {
-    const { requestId, digest } = job.record;
-    if (!inflight.has(requestId)) run(requestId, digest, job);
+    const { requestId, digest, plan } = job.record;
+    if (!inflight.has(requestId)) run(requestId, digest, job, clock.now() + plan.timeBudgetMs);
   };
 
   const takeovers = takeover(context, {
@@ -68,7 +69,7 @@ export function openCoordinator(context: CoordinatorContext, dead: DeadLetters):
         }
         run(identity.requestId, identity.digest, { kind: 'new', input, identity });
       }
-      return inflight.join(identity.requestId, caller);
+      return inflight.join(identity.requestId, caller, resolvePatience(input.options, settings.defaults));
     },
 
     async stored(idOrKey: string, tenant: string): Promise<StoredVerdict | undefined> {
@@ -102,7 +103,7 @@ export function openCoordinator(context: CoordinatorContext, dead: DeadLetters):
 
     reconnected: () => inflight.tick('reconnected'),
     membersChanged: () => takeovers.look(),
-    wanted: (requestId) => inflight.wanted(requestId),
+    wanted: (requestId, forMs) => inflight.wanted(requestId, forMs),
     busy: () => ({
       requestIds: [...inflight.ids()],
       oldestOpenAtMs: inflight.oldestAtMs(),

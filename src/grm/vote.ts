@@ -97,6 +97,47 @@ export function vote(input: VoteInput): Verdict {
   return { kind: 'valid', ...base, ...elect(input.requestId, n, electorate) };
 }
 
+/**
+ * The same verdict for a caller of another quorum, which counts only where time cut the verdict short: the very same object where that changes
+ * nothing.
+ */
+export function underQuorum(verdict: Verdict, quorum: number): Verdict {
+  if (!verdict.degraded.includes('time_budget')) return verdict;
+  const isMet = verdict.kValid >= Math.max(1, quorum);
+  if (verdict.kind === 'valid' && !isMet) {
+    const {
+      kind: _kind,
+      rewards: _rewards,
+      ranking: _ranking,
+      best: _best,
+      tie: _tie,
+      margin: _margin,
+      agreement: _agreement,
+      ...base
+    } = verdict;
+    return { kind: 'invalid', reason: 'quorum_not_met', ...base };
+  }
+  if (verdict.kind === 'invalid' && isMet) {
+    const { kind: _, reason: _reason, ...base } = verdict;
+    return { kind: 'valid', ...base, ...elect(verdict.requestId, verdict.responses, electorateIn(verdict)) };
+  }
+  return verdict;
+}
+
+/** Who voted in a verdict, or would have. */
+function electorateIn({ vote: method, samples }: Verdict): Electorate {
+  const kept = samples.flatMap(({ sample, kept: how, metaReward }) =>
+    how === 'kept' && sample.kind === 'scored' ? [{ sample, metaReward }] : [],
+  );
+  const isWeighted = method === 'meta_weighted';
+  return {
+    method,
+    kept: kept.map(({ sample }) => sample),
+    weights: isWeighted ? metaWeights(kept.map(({ metaReward }) => metaReward ?? 0)) : undefined,
+    keptIndexes: new Set(kept.map(({ sample }) => sample.index)),
+  };
+}
+
 /** What a vote over some valid samples would say, without a verdict around it: for the rules of adaptive k. */
 export interface Standing {
   readonly electorate: Electorate;

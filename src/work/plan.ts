@@ -65,12 +65,28 @@ export function resolvePlan(
     temperature: options.temperature ?? (k === 1 ? 0 : defaults.temperature),
     topP: options.topP ?? defaults.topP,
     maxTokens: options.maxTokens ?? defaults.maxTokens,
-    quorum: Math.min(k, options.quorum ?? Math.max(1, Math.ceil(k * defaults.quorumRatio))),
-    timeBudgetMs: options.timeBudgetMs ?? defaults.timeBudgetMs,
+    ...resolvePatience(options, defaults),
     templateHash: server.templateHash,
     meta: options.meta ?? votesByMeta(vote),
     seed: options.seed ?? 0,
     ...(stop !== undefined && { stop }),
+  };
+}
+
+/** How long one caller waits, and for how many valid samples when that time ends. Callers of one request may differ in it. */
+export interface Patience {
+  readonly timeBudgetMs: number;
+  readonly quorum: number;
+}
+
+export function resolvePatience(
+  options: Pick<PlanOptions, 'k' | 'quorum' | 'timeBudgetMs'>,
+  defaults: Pick<PlanDefaults, 'k' | 'quorumRatio' | 'timeBudgetMs'>,
+): Patience {
+  const k = options.k ?? defaults.k;
+  return {
+    quorum: Math.min(k, options.quorum ?? Math.max(1, Math.ceil(k * defaults.quorumRatio))),
+    timeBudgetMs: options.timeBudgetMs ?? defaults.timeBudgetMs,
   };
 }
 

@@ -208,7 +208,7 @@ export class VirtualCluster {
       process,
       onChange: () => process.enter(() => service.membersChanged()),
     });
-    this.#stubborn(process, () => listenWanted(queue.control, (requestId) => service.wanted(requestId)));
+    this.#stubborn(process, () => listenWanted(queue.control, (requestId, forMs) => service.wanted(requestId, forMs)));
     queue.onConnection((state) => {
       if (state === 'connected') service.reconnected();
     });

@@ -1,8 +1,9 @@
 import { expect, test } from 'vitest';
-import type { Run } from '../../../src/coordinator/collect.js';
+import type { Run } from '../../../src/coordinator/run.js';
 import type { CoordinatorContext } from '../../../src/coordinator/context.js';
 import { finishedElsewhere } from '../../../src/coordinator/elsewhere.js';
 import { Events } from '../../../src/observe/events.js';
+import { lanesOf } from '../../../src/work/lane.js';
 import { memoryNats } from '../../support/memory-queue.js';
 import { virtualClock } from '../../support/virtual-clock.js';
 import { aRecord, aSample, aVerdict, somePlan } from '../../support/work-values.js';
@@ -144,10 +145,27 @@ test('P4: a full ledger sheds', async () => {
   expect(await clock.until(wait(), 0)).toMatchObject({ kind: 'fault', fault: { kind: 'overloaded' } });
 });
 
-test('the wait ends with the time budget, and with the run', async () => {
-  const { clock, queue, wait } = setting();
-  await queue.ledger.accept(aRecord('r1', { owner: 'other' }));
-  expect(await clock.until(wait(), 30_000)).toMatchObject({ kind: 'fault', fault: { kind: 'deadline_exceeded' } });
+test('the wait ends with the time budget: what the ledger holds is voted on, and stays with its owner', async () => {
+  for (const [samples, verdict] of [
+    [[], { kind: 'invalid', reason: 'quorum_not_met', kValid: 0, missing: { unfinished: 8 } }],
+    [[3], { kind: 'invalid', reason: 'quorum_not_met', kValid: 1, missing: { unfinished: 7 } }],
+    [[3, 5], { kind: 'valid', kValid: 2, degraded: ['time_budget'], missing: { unfinished: 6 } }],
+  ] as const) {
+    const { clock, queue, wait } = setting();
+    const record = aRecord('r1', { owner: 'other', plan: { ...somePlan, vote: 'sum', meta: false } });
+    await queue.ledger.accept(record);
+    const waiting = wait();
+    await clock.advance(400);
+    for (const [lane, indexes] of lanesOf(record, samples)) {
+      for (const index of indexes) await putSample(queue.ledger, 'r1', aSample(index), lane);
+    }
+    expect(await clock.until(waiting, 30_000)).toMatchObject({ kind: 'verdict', verdict });
+    expect(await queue.ledger.verdict('r1')).toBeUndefined();
+    expect(await queue.ledger.record('r1')).toMatchObject({ owner: 'other' });
+  }
+});
+
+test('the wait ends with the run', async () => {
   for (const [why, kind] of [
     ['cancelled', 'cancelled'],
     ['abandoned', 'draining'],

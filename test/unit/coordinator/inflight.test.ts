@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest';
 import { fault } from '../../../src/fault.js';
-import type { Run } from '../../../src/coordinator/collect.js';
+import type { Run } from '../../../src/coordinator/run.js';
 import type { Caller, ScoreOutcome } from '../../../src/coordinator/coordinator.js';
 import { Inflight } from '../../../src/coordinator/inflight.js';
 import { limits } from '../../../src/limits.js';

@@ -242,6 +242,14 @@ export interface CancelOrder {
   run: string;
 }
 
+/** Somebody waits for a request at another coordinator than the one that runs it. */
+export interface WantedNotice {
+  /** The request's id. */
+  requestId: string;
+  /** For how long still, in milliseconds; 0: not told. */
+  forMs: number;
+}
+
 /** Sets how many samples a node's engines run at once. */
 export interface SetSlotsOrder {
   /** Samples at once over all its engines, 1..4096. */
@@ -1743,6 +1751,63 @@ export const CancelOrder: MessageFns<CancelOrder> = {
             }
 
             message.run = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+};
+
+function createBaseWantedNotice(): WantedNotice {
+  return { requestId: "", forMs: 0 };
+}
+
+export const WantedNotice: MessageFns<WantedNotice> = {
+  encode(message: WantedNotice, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.requestId !== "") {
+      writer.uint32(10).string(message.requestId);
+    }
+    if (message.forMs !== 0) {
+      writer.uint32(160).uint32(message.forMs);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): WantedNotice {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseWantedNotice();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.requestId = reader.string();
+            continue;
+          }
+          case 20: {
+            if (tag !== 160) {
+              break;
+            }
+
+            message.forMs = reader.uint32();
             continue;
           }
         }

@@ -1,0 +1,86 @@
+// Cut: a vote over what is there before all of it is.
+
+import { stopCase } from '../grm/stop.js';
+import type { Missing, Stopping, Verdict } from '../grm/verdict.js';
+import { vote } from '../grm/vote.js';
+import { gather, startGather, type Gather } from '../work/gather.js';
+import { lanesOf } from '../work/lane.js';
+import type { RequestRecord } from '../work/shard.js';
+import type { CoordinatorContext } from './context.js';
+import type { Cut } from './run.js';
+
+/** What a vote needs besides the record and its samples. */
+export interface VoteTimes {
+  readonly startedAtMs: number;
+  readonly finishedAtMs: number;
+  /** For one caller alone; absent: the record's. */
+  readonly quorum?: number | undefined;
+}
+
+/** Whether samples are missing because time ran out. */
+export function isCut(collected: Gather): boolean {
+  return collected.samples.size < collected.k && stoppedBy(collected) === undefined;
+}
+
+/** The verdict over what was collected. */
+export function verdictOf(
+  record: RequestRecord,
+  collected: Gather,
+  missing: Missing | undefined,
+  { startedAtMs, finishedAtMs, quorum = record.plan.quorum }: VoteTimes,
+): Verdict {
+  const { samples, metas } = collected;
+  // By index, so that nothing depends on the order of arrival (promise P3).
+  const ranked = [...metas.values()].filter((result) => result.kind === 'ranked').sort((a, b) => a.index - b.index);
+  const stopping = stoppingOf(record, collected);
+  const cut = isCut(collected);
+  return vote({
+    requestId: record.requestId,
+    plan: { ...record.plan, quorum: Math.min(record.plan.k, quorum) },
+    n: record.content.responses.length,
+    samples: [...samples.values()],
+    metaRewards: new Map(ranked.map(({ index, metaReward }) => [index, metaReward])),
+    metaModel: ranked[0]?.model ?? '',
+    expired: cut,
+    durationMs: finishedAtMs - startedAtMs,
+    finishedAtMs,
+    nonce: record.nonce,
+    ...(stopping && { stopping }),
+    ...(cut && missing && { missing }),
+  });
+}
+
+/** What the ledger holds of a request that runs elsewhere; undefined when nothing is missing: then its verdict is on the way. */
+export async function cutInLedger(
+  record: RequestRecord,
+  { ledger }: Pick<CoordinatorContext, 'ledger'>,
+): Promise<Cut | undefined> {
+  const { requestId, plan, content } = record;
+  const all = Array.from({ length: plan.k }, (_, index) => index);
+  const lanes = [...lanesOf(record, all).keys()];
+  const [metas, samples] = await Promise.all([
+    plan.meta ? Promise.all(lanes.map((lane) => ledger.metas(requestId, lane))) : [],
+    Promise.all(lanes.map((lane) => ledger.samples(requestId, lane))),
+  ]);
+  let state = startGather(plan.k, plan.meta, stopCase(requestId, plan, content.responses.length));
+  state = gather(state, { kind: 'asked', reach: plan.k });
+  state = gather(state, { kind: 'metas', results: metas.flatMap(({ entries }) => [...entries.values()]) });
+  const found = samples.flatMap(({ entries }) => [...entries.values()]).sort((a, b) => a.index - b.index);
+  for (const sample of found) state = gather(state, { kind: 'samples', samples: [sample] });
+  if (state.kind !== 'gathering') return undefined;
+  // How far the others have come is the other coordinator's to know.
+  const missing = { notAsked: 0, waiting: 0, unfinished: plan.k - state.samples.size };
+  return { gather: gather(state, { kind: 'expired' }), missing };
+}
+
+function stoppedBy(collected: Gather): Stopping['stopped'] {
+  return collected.kind === 'decided' && collected.why !== 'complete' ? collected.why : undefined;
+}
+
+function stoppingOf({ plan: { stop } }: RequestRecord, state: Gather): Stopping | undefined {
+  if (stop === undefined) return undefined;
+  const stopped = stoppedBy(state);
+  const samplesSaved = stopped === undefined ? 0 : state.k - state.upTo;
+  const kDrawn = state.kind === 'decided' ? state.upTo : state.reach;
+  return { stop, kDrawn, ...(stopped !== undefined && { stopped }), samplesSaved };
+}
