@@ -69,7 +69,7 @@ const openMax = 1_000;
 export async function flood(plan: FloodPlan): Promise<Flood> {
   const { flows, skipped, counted, secondsMax, pids = [] } = plan;
   // GrmClient would try what was shed again until its deadline.
-  const channel = openChannel(plan.address, undefined, undefined);
+  const channel = openChannel({ address: plan.address });
   const { reward, metadata } = channel;
   const tallies = flows.map((): FlowTally => ({
     offered: 0,

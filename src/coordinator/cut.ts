@@ -13,8 +13,11 @@ import type { Cut } from './run.js';
 export interface VoteTimes {
   readonly startedAtMs: number;
   readonly finishedAtMs: number;
-  /** For one caller alone; absent: the record's. */
-  readonly quorum?: number | undefined;
+}
+
+/** A vote for one caller alone, whose time has ended before the request was done: its own quorum counts, and the verdict says TIME_BUDGET. */
+export interface ForOne {
+  readonly quorum: number;
 }
 
 /** Whether samples are missing because time ran out. */
@@ -27,7 +30,8 @@ export function verdictOf(
   record: RequestRecord,
   collected: Gather,
   missing: Missing | undefined,
-  { startedAtMs, finishedAtMs, quorum = record.plan.quorum }: VoteTimes,
+  { startedAtMs, finishedAtMs }: VoteTimes,
+  early?: ForOne,
 ): Verdict {
   const { samples, metas } = collected;
   // By index, so that nothing depends on the order of arrival (promise P3).
@@ -36,12 +40,12 @@ export function verdictOf(
   const cut = isCut(collected);
   return vote({
     requestId: record.requestId,
-    plan: { ...record.plan, quorum: Math.min(record.plan.k, quorum) },
+    plan: { ...record.plan, quorum: Math.min(record.plan.k, early?.quorum ?? record.plan.quorum) },
     n: record.content.responses.length,
     samples: [...samples.values()],
     metaRewards: new Map(ranked.map(({ index, metaReward }) => [index, metaReward])),
     metaModel: ranked[0]?.model ?? '',
-    expired: cut,
+    expired: cut || early !== undefined,
     durationMs: finishedAtMs - startedAtMs,
     finishedAtMs,
     nonce: record.nonce,

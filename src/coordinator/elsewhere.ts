@@ -15,9 +15,13 @@ export type Elsewhere = ScoreOutcome | { readonly kind: 'ours_to_finish'; readon
 /** How often a request that runs elsewhere is looked after, besides the notices. */
 const lookEveryMs = 1_000;
 
+/** For the votes of those whose time budget has just ended (inflight.ts, I5). */
+const earlyVotesMs = 1_000;
+
 /**
  * Waits for the verdict of a request that was accepted before, or says that it is ours to finish. Bounded by the time of those who wait for it here
- * and by `run.signal`. When that time ends before there is a verdict, what the ledger holds is voted on; the request goes on elsewhere.
+ * and by `run.signal`. Whose time budget ends before there is a verdict is answered with a vote over what the ledger holds; the request goes on
+ * elsewhere.
  */
 export async function finishedElsewhere(
   draft: RequestRecord,
@@ -31,8 +35,8 @@ export async function finishedElsewhere(
   let known = draft;
   const earlyVote: EarlyVote = async (quorum) => {
     const cut = await cutInLedger(known, context);
-    const times = { startedAtMs, finishedAtMs: clock.now(), quorum: quorum ?? draft.plan.quorum };
-    return cut && verdictOf(known, cut.gather, cut.missing, times);
+    const times = { startedAtMs, finishedAtMs: clock.now() };
+    return cut && verdictOf(known, cut.gather, cut.missing, times, { quorum });
   };
 
   let notice: Verdict | undefined;
@@ -47,7 +51,7 @@ export async function finishedElsewhere(
     },
   });
   const stop = (): void => wake.abort();
-  run.votesEarly?.(earlyVote);
+  run.votesEarly?.(earlyVote, 'elsewhere');
   run.signal.addEventListener('abort', stop);
   try {
     for (let look = 0; ; look++) {
@@ -79,16 +83,13 @@ export async function finishedElsewhere(
         return { kind: 'fault', fault: run.signal.reason === 'abandoned' ? stopFault('abandoned') : gone };
       }
       const leftMs = endOf(run, deadlineAtMs) - clock.now();
-      if (leftMs <= 0) {
-        run.onTimeUp?.();
-        const early = await earlyVote(undefined);
-        if (early) return { kind: 'verdict', verdict: early };
+      if (leftMs <= -earlyVotesMs) {
         const words = 'the request is running elsewhere and was not finished within this time budget';
         return { kind: 'fault', fault: fault('deadline_exceeded', words) };
       }
       // The coordinator that is at it must not take it for abandoned while somebody waits here, nor end it sooner than they do.
-      members.want(requestId, leftMs);
-      await sleep(clock, Math.min(lookEveryMs, leftMs), wake.signal);
+      if (leftMs > 0) members.want(requestId, leftMs);
+      await sleep(clock, Math.min(lookEveryMs, leftMs > 0 ? leftMs : leftMs + earlyVotesMs), wake.signal);
     }
   } finally {
     run.votesEarly?.(undefined);

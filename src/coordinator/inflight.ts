@@ -39,6 +39,7 @@ interface Running {
   ending: boolean;
   /** I5. Absent while there is nothing to vote on. */
   earlyVote: EarlyVote | undefined;
+  isElsewhere: boolean;
   endLinger: () => void;
 }
 
@@ -96,9 +97,9 @@ export class Inflight {
         for (const watch of watchers) watch(sample);
       },
       endsAtMs: () => this.#running.get(requestId)?.endsAtMs ?? Infinity,
-      votesEarly: (earlyVote) => {
+      votesEarly: (earlyVote, where = 'here') => {
         const here = this.#running.get(requestId);
-        if (here) here.earlyVote = earlyVote;
+        if (here) Object.assign(here, { earlyVote, isElsewhere: where === 'elsewhere' });
       },
       onTimeUp: () => {
         const here = this.#running.get(requestId);
@@ -126,6 +127,7 @@ export class Inflight {
       hadCallers: false,
       ending: false,
       earlyVote: undefined,
+      isElsewhere: false,
       endLinger: () => undefined,
     };
     this.#running.set(requestId, running);
@@ -177,7 +179,8 @@ export class Inflight {
       };
       /** I5. */
       const onTimeUp = (): void => {
-        if (!patience || running.ending || (running.endsAtMs ?? Infinity) <= endsAtMs) return;
+        if (!patience || running.ending) return;
+        if ((running.endsAtMs ?? Infinity) <= endsAtMs && !running.isElsewhere) return;
         if (!running.earlyVote) endEarly = this.clock.after(earlyAgainMs, onTimeUp);
         running.earlyVote?.(patience.quorum).then(
           (verdict) => verdict && leave({ kind: 'verdict', verdict }),

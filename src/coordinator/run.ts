@@ -16,8 +16,8 @@ export interface Run {
   readonly onAsked?: (samples: number) => void;
   /** When the most patient caller wants the answer; it may move away while the run goes on. Infinity without callers. */
   readonly endsAtMs: () => number;
-  /** Tells how a caller is answered whose time ends before the run's; undefined: no more. */
-  readonly votesEarly?: (vote: EarlyVote | undefined) => void;
+  /** Tells how a caller is answered whose time budget ends before the run; undefined: no more. The run itself is here, or elsewhere and has no end of its own here. */
+  readonly votesEarly?: (vote: EarlyVote | undefined, where?: 'here' | 'elsewhere') => void;
   /** Time has ended the run: nobody is to join it any more. */
   readonly onTimeUp?: () => void;
   /** Registers a call for every tick of the shared clock (about one per second) and for every reconnect; returns how to end it. */
@@ -25,7 +25,7 @@ export interface Run {
 }
 
 /** A vote over what is there now, which is not stored. Undefined: the run's own answer is on its way. */
-export type EarlyVote = (quorum: number | undefined) => Promise<Verdict | undefined>;
+export type EarlyVote = (quorum: number) => Promise<Verdict | undefined>;
 
 /** What a collection has when time ends, the run's or one caller's. */
 export interface Cut {

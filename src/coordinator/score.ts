@@ -73,7 +73,9 @@ export async function scoreRequest(job: Job, run: Run, context: CoordinatorConte
         look &&
           (async (quorum) => {
             const cut = await look();
-            return cut && verdictOf(ours, cut.gather, cut.missing, { startedAtMs, finishedAtMs: clock.now(), quorum });
+            return (
+              cut && verdictOf(ours, cut.gather, cut.missing, { startedAtMs, finishedAtMs: clock.now() }, { quorum })
+            );
           }),
       );
     });

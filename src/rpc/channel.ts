@@ -14,6 +14,7 @@ import { systemAt } from '../process/clock.js';
 import { ClusterServiceClient } from '../wire/gen/grm/v1/cluster.js';
 import { RewardServiceClient } from '../wire/gen/grm/v1/reward.js';
 import { GrmError } from './grm-error.js';
+import { keepAskingWhileClosing, onClientSession } from './sessions.js';
 import { faultOfError } from './status.js';
 import { clientCredentials, type ClientTls } from './tls.js';
 
@@ -35,19 +36,38 @@ const channelOptions: ChannelOptions = {
   'grpc.enable_retries': 0,
   'grpc.enable_channelz': 0,
   'grpc.use_local_subchannel_pool': 1,
-  'grpc.keepalive_time_ms': 30_000,
-  'grpc.keepalive_timeout_ms': 10_000,
   'grpc.initial_reconnect_backoff_ms': 100,
   'grpc.max_reconnect_backoff_ms': 5_000,
   'grpc.service_config': JSON.stringify({ loadBalancingConfig: [{ round_robin: {} }] }),
 };
 
-export function openChannel(address: string, tls: ClientTls | undefined, token: string | undefined): Channel {
+/** A ping after so long a silence while calls are open, and how long its answer may take. */
+export interface KeepAlive {
+  readonly afterMs: number;
+  readonly withinMs: number;
+}
+
+const keepAliveDefault: KeepAlive = { afterMs: 30_000, withinMs: 10_000 };
+
+export interface ChannelTarget {
+  readonly address: string;
+  readonly tls?: ClientTls | undefined;
+  readonly token?: string | undefined;
+  readonly keepAlive?: KeepAlive | undefined;
+}
+
+export function openChannel({ address, tls, token, keepAlive = keepAliveDefault }: ChannelTarget): Channel {
   const name = tls?.serverName;
-  const options = name === undefined ? channelOptions : { ...channelOptions, 'grpc.ssl_target_name_override': name };
+  const options = {
+    ...channelOptions,
+    'grpc.keepalive_time_ms': keepAlive.afterMs,
+    'grpc.keepalive_timeout_ms': keepAlive.withinMs,
+    ...(name !== undefined && { 'grpc.ssl_target_name_override': name }),
+  };
   const credentials = clientCredentials(tls);
   const reward = new RewardServiceClient(address, credentials, options);
   const cluster = new ClusterServiceClient(address, credentials, { ...options, channelOverride: reward.getChannel() });
+  onClientSession(reward, keepAskingWhileClosing);
   const metadata = new Metadata();
   if (token !== undefined) metadata.set('authorization', `Bearer ${token}`);
   let closed = false;

@@ -15,7 +15,7 @@ import { contentFromProto, sampleFromProto, verdictFromProto } from '../wire/con
 import type { DeadShard, GetStatusResponse } from '../wire/gen/grm/v1/cluster.js';
 import type { Sample as WireSample, Verdict as WireVerdict } from '../wire/gen/grm/v1/judgement.js';
 import type { ScoreRequest as WireRequest, WatchScoreResponse } from '../wire/gen/grm/v1/reward.js';
-import { callOnce, openChannel, type Channel } from './channel.js';
+import { callOnce, openChannel, type Channel, type KeepAlive } from './channel.js';
 import { GrmError } from './grm-error.js';
 import { scoreMany, type ManyOptions, type ManyResult } from './many.js';
 import { nextTry, retryDefaults, type RetryPolicy } from './retry.js';
@@ -28,6 +28,7 @@ import type { ClientTls } from './tls.js';
 export { GrmError } from './grm-error.js';
 export type { DetailWanted, ScoreRequest } from './score-request.js';
 export type { ManyOptions, ManyResult } from './many.js';
+export type { KeepAlive } from './channel.js';
 export type { RetryPolicy } from './retry.js';
 export type { Trouble } from './trouble.js';
 export type { ClientTls } from './tls.js';
@@ -46,6 +47,8 @@ export interface ConnectOptions {
   /** For requests that name none. */
   readonly tenant?: string;
   readonly retries?: Partial<RetryPolicy>;
+  /** Default: a ping after 30 s of silence, answered within 10 s. */
+  readonly keepAlive?: KeepAlive;
 }
 
 export interface CallLimits {
@@ -80,8 +83,8 @@ export class GrmClient {
   }
 
   /** Opens no connection yet: the first call does. Throws when TLS files cannot be read. */
-  static connect({ address, tls, token, tenant, retries }: ConnectOptions): GrmClient {
-    return new GrmClient(openChannel(address, tls, token), tenant ?? '', { ...retryDefaults, ...retries });
+  static connect({ tenant, retries, ...target }: ConnectOptions): GrmClient {
+    return new GrmClient(openChannel(target), tenant ?? '', { ...retryDefaults, ...retries });
   }
 
   /** Scores one request. */

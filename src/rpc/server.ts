@@ -4,7 +4,8 @@
 //       UNAVAILABLE), lets open calls finish for `graceMs`, and answers the rest with UNAVAILABLE, without cancelling its requests:
 //       they are accepted, and another coordinator goes on with them.
 //   V2. Messages (unpacked, too), calls per connection, silent connections and slow senders are bounded (limits.ts, keep-alive, arrival.ts).
-//   V3. Connections are asked to reconnect after `maxConnectionAgeMs`, so that clients find new coordinators; their open calls go on.
+//   V3. Connections are asked to reconnect after `maxConnectionAgeMs`, so that clients find new coordinators; their open calls go on, however
+//       long they take (sessions.ts, SE1).
 
 import { Server, type ServerCredentials } from '@grpc/grpc-js';
 import type { Coordinator } from '../coordinator/coordinator.js';
@@ -21,6 +22,7 @@ import { Health, type NotServing } from './health.js';
 import { longDeadlines } from './long-deadlines.js';
 import { reflection } from './reflection.js';
 import { rewardHandlers } from './reward.js';
+import { keepAskingWhileClosing, onServerSession } from './sessions.js';
 import { checkExposure, hostOf, serverCredentials, type ServerTls } from './tls.js';
 
 export interface RpcOptions {
@@ -91,6 +93,7 @@ export async function serveRpc(options: RpcOptions): Promise<RpcServer> {
 
   const unhear = events.on('queue.connection', ({ state }) => health.set('nats', state === 'disconnected'));
   const port = await bind(server, options.listen, credentials);
+  onServerSession(server, keepAskingWhileClosing);
   const host = hostOf(options.listen);
   let closing: Promise<void> | undefined;
   return {

@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import type { Run } from '../../../src/coordinator/run.js';
+import type { EarlyVote, Run } from '../../../src/coordinator/run.js';
 import type { CoordinatorContext } from '../../../src/coordinator/context.js';
 import { finishedElsewhere } from '../../../src/coordinator/elsewhere.js';
 import { Events } from '../../../src/observe/events.js';
@@ -26,12 +26,16 @@ function setting(requestsMax?: number) {
   } as unknown as CoordinatorContext;
   const stop = new AbortController();
   const seen: number[] = [];
+  const votes: EarlyVote[] = [];
   const run: Run = {
     serial: 1,
     signal: stop.signal,
     onSample: ({ index }) => void seen.push(index),
     onTick: () => () => undefined,
     endsAtMs: () => Infinity,
+    votesEarly: (vote) => {
+      if (vote) votes.push(vote);
+    },
   };
   const draft = aRecord('r1', { owner: 'me', plan: { ...somePlan, timeBudgetMs: 30_000, quorum: 2 } });
   return {
@@ -42,6 +46,7 @@ function setting(requestsMax?: number) {
     seen,
     stop,
     draft,
+    early: () => votes.at(-1)!,
     alive: (alive: boolean | 'unknown') => void (ownerAlive = alive),
     wait: () => finishedElsewhere(draft, run, context),
   };
@@ -145,13 +150,14 @@ test('P4: a full ledger sheds', async () => {
   expect(await clock.until(wait(), 0)).toMatchObject({ kind: 'fault', fault: { kind: 'overloaded' } });
 });
 
-test('the wait ends with the time budget: what the ledger holds is voted on, and stays with its owner', async () => {
+test('a time budget that ends is answered with what the ledger holds, which stays with its owner', async () => {
   for (const [samples, verdict] of [
     [[], { kind: 'invalid', reason: 'quorum_not_met', kValid: 0, missing: { unfinished: 8 } }],
     [[3], { kind: 'invalid', reason: 'quorum_not_met', kValid: 1, missing: { unfinished: 7 } }],
     [[3, 5], { kind: 'valid', kValid: 2, degraded: ['time_budget'], missing: { unfinished: 6 } }],
+    [[0, 1, 2, 3, 4, 5, 6, 7], undefined],
   ] as const) {
-    const { clock, queue, wait } = setting();
+    const { clock, queue, wait, early } = setting();
     const record = aRecord('r1', { owner: 'other', plan: { ...somePlan, vote: 'sum', meta: false } });
     await queue.ledger.accept(record);
     const waiting = wait();
@@ -159,13 +165,19 @@ test('the wait ends with the time budget: what the ledger holds is voted on, and
     for (const [lane, indexes] of lanesOf(record, samples)) {
       for (const index of indexes) await putSample(queue.ledger, 'r1', aSample(index), lane);
     }
-    expect(await clock.until(waiting, 30_000)).toMatchObject({ kind: 'verdict', verdict });
+    const told = await clock.until(early()(2), 1_000);
+    if (verdict) expect(told).toMatchObject(verdict);
+    else expect(told).toBeUndefined();
     expect(await queue.ledger.verdict('r1')).toBeUndefined();
     expect(await queue.ledger.record('r1')).toMatchObject({ owner: 'other' });
+    await clock.until(waiting, 60_000);
   }
 });
 
-test('the wait ends with the run', async () => {
+test('the wait ends soon after the time budget, and with the run', async () => {
+  const { clock, queue, wait } = setting();
+  await queue.ledger.accept(aRecord('r1', { owner: 'other' }));
+  expect(await clock.until(wait(), 31_000)).toMatchObject({ kind: 'fault', fault: { kind: 'deadline_exceeded' } });
   for (const [why, kind] of [
     ['cancelled', 'cancelled'],
     ['abandoned', 'draining'],
