@@ -11,6 +11,8 @@ export interface Allowance {
   readonly degraded: ReadonlySet<Degraded>;
   /** Its record may be removed without a verdict. */
   readonly mayBeForgotten: boolean;
+  /** A caller has a time budget of its own: it may be told what is there then, and the others go on (inflight.ts, I5). */
+  readonly early?: boolean;
 }
 
 export function allowanceOf(scenario: Scenario, plan: RequestPlan): Allowance {
@@ -22,25 +24,26 @@ export function allowanceOf(scenario: Scenario, plan: RequestPlan): Allowance {
   const leaves = plan.callers.some(({ manner }) => manner !== 'steady') || network.replyLost > 0;
   const cancelled = plan.cancelAtMs !== undefined;
   const crowded = scenario.requestsMax < 1_000 || scenario.workMessagesMax < 1_000_000;
+  const early = plan.callers.some(({ own }) => own !== undefined);
   const hangs = engine.hangs > 0;
 
   const faults = new Set<FaultKind>();
   if (away) faults.add('queue_unavailable');
-  if (hasty || hangs) faults.add('deadline_exceeded');
+  if (hasty || hangs || early) faults.add('deadline_exceeded');
   if (cancelled) faults.add('cancelled');
   if (crowded) faults.add('overloaded');
   if (is('drain')) faults.add('draining');
 
   const degraded = new Set<Degraded>();
   // A deadline ends the run when nobody is more patient: it then answers with what there is.
-  if (hangs || hasty) degraded.add('time_budget');
+  if (hangs || hasty || early) degraded.add('time_budget');
   if (is('kill', 'stall', 'drain', 'server away', 'membership unknown') && plan.meta) {
     degraded.add('meta_unavailable');
     degraded.add('meta_partial');
   }
-  if ((hangs || hasty || away || crowded) && plan.meta) {
+  if ((hangs || hasty || early || away || crowded) && plan.meta) {
     degraded.add('meta_unavailable');
     degraded.add('meta_partial');
   }
-  return { faults, degraded, mayBeForgotten: leaves || cancelled || crowded || away || hangs };
+  return { faults, degraded, mayBeForgotten: leaves || cancelled || crowded || away || hangs || early, early };
 }

@@ -37,6 +37,7 @@ export async function call(
   world: CallersWorld,
 ): Promise<void> {
   const { clock, history } = world;
+  const own = plan.own ? { ...input, options: { ...input.options, ...plan.own } } : input;
   const done = (how: 'content' | 'left' | 'lost' | 'tired'): void =>
     history.add({ kind: 'done', request, caller: name, how });
   await sleep(clock, plan.atMs);
@@ -47,7 +48,7 @@ export async function call(
       await sleep(clock, 250);
       continue;
     }
-    const ended = await ask(name, request, calls, input, door, patient ? undefined : plan, world);
+    const ended = await ask(name, request, calls, own, door, patient ? undefined : plan, world);
     if (ended === 'left') {
       if (plan.manner === 'leaves') return done('left');
       patient = true;

@@ -109,7 +109,7 @@ function nameOf({ request, what, unit }: Ledger): string {
   return `${what}${unit === undefined ? '' : ` ${unit}`} of ${request}`;
 }
 
-/** Every verdict that a caller is told is the stored one, and stored before (S1); one that is invalid for want of time is not stored (S3). */
+/** Every verdict that a caller is told is the stored one, and stored before (S1); one that is invalid for want of time is not stored (S3), nor what one caller is told early (I5). */
 function oneVerdict({ entries, allowed }: Judged, complain: (message: string) => void): void {
   const stored = new Map<string, string>();
   const told = new Map<string, string>();
@@ -124,7 +124,9 @@ function oneVerdict({ entries, allowed }: Judged, complain: (message: string) =>
       told.set(request, outcome.value);
       continue;
     }
-    const cut = outcome.summary.startsWith('invalid') && allowed(request).degraded.has('time_budget');
+    const { degraded, early } = allowed(request);
+    const isEarly = early === true && outcome.summary.includes('time_budget');
+    const cut = isEarly || (outcome.summary.startsWith('invalid') && degraded.has('time_budget'));
     if (there !== undefined && !cut) complain(`${caller} was told another verdict than the stored one`);
     else if (!cut) complain(`${caller} was told a verdict that was not stored`);
   }

@@ -23,6 +23,8 @@ export interface CallerPlan {
   readonly manner: Manner;
   readonly patienceMs: number;
   readonly pauseMs: number;
+  /** In all its calls, besides: its own time budget and quorum instead of the request's. */
+  readonly own?: { readonly timeBudgetMs: number; readonly quorum: number };
 }
 
 export interface RequestPlan {
@@ -124,6 +126,7 @@ export function scenarioOf(seed: number): Scenario {
     requestOf(`r${i}`, { withMeta, poison, hangs: engine.hangs > 0, healAtMs }, chance),
   )
     .map((plan) => adaptive(plan, chanceOf(seed, `adaptive ${plan.name}`)))
+    .map((plan) => inCompany(plan, chanceOf(seed, `company ${plan.name}`)))
     .map((plan) => metaPoisoned(plan, chanceOf(seed, `meta poison ${plan.name}`)));
   return {
     seed,
@@ -242,6 +245,19 @@ function requestOf(
 function adaptive(plan: RequestPlan, chance: Chance): RequestPlan {
   if (!chance.is(0.2)) return plan;
   return { ...plan, k: chance.whole(4, 8), stop: chance.of(['outcome_fixed', 'confident'] as const) };
+}
+
+/** Some requests are joined by a caller with less time and another quorum. */
+function inCompany(plan: RequestPlan, chance: Chance): RequestPlan {
+  if (!chance.is(0.3)) return plan;
+  const joiner: CallerPlan = {
+    atMs: (plan.callers[0]?.atMs ?? 0) + chance.whole(0, 3_000),
+    manner: 'steady',
+    patienceMs: 0,
+    pauseMs: 0,
+    own: { timeBudgetMs: chance.whole(500, 8_000), quorum: chance.whole(1, plan.k) },
+  };
+  return { ...plan, callers: chance.is(0.5) ? [...plan.callers, joiner] : [joiner, ...plan.callers] };
 }
 
 function metaPoisoned(plan: RequestPlan, chance: Chance): RequestPlan {
