@@ -10,6 +10,8 @@
 //   A4. A request with adaptive k counts for as much of its k as those before it drew on the average, at least adaptiveShareMin of it, and
 //       for what it asks for as soon as that is more. So what is held exceeds the bound only by what requests ask for beyond the
 //       average, nothing is admitted meanwhile, and it is never more than 1 / adaptiveShareMin times the bound.
+//   A5. Whoever is shed is told to come back after as long as a few requests take to finish: by Little's law one finishes every (time that a
+//       request is held) / (requests held). Times when nothing is held say nothing about that, and count for nothing.
 
 import { fault, type Fault } from '../fault.js';
 import type { Class } from '../grm/query.js';
@@ -47,6 +49,12 @@ const adaptiveShareMin = 0.25;
 /** Weight of the newest request in the mean share that was drawn. */
 const adaptiveShareGain = 0.05;
 
+/** A5. Weight of the newest request in the mean, how many are to finish before a shed caller comes back, and the shortest and longest delay. */
+const heldMsGain = 0.1;
+const finishesAwaited = 4;
+const retryAfterMsMin = 50;
+const retryAfterMsMax = 30_000;
+
 type Load = Record<'requests' | 'samples' | 'bytes', number>;
 
 export class Admission {
@@ -57,9 +65,10 @@ export class Admission {
   /** Of those taken up again. */
   #resumed = 0;
   #draining = false;
-  /** Exponentially weighted mean of the time between two finished requests, milliseconds: what a shed caller is told to wait for. */
-  #finishEveryMs = 100;
-  #lastFinishAtMs: number | undefined;
+  /** A5: exponentially weighted mean of how long a request is held, milliseconds; undefined before the first has finished. */
+  #heldMs: number | undefined;
+  /** Of those held now, the sum of when each came. */
+  #cameAtSumMs = 0;
   /** A4: exponentially weighted mean, of requests with adaptive k. Before the first ones tell, they count in full. */
   #adaptiveShare = 1;
 
@@ -110,6 +119,8 @@ export class Admission {
       }
     };
     add(1);
+    const cameAtMs = this.clock.steadyNow();
+    this.#cameAtSumMs += cameAtMs;
     if (resumed) this.#resumed++;
     this.#flows.set(name, flow);
     let held = true;
@@ -132,7 +143,9 @@ export class Admission {
           add(-1);
           if (resumed) this.#resumed--;
           if (flow.requests === 0) this.#flows.delete(name);
-          this.#noteFinish();
+          this.#cameAtSumMs -= cameAtMs;
+          const heldMs = Math.max(0, this.clock.steadyNow() - cameAtMs);
+          this.#heldMs = this.#heldMs === undefined ? heldMs : this.#heldMs + heldMsGain * (heldMs - this.#heldMs);
         },
       },
     };
@@ -145,15 +158,14 @@ export class Admission {
   }
 
   #refuse(why: 'samples' | 'bytes', words: string): Admitted {
-    const retryAfterMs = Math.round(Math.min(30_000, Math.max(50, this.#finishEveryMs * 4)));
+    const held = Math.max(1, this.#load.requests);
+    // Those held now may be slower than the finished ones were: they take at least as long as they have been here.
+    const agesMs = Math.max(0, this.clock.steadyNow() - this.#cameAtSumMs / held);
+    const finishEveryMs = Math.max(this.#heldMs ?? 0, agesMs) / held;
+    const retryAfterMs = Math.round(
+      Math.min(retryAfterMsMax, Math.max(retryAfterMsMin, finishEveryMs * finishesAwaited)),
+    );
     return { kind: 'refused', why, fault: fault('overloaded', `the coordinator is full: ${words}`, { retryAfterMs }) };
-  }
-
-  #noteFinish(): void {
-    const now = this.clock.steadyNow();
-    if (this.#lastFinishAtMs !== undefined)
-      this.#finishEveryMs += 0.1 * (now - this.#lastFinishAtMs - this.#finishEveryMs);
-    this.#lastFinishAtMs = now;
   }
 }
 

@@ -11,7 +11,7 @@ export interface Allowance {
   readonly degraded: ReadonlySet<Degraded>;
   /** Its record may be removed without a verdict. */
   readonly mayBeForgotten: boolean;
-  /** A caller has a time budget of its own: it may be told what is there then, and the others go on (inflight.ts, I5). */
+  /** A caller's time budget may end before the run's: it may be told what is there then, and the run goes on (inflight.ts, I5). */
   readonly early?: boolean;
 }
 
@@ -24,26 +24,28 @@ export function allowanceOf(scenario: Scenario, plan: RequestPlan): Allowance {
   const leaves = plan.callers.some(({ manner }) => manner !== 'steady') || network.replyLost > 0;
   const cancelled = plan.cancelAtMs !== undefined;
   const crowded = scenario.requestsMax < 1_000 || scenario.workMessagesMax < 1_000_000;
-  const early = plan.callers.some(({ own }) => own !== undefined);
   const hangs = engine.hangs > 0;
+  const ownTime = plan.callers.some(({ own }) => own !== undefined);
+  // Without a sample that hangs no other time budget ends.
+  const early = ownTime || (hangs && (plan.callers.length > 1 || scenario.coordinators > 1));
 
   const faults = new Set<FaultKind>();
   if (away) faults.add('queue_unavailable');
-  if (hasty || hangs || early) faults.add('deadline_exceeded');
+  if (hasty || hangs || ownTime) faults.add('deadline_exceeded');
   if (cancelled) faults.add('cancelled');
   if (crowded) faults.add('overloaded');
   if (is('drain')) faults.add('draining');
 
   const degraded = new Set<Degraded>();
   // A deadline ends the run when nobody is more patient: it then answers with what there is.
-  if (hangs || hasty || early) degraded.add('time_budget');
+  if (hangs || hasty || ownTime) degraded.add('time_budget');
   if (is('kill', 'stall', 'drain', 'server away', 'membership unknown') && plan.meta) {
     degraded.add('meta_unavailable');
     degraded.add('meta_partial');
   }
-  if ((hangs || hasty || early || away || crowded) && plan.meta) {
+  if ((hangs || hasty || ownTime || away || crowded) && plan.meta) {
     degraded.add('meta_unavailable');
     degraded.add('meta_partial');
   }
-  return { faults, degraded, mayBeForgotten: leaves || cancelled || crowded || away || hangs || early, early };
+  return { faults, degraded, mayBeForgotten: leaves || cancelled || crowded || away || hangs || ownTime, early };
 }

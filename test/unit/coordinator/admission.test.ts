@@ -137,7 +137,7 @@ test('why it was refused, and who drains refuses all', () => {
   });
 });
 
-test('the retry delay follows how fast requests finish', async () => {
+test('A5: the retry delay follows how fast requests finish', async () => {
   const delayAfter = async (everyMs: number): Promise<number> => {
     const clock = virtualClock();
     const admission = new Admission({ ...bounds, requestsMax: 1 }, clock, rlAlone);
@@ -154,6 +154,42 @@ test('the retry delay follows how fast requests finish', async () => {
   expect(await delayAfter(1_000)).toBeGreaterThan(3_900);
   expect(await delayAfter(1_000)).toBeLessThan(4_100);
   expect(await delayAfter(60_000)).toBe(30_000);
+});
+
+test('A5: an idle time says nothing about how fast requests finish, nor does a time with little to do', async () => {
+  const clock = virtualClock();
+  const admission = new Admission({ ...bounds, requestsMax: 100, samplesMax: 100 }, clock, rlAlone);
+  const admit = (): Ticket => {
+    const admitted = admission.admit(1, 1, 't', 'rl');
+    if (admitted.kind !== 'admitted') throw new Error(`refused: ${admitted.fault.message}`);
+    return admitted.ticket;
+  };
+  const delay = (): number => {
+    const refused = admission.admit(1, 1, 't', 'rl');
+    return refused.kind === 'refused' ? (refused.fault.retryAfterMs ?? 0) : NaN;
+  };
+  // One at a time, each takes two seconds, an hour apart.
+  for (let i = 0; i < 5; i++) {
+    const ticket = admit();
+    await clock.advance(2_000);
+    ticket.release();
+    await clock.advance(3_600_000);
+  }
+  const held = Array.from({ length: 100 }, admit);
+  // A hundred at once, as fast as those before: one every 20 ms.
+  expect(delay()).toBe(80);
+  // They are slower than those before: that shows while none has finished.
+  await clock.advance(50_000);
+  expect(delay()).toBe(2_000);
+  await clock.advance(50_000);
+  expect(delay()).toBe(4_000);
+  for (const ticket of held) ticket.release();
+});
+
+test('A5: a coordinator that fills up for the first time sheds with a short delay', () => {
+  const admission = new Admission({ ...bounds, requestsMax: 2 }, virtualClock(), rlAlone);
+  for (let i = 0; i < 2; i++) expect(admission.admit(1, 1, 't', 'rl').kind).toBe('admitted');
+  expect(admission.admit(1, 1, 't', 'rl')).toMatchObject({ kind: 'refused', fault: { retryAfterMs: 50 } });
 });
 
 type Klass = 'interactive' | 'rl' | 'batch';
