@@ -273,7 +273,7 @@ function requestOf({ body }: Row, command: ScoreCommand): Asked {
     const fault: Fault = { kind: 'invalid_request', message, violations };
     return { kind: 'answered', answer: { kind: 'fault', fault } };
   }
-  const { content, options, idempotencyKey, tenant } = taken.input;
+  const { content, options, idempotencyKey, tenant, class: klass } = taken.input;
   return {
     kind: 'ask',
     request: {
@@ -284,7 +284,7 @@ function requestOf({ body }: Row, command: ScoreCommand): Asked {
       ...(content.reference !== undefined && { reference: content.reference }),
       ...(idempotencyKey !== undefined && { idempotencyKey }),
       ...(body.raw.tenant !== undefined && { tenant }),
-      class: taken.input.class,
+      ...(klass !== undefined && { class: klass }),
       detail: command.samples ? 'full' : 'rewards',
     },
   };

@@ -28,7 +28,8 @@ export interface ScoreOptions {
 export interface ScoreInput {
   readonly idempotencyKey?: string;
   readonly tenant: string;
-  readonly class: Class;
+  /** Absent: the server's default (defaults.class). */
+  readonly class?: Class;
   readonly content: Content;
   /** UTF-8 bytes of all texts in `content`. */
   readonly contentBytes: number;

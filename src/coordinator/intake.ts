@@ -59,10 +59,17 @@ export function intake(raw: RawScore, templates?: readonly string[]): Intake {
   const options = readOptions(raw.options, found, templates);
   const idempotencyKey = readKey(raw.idempotencyKey, found);
   const tenant = readName('tenant', raw.tenant, found) ?? defaultTenant;
-  const urgency = found.oneOf('class', raw.class, classes) ?? 'rl';
+  const urgency = found.oneOf('class', raw.class, classes);
   if (found.any) return { kind: 'violations', violations: found.list() };
-  const input = { tenant, class: urgency, content, contentBytes: texts.bytes, options };
-  return { kind: 'ok', input: idempotencyKey === undefined ? input : { idempotencyKey, ...input } };
+  const input: ScoreInput = {
+    ...(idempotencyKey !== undefined && { idempotencyKey }),
+    tenant,
+    ...(urgency !== undefined && { class: urgency }),
+    content,
+    contentBytes: texts.bytes,
+    options,
+  };
+  return { kind: 'ok', input };
 }
 
 /** Makes texts well-formed (I3) and weighs them, once each. */

@@ -127,7 +127,7 @@ function draft(job: Job, nowMs: number, context: CoordinatorContext): Drafted {
     requestId: identity.requestId,
     digest: identity.digest,
     tenant: input.tenant,
-    class: input.class,
+    class: input.class ?? settings.defaultClass,
     content: input.content,
     plan,
     nonce: identity.nonce,

@@ -35,10 +35,9 @@ function fieldsOf(raw: RawScore): string[] {
 }
 
 describe('intake of well-formed requests', () => {
-  it('fills only the names that have a fixed default and leaves options absent', () => {
+  it('fills in the tenant alone, and leaves class and options to the server', () => {
     expect(inputOf(good)).toEqual({
       tenant: 'default',
-      class: 'rl',
       content: {
         messages: [{ role: 'user', content: 'Why is the sky blue?' }],
         responses: ['Rayleigh scattering.', 'Paint.'],

@@ -66,7 +66,7 @@ export namespace StopRule {
 
 /** Who is waiting: decides the order in which work is pulled. */
 export const Class = {
-  /** UNSPECIFIED - The server's default, RL. */
+  /** UNSPECIFIED - The server's default (defaults.class), RL unless configured. */
   UNSPECIFIED: 0,
   /** INTERACTIVE - A person waits. */
   INTERACTIVE: 1,
