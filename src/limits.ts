@@ -186,8 +186,20 @@ export const limits = {
   streamOpenMax: 256,
   /** Content bytes of the requests open on one ScoreStream: the second reason to stop reading. One content at its limit always fits. */
   streamOpenBytesMax: 64 * MiB,
-  /** Calls at once on one gRPC connection; further ones wait at the client. Bounds what is decoded before admission sees it. */
-  callsPerConnectionMax: 1_024,
+  /**
+   * Calls at once on one gRPC connection; further ones wait at the client. Bounds what is decoded before admission sees it, and how many may be
+   * reset at once.
+   */
+  callsPerConnectionMax: 768,
+  /**
+   * Calls that a client resets on one connection, and how many more each second: above it the connection is asked to close, with its other calls
+   * going on. HTTP/2 itself ends a connection with all its calls above nodeResetsMax and nodeResetsPerSecond.
+   */
+  connectionResetsMax: 200,
+  connectionResetsPerSecond: 30,
+  /** What Node 20 lets a client reset (nghttp2's defaults, against CVE-2023-44487); later versions can be told another bound. */
+  nodeResetsMax: 1_000,
+  nodeResetsPerSecond: 33,
   /** A unary request's message, from the beginning of its call: grpcMessageBytesMax over a line of 2 Mbit/s. */
   requestArrivalMs: 60_000,
   /** Violations told at once: the answer to a request that is wrong all over must not weigh as much as the request. */
@@ -333,6 +345,11 @@ holds(
   'a meta task with a lane of samples and the content fits a NATS message, at three bytes a unit',
 );
 holds(limits.contentBytesMax < limits.grpcMessageBytesMax, 'a content at its limit fits a gRPC message');
+holds(
+  limits.connectionResetsMax + limits.callsPerConnectionMax < limits.nodeResetsMax &&
+    limits.connectionResetsPerSecond < limits.nodeResetsPerSecond,
+  'a client that resets all its calls at once is asked to leave before its connection is ended',
+);
 holds(limits.pubAckMs * limits.publishTriesMax >= limits.publishForMs, 'tries that nobody answers take all its time');
 holds(limits.publishForMs + limits.pubAckMs < limits.duplicateWindowMs, 'a repeated publish is known for what it is');
 holds(

@@ -8,6 +8,7 @@
 //   C4. An aborted signal cancels the call at the server; it throws kind 'cancelled'.
 
 import { setTimeout as sleep } from 'node:timers/promises';
+import type { ClientReadableStream } from '@grpc/grpc-js';
 import { fault, faults, type Fault } from '../fault.js';
 import type { JudgedSample, StoredVerdict, Verdict } from '../grm/verdict.js';
 import { steadyNow, systemAt } from '../process/clock.js';
@@ -68,6 +69,8 @@ const deadlineMsDefault = 600_000;
 const servingAskMs = 5_000;
 /** A cluster that fails with these tells of itself at the next look. */
 const passing: ReadonlySet<string> = new Set(['UNAVAILABLE', 'DEADLINE_EXCEEDED', 'RESOURCE_EXHAUSTED', 'CANCELLED']);
+/** Between the answer of a call and its status. */
+const endMs = 1_000;
 /** Timers and gRPC's servers in Node count in int32. */
 const timerMsMax = 2 ** 31 - 1;
 
@@ -265,19 +268,32 @@ export class GrmClient {
     const cancel = () => call.cancel();
     signal?.addEventListener('abort', cancel, { once: true });
     if (signal?.aborted) cancel();
+    let isAnswered = false;
     try {
-      for await (const response of call) yield response as WatchScoreResponse;
+      for await (const response of call.iterator({ destroyOnReturn: false }) as AsyncIterable<WatchScoreResponse>) {
+        isAnswered = response.event?.$case === 'verdict';
+        yield response;
+      }
     } finally {
       signal?.removeEventListener('abort', cancel);
       // After a break the cancelled call still reports its end.
       call.on('error', () => undefined);
-      call.cancel();
+      if (isAnswered) letEnd(call);
+      else call.cancel();
     }
   }
 }
 
 function waiting(request: ScoreRequest, limits: CallLimits): CallLimits {
   return limits.deadlineMs === undefined ? { ...limits, deadlineMs: deadlineMsOf(request) } : limits;
+}
+
+/** A call that has its answer ends by itself: to reset it would count against its connection, and harm all calls on it (sessions.ts, SE2). */
+function letEnd(call: ClientReadableStream<unknown>): void {
+  const timer = setTimeout(() => call.cancel(), endMs);
+  call.once('close', () => clearTimeout(timer));
+  call.once('end', () => clearTimeout(timer));
+  call.resume();
 }
 
 function verdictOf(verdict: WireVerdict | undefined): Verdict {

@@ -22,7 +22,7 @@ import { Health, type NotServing } from './health.js';
 import { longDeadlines } from './long-deadlines.js';
 import { reflection } from './reflection.js';
 import { rewardHandlers } from './reward.js';
-import { keepAskingWhileClosing, onServerSession } from './sessions.js';
+import { keepAskingWhileClosing, onServerSession, retireWhenReset } from './sessions.js';
 import { checkExposure, hostOf, serverCredentials, type ServerTls } from './tls.js';
 
 export interface RpcOptions {
@@ -93,7 +93,10 @@ export async function serveRpc(options: RpcOptions): Promise<RpcServer> {
 
   const unhear = events.on('queue.connection', ({ state }) => health.set('nats', state === 'disconnected'));
   const port = await bind(server, options.listen, credentials);
-  onServerSession(server, keepAskingWhileClosing);
+  onServerSession(server, (session) => {
+    keepAskingWhileClosing(session);
+    retireWhenReset(session);
+  });
   const host = hostOf(options.listen);
   let closing: Promise<void> | undefined;
   return {

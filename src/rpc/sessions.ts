@@ -3,11 +3,15 @@
 //   SE1. A session that closes (GOAWAY was sent or received) stays alive for as long as calls run on it, and is still asked for signs of life.
 //        Node refuses a PING on it, and grpc-js 1.14 takes that for a dead peer and destroys the session with all its calls
 //        (grpc/grpc-node#3068). So such a session is asked by an empty SETTINGS frame, which a peer must acknowledge as well (RFC 9113, 6.5.3).
-//   SE2. What grpc-js keeps to itself is read here alone, and its version is pinned. Where it is not as expected, sessions are as grpc-js
+//   SE2. A client may give up calls, many at once, without harm to its others: Node ends a connection with all its calls when too many are reset
+//        on it (CVE-2023-44487), so one that comes near is asked to close before (GOAWAY). Its open calls go on and new ones come over a new
+//        connection. On a connection that is asked to close no call can begin, so whoever attacks gains nothing by it.
+//   SE3. What grpc-js keeps to itself is read here alone, and its version is pinned. Where it is not as expected, sessions are as grpc-js
 //        makes them.
 
-import type { ClientHttp2Session, Http2Session } from 'node:http2';
+import { constants, type ClientHttp2Session, type Http2Session, type ServerHttp2Session } from 'node:http2';
 import type { Client, Server } from '@grpc/grpc-js';
+import { limits } from '../limits.js';
 
 type PingCallback = (error: Error | null, durationMs: number, payload: Buffer<ArrayBuffer>) => void;
 
@@ -26,15 +30,30 @@ export function keepAskingWhileClosing(session: Http2Session): void {
   };
 }
 
+/** SE2. */
+export function retireWhenReset(session: ServerHttp2Session, now: () => number = () => performance.now()): void {
+  let resets = 0;
+  let countedAtMs = now();
+  session.on('stream', (stream) => {
+    stream.once('close', () => {
+      if (stream.rstCode === constants.NGHTTP2_NO_ERROR || session.closed) return;
+      const atMs = now();
+      resets = 1 + Math.max(0, resets - ((atMs - countedAtMs) / 1_000) * limits.connectionResetsPerSecond);
+      countedAtMs = atMs;
+      if (resets >= limits.connectionResetsMax) session.close();
+    });
+  });
+}
+
 interface ServerParts {
   readonly http2Servers?: ReadonlyMap<
-    { on(event: 'session', hear: (session: Http2Session) => void): unknown },
+    { on(event: 'session', hear: (session: ServerHttp2Session) => void): unknown },
     unknown
   >;
 }
 
 /** Calls `hear` with every session of a server that is bound. */
-export function onServerSession(server: Server, hear: (session: Http2Session) => void): void {
+export function onServerSession(server: Server, hear: (session: ServerHttp2Session) => void): void {
   for (const http2Server of (server as unknown as ServerParts).http2Servers?.keys() ?? []) {
     http2Server.on('session', hear);
   }

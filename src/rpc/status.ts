@@ -3,7 +3,8 @@
 //   S1. Every status that this service sends carries google.rpc details: ErrorInfo with the fault's kind (domain "grm.v1"), BadRequest with
 //       the violations, RetryInfo with the delay. Clients tell faults apart by them, never by message text.
 //   S2. Details in trailers stay below limits.statusDetailsBytesMax; violations that do not fit are counted in the last one.
-//   S3. A status without our ErrorInfo comes from the gRPC library, a proxy or another server: it is mapped by code alone.
+//   S3. A status without our ErrorInfo comes from the gRPC library, a proxy or another server: it is mapped by code alone, but for the library's
+//       words where a call ended without any status.
 
 import { Metadata, status as codes, type ServiceError, type StatusObject } from '@grpc/grpc-js';
 import { fault, faults, FaultError, type Fault, type FaultKind, type Violation } from '../fault.js';
@@ -13,7 +14,6 @@ import type { Any } from '../wire/gen/google/protobuf/any.js';
 
 const domain = 'grm.v1';
 const exhausted: number = codes.RESOURCE_EXHAUSTED;
-const internal: number = codes.INTERNAL;
 const detailsKey = 'grpc-status-details-bin';
 const pushbackKey = 'grpc-retry-pushback-ms';
 const typePrefix = 'type.googleapis.com/google.rpc.';
@@ -115,17 +115,21 @@ const strangers = new Map<number, FaultKind>([
 ]);
 
 /**
- * grpc-js's words, under INTERNAL, for a stream that closed before there was a status. A server that hears nothing within the keep-alive
- * (server.ts, V2) ends the connection so, and who was only held back meanwhile finds it ended.
+ * grpc-js's words for a call that ended with its stream or its connection, before there was a status. This service answers every call with a
+ * status (S1), so it is never the request's fault: a server that hears nothing within the keep-alive (server.ts, V2) ends the connection, and so
+ * does HTTP/2 with all its calls when other calls were reset too often (sessions.ts, SE2).
  */
-const closedUnanswered = 'Call ended without gRPC status';
+const endedUnanswered: readonly { readonly code: number; readonly words: RegExp }[] = [
+  { code: codes.INTERNAL, words: /^Received RST_STREAM with code \d+|^Failed to start HTTP\/2 stream/ },
+  { code: codes.RESOURCE_EXHAUSTED, words: /^Bandwidth exhausted or memory limit exceeded/ },
+];
 
 /** The gRPC library says RESOURCE_EXHAUSTED of a message above its size limit, which no retry makes smaller; who sheds load names a delay. */
 function strangerKind({ code, message }: Status, { rest }: OurDetails): FaultKind {
+  if (endedUnanswered.some((each) => each.code === code && each.words.test(message))) return 'unreachable';
   if (code === exhausted) {
     return rest.retryAfterMs === undefined ? 'invalid_request' : 'overloaded';
   }
-  if (code === internal && message.includes(closedUnanswered)) return 'unreachable';
   return strangers.get(code) ?? 'internal';
 }
 

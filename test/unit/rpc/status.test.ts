@@ -65,7 +65,15 @@ describe('status', () => {
     ['the local deadline', codes.DEADLINE_EXCEEDED, 'deadline_exceeded'],
     ['a connection that was cut', codes.CANCELLED, 'unreachable'],
     ['Received RST_STREAM with code 0 (Call ended without gRPC status)', codes.INTERNAL, 'unreachable'],
-    ['Received RST_STREAM with code 2 (Internal server error)', codes.INTERNAL, 'internal'],
+    ['Received RST_STREAM with code 2 (Internal server error)', codes.INTERNAL, 'unreachable'],
+    [
+      'Received RST_STREAM with code 2 triggered by internal client error: Session closed with error code 2',
+      codes.INTERNAL,
+      'unreachable',
+    ],
+    ['Failed to start HTTP/2 stream with error "The session has been destroyed"', codes.INTERNAL, 'unreachable'],
+    ['Bandwidth exhausted or memory limit exceeded', codes.RESOURCE_EXHAUSTED, 'unreachable'],
+    ['Error serializing: no Received RST_STREAM with code 2', codes.INTERNAL, 'internal'],
     ['a code from the future', 77, 'internal'],
   ])('S3: takes a stranger at the code: %s', (words, code, kind) => {
     expect(faultOfError(thrown(code, words))).toEqual({ kind, message: words });
