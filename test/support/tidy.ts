@@ -72,7 +72,8 @@ const homes: readonly { readonly packages: RegExp; readonly rooms: readonly stri
     { packages: /^@bufbuild\/protobuf(\/wire)?$/, rooms: ['wire'] },
     { packages: /^lru-cache$/, rooms: ['worker'] },
     { packages: /^fastify$/, rooms: ['gateway'] },
-    { packages: /^(node:)?(http|https|http2)$/, rooms: ['observe', 'gateway', 'services/fake-engine'] },
+    { packages: /^(node:)?(http|https)$/, rooms: ['observe', 'gateway', 'services/fake-engine'] },
+    { packages: /^(node:)?http2$/, rooms: ['rpc'] },
   ];
 
 const linesMax = 400;
