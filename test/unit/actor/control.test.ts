@@ -4,9 +4,11 @@ import {
   decodeCancel,
   decodeMessage,
   decodeReply,
+  decodeWanted,
   encodeCancel,
   encodeMessage,
   encodeReply,
+  encodeWanted,
   isToken,
   type Message,
   type Reply,
@@ -159,5 +161,18 @@ describe('lease', () => {
     const body = encodeLease(full, { requests: Array.from({ length: 5_000 }, (_, at) => requestId(at)) });
     expect(body.byteLength).toBeLessThan(limits.controlBytesMax);
     expect(decodeLease(body, 0)?.node.actors.length).toBe(limits.actorsMax);
+  });
+});
+
+describe('a notice that somebody waits', () => {
+  it('says for how long still, at most the longest time budget; one without a time is a notice too', () => {
+    expect(decodeWanted(encodeWanted('r1', 1_500.2))).toEqual({ requestId: 'r1', forMs: 1_501 });
+    expect(decodeWanted(encodeWanted('r1', 1e12))).toEqual({ requestId: 'r1', forMs: limits.timeBudgetMsMax });
+    expect(decodeWanted(encodeCancel('r1', 'a-run'))).toEqual({ requestId: 'r1', forMs: 0 });
+  });
+
+  it('is dropped where it names no request', () => {
+    expect(decodeWanted(encodeWanted('r.>', 10))).toBeUndefined();
+    expect(decodeWanted(Uint8Array.of(0xff, 0xff))).toBeUndefined();
   });
 });
