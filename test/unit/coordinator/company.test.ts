@@ -97,7 +97,10 @@ test('I2: a longer time budget that comes while samples are ranked gets its meta
   const hasty = a.score(input);
   await cluster.clock.advance(200);
   const patient = a.score({ ...input, options: { ...input.options, timeBudgetMs: 30_000 } });
-  expect(await cluster.verdict(hasty, 2_000)).toMatchObject({ kind: 'valid', degraded: ['meta_unavailable', 'time_budget'] });
+  expect(await cluster.verdict(hasty, 2_000)).toMatchObject({
+    kind: 'valid',
+    degraded: ['meta_unavailable', 'time_budget'],
+  });
   expect(await cluster.verdict(patient)).toMatchObject({ kind: 'valid', vote: 'meta_topk', degraded: [] });
 });
 
