@@ -347,7 +347,7 @@ holds(
 holds(limits.contentBytesMax < limits.grpcMessageBytesMax, 'a content at its limit fits a gRPC message');
 holds(
   limits.connectionResetsMax + limits.callsPerConnectionMax < limits.nodeResetsMax &&
-    limits.connectionResetsPerSecond < limits.nodeResetsPerSecond,
+    limits.connectionResetsPerSecond * 1.1 <= limits.nodeResetsPerSecond,
   'a client that resets all its calls at once is asked to leave before its connection is ended',
 );
 holds(limits.pubAckMs * limits.publishTriesMax >= limits.publishForMs, 'tries that nobody answers take all its time');
