@@ -188,8 +188,8 @@ async function openCoordinatorProcess(config: Config) {
 
 /** Nothing is accepted while this machine's clock is too far off, or was not compared with NATS's yet. */
 function withRightClock(
-  { hostClock, events }: Host,
-  { tenant, class: klass }: ScoreInput,
+  { hostClock, events, config }: Host,
+  { tenant, class: klass = config.defaults.class }: ScoreInput,
   score: () => Promise<ScoreOutcome>,
 ): Promise<ScoreOutcome> {
   const refusal = hostClock.refusal();

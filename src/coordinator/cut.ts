@@ -11,7 +11,8 @@ import type { Cut } from './run.js';
 
 /** What a vote needs besides the record and its samples. */
 export interface VoteTimes {
-  readonly startedAtMs: number;
+  /** From acceptance until now. */
+  readonly durationMs: number;
   readonly finishedAtMs: number;
 }
 
@@ -30,7 +31,7 @@ export function verdictOf(
   record: RequestRecord,
   collected: Gather,
   missing: Missing | undefined,
-  { startedAtMs, finishedAtMs }: VoteTimes,
+  { durationMs, finishedAtMs }: VoteTimes,
   early?: ForOne,
 ): Verdict {
   const { samples, metas } = collected;
@@ -46,7 +47,7 @@ export function verdictOf(
     metaRewards: new Map(ranked.map(({ index, metaReward }) => [index, metaReward])),
     metaModel: ranked[0]?.model ?? '',
     expired: cut || early !== undefined,
-    durationMs: finishedAtMs - startedAtMs,
+    durationMs,
     finishedAtMs,
     nonce: record.nonce,
     ...(stopping && { stopping }),

@@ -30,12 +30,12 @@ export async function finishedElsewhere(
 ): Promise<Elsewhere> {
   const { ledger, members, clock, events } = context;
   const { requestId } = draft;
-  const startedAtMs = clock.now();
-  const deadlineAtMs = startedAtMs + draft.plan.timeBudgetMs;
+  const begunMs = clock.steadyNow();
+  const deadlineAtMs = clock.now() + draft.plan.timeBudgetMs;
   let known = draft;
   const earlyVote: EarlyVote = async (quorum) => {
     const cut = await cutInLedger(known, context);
-    const times = { startedAtMs, finishedAtMs: clock.now() };
+    const times = { durationMs: clock.steadyNow() - begunMs, finishedAtMs: clock.now() };
     return cut && verdictOf(known, cut.gather, cut.missing, times, { quorum });
   };
 

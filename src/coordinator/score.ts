@@ -74,7 +74,14 @@ export async function scoreRequest(job: Job, run: Run, context: CoordinatorConte
           (async (quorum) => {
             const cut = await look();
             return (
-              cut && verdictOf(ours, cut.gather, cut.missing, { startedAtMs, finishedAtMs: clock.now() }, { quorum })
+              cut &&
+              verdictOf(
+                ours,
+                cut.gather,
+                cut.missing,
+                { durationMs: clock.steadyNow() - begunMs, finishedAtMs: clock.now() },
+                { quorum },
+              )
             );
           }),
       );
