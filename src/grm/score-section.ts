@@ -44,7 +44,6 @@ const boxesMax = 64;
 /** How far back a box's sentence is looked at. */
 const lineCharsMax = 240;
 const labelCharsMax = 40;
-const wordsCharsMax = 24;
 
 type Voice = 'attached' | 'alone' | 'own' | 'other';
 
@@ -103,7 +102,7 @@ function closingHeading({ text, n, cut, boxes, heading }: SectionCase): ScoreHea
 }
 
 const closingLabel =
-  /^(?:my |the |final |overall ){0,3}(?:output|final|verdict|decision|judge?ment)[\s*_]{0,4}[:：]?[\s*_]{0,4}$/i;
+  /^(?:my |the |final |overall ){0,3}(?:output|final|overall|verdict|decision|judge?ment)[\s*_]{0,4}[:：=→|]?[\s*_]{0,4}$/i;
 
 /** Boxes of the section, with whose they are; undefined when they are too many. */
 function ownBoxes({ text, n, cut, boxes, heading, sectionEnd }: SectionCase): OwnBox[] | undefined {
@@ -120,7 +119,7 @@ function ownBoxes({ text, n, cut, boxes, heading, sectionEnd }: SectionCase): Ow
     if (inSection && attachable >= 0 && between.test(text.slice(attachable, box.at))) {
       section.push({ box, voice: 'attached' });
     } else {
-      const voice = voiceOf(text, box, n, heading !== undefined);
+      const voice = voiceOf(text, box, n, inSection ? heading.end : -1);
       section.push({ box, voice: !inSection && cut ? 'other' : voice });
     }
     attachable = -1;
@@ -129,7 +128,8 @@ function ownBoxes({ text, n, cut, boxes, heading, sectionEnd }: SectionCase): Ow
 }
 
 /** What may stand between a heading and its box. */
-const between = /^(?:```\w{0,12}\n|~~~\w{0,12}\n|\\{1,2}[[(]|[\s$*_`>|"([{\u00a0\u200b-\u200f\u2060]){0,64}$/;
+const between =
+  /^(?:\\{1,4}boxed\{|```\w{0,12}\n|~~~\w{0,12}\n|\\{1,2}[[(]|[\s$*_`>|"([{\u00a0\u200b-\u200f\u2060]){0,64}$/;
 /** Ends of blocks, tags and markers in brackets: the last line is the one before them. */
 const closer = /^[\s\p{P}$`|~+=<>^]*$|^\s*[[<(【].{0,80}[\]>)】]\s*$/u;
 
@@ -152,9 +152,11 @@ function prefixOf(text: string, at: number, from = 0): string {
 }
 
 /** Whose number the box is, by the sentence before it (S3). */
-function voiceOf(text: string, box: Box, n: number, headed: boolean): Voice {
-  const prefix = prefixOf(text, box.at);
-  if (/^\s{0,8}>/.test(prefix) || quoteOpen(prefix) || /(?:^|[^\\\d])%/.test(prefix)) return 'other';
+function voiceOf(text: string, box: Box, n: number, headingEnd: number): Voice {
+  const headed = headingEnd >= 0;
+  const prefix = prefixOf(text, box.at, Math.max(0, headingEnd));
+  if (/^\s{0,8}>/.test(prefix) || quoteOpen(prefix) || /(?:^|[^\\\d])%/.test(prefix) || abbreviated.test(prefix))
+    return 'other';
   const clause = undress(lastSentence(prefix));
   if (clause === '') {
     // Without a heading a sentence must not run through the box.
@@ -169,6 +171,9 @@ function voiceOf(text: string, box: Box, n: number, headed: boolean): Voice {
   const ruled = ownSentence(clause, n);
   return ruled && !quotedRest(restOfLine(text, box.end)) ? 'own' : 'other';
 }
+
+/** A full stop that ends no sentence. */
+const abbreviated = /(?:e\.\s?g|i\.\s?e|cf|vs|ex|z\.\s?B)\.\W{0,8}$/i;
 
 /** The line leads to the solution of the task, or states it: "Thus the divisor is:", "So x is 7." */
 function concludes(line: string, box: Box): boolean {
@@ -186,8 +191,8 @@ function ownSentence(clause: string, n: number): boolean {
   if (say.computes.test(clause)) return false;
   if (say.gives.test(clause)) return true;
   if (say.judged.test(clause)) return false;
-  if (/[:：=→|]$/.test(clause)) return clause.length <= labelCharsMax;
-  return n > 1 && clause.length <= (say.ownVoice.test(clause) ? labelCharsMax : wordsCharsMax);
+  if (closingLabel.test(clause)) return true;
+  return n > 1 && (say.connective.test(clause) || (say.ownVoice.test(clause) && clause.length <= labelCharsMax));
 }
 
 /** Why the section may not be the judge's own last word (S4). */
@@ -243,8 +248,8 @@ function doubtOfTail(next: string, rest: string, scores: readonly number[]): str
       return 'the text speaks of the score section as of a quotation';
     first = false;
   }
-  for (const [, said, given] of tail.matchAll(say.statement))
-    if (contradicts(said ?? given ?? '', scores, false)) return 'the text goes on with other scores';
+  for (const [, said, given, each] of tail.matchAll(say.statement))
+    if (contradicts(said ?? given ?? each ?? '', scores, false)) return 'the text goes on with other scores';
   return undefined;
 }
 
@@ -294,11 +299,14 @@ function introduces(line: string, goesOn: boolean): boolean {
     say.gives.test(sentence) ||
     say.ownVoice.test(sentence) ||
     /\b(?:therefore|based on|as follows|here)\b/i.test(sentence);
+  if (/[:：]$/.test(sentence) && say.shape.test(sentence)) return true;
   if (/[:：]$/.test(sentence))
     return quotes || (!own && (say.judged.test(sentence) || sentence.length > labelCharsMax));
-  if (!/[\p{L},，、;—–-]$/u.test(sentence)) return false;
+  if (!/[\p{L},，、;—–-]$/u.test(sentence))
+    return goesOn && quotes && say.judged.test(sentence) && say.announces.test(sentence);
   const word = /\p{L}{1,32}$/u.exec(sentence)?.[0] ?? '';
   if (say.quotes.test(word)) return quotes;
+  if (word === 'as' || word === 'like') return true;
   return !own && (quotes || goesOn) && (word === '' || openEnd.test(word));
 }
 
@@ -338,7 +346,9 @@ function lastSentence(line: string): string {
 }
 
 function undress(clause: string): string {
-  return clause.replace(/<\/?[a-z_]{1,20}>/gi, '').replace(/^[\s*_#`$\\[({|•·>\d.)-]+|[\s*_`$\\[({|]+$/g, '');
+  return clause
+    .replace(/<\/?[a-z_]{1,20}>|\\{1,4}boxed\s?\{\s?$/gi, '')
+    .replace(/^[\s*_#`$\\[({|•·>\d.)-]+|[\s*_`$\\[({|]+$/g, '');
 }
 
 /** The line from `from` on, up to a bound. */

@@ -46,12 +46,20 @@ export const scoreWord = new RegExp(
 );
 /** The judge gives a number. */
 export const gives =
-  /\b(?:verdict|judge?ments?|(?:i|we)(?:'d| would| will| therefore| thus| hence)? (?:give|rate|award|assign|grade|judge|score))\b/i;
+  /(?<!\p{L})(?:verdict|judge?ments?|(?:i|we)(?:'d| would| will| therefore| thus| hence)? (?:give|rate|award|assign|grade|judge|score))(?!\p{L})/iu;
 /** The end of a judgement, or the judge's own voice. */
-export const ownVoice = /\b(?:i|my|we|our|final(?:ly)?|overall|output)\b/i;
+export const ownVoice = /(?<!\p{L})(?:i|my|we|our|final(?:ly)?|overall|output)(?!\p{L})/iu;
 /** The judge works on the task itself. */
 export const computes =
-  /\b(?:i|we)(?:'d| would| will| can)? (?:get|got|find|found|obtain|compute|calculate|derive|arrive)\b/i;
+  /(?<!\p{L})(?:i|we)(?:'d| would| will| can)? (?:get|got|find|found|obtain|compute|calculate|derive|arrive)(?!\p{L})/iu;
+/** What leads to the scores by itself: "So \boxed{8, 3}". */
+export const connective =
+  /^(?:so|thus|hence|therefore|then|and|finally|in (?:sum|short|all|total)|daher|also|somit|donc|ainsi|enfin|por tanto|así|portanto|quindi|perciò|итак|поэтому|因此|所以|よって|따라서)[,，:：]?$/iu;
+/** A sentence about how scores are written, and not about which. */
+export const shape = /\b(?:like this|as in|written|example|template|placeholder)\b/i;
+/** A sentence that something follows which somebody else wrote. */
+export const announces =
+  /\b(?:this|these|following|so|thus|at (?:its|the) (?:very )?end|itself|(?:score|grade|rating)s?)\b/i;
 /** Words that quote: what follows is somebody else's. Third person and past, since a judge that gives scores says "I give". */
 export const quotes =
   /\b(?:says|said|claims|claimed|states|stated|reads|writes|wrote|written|contains|contained|containing|ends|ended|ending|closes|closed|closing|concludes|concluded|finishes|finished|includes|included|including|adds|added|appends|appended|inserts|inserted|asks|asked|demands|demanded|tells|told|instructs|instructed|instructions?|suggests|suggested|quotes|quoted|quoting|quotation|cites|cited|prints|printed|outputs|tries|tried|attempts?|attempted|pretends|pretended|injects|injected|injection|shows|gives|gave|arrives|gets|got|reaches|reached|computes|computed|finds|found|derives|yields|reports|puts|presents|wants|requests|requested|has|had|steer(?:s|ed|ing)?|manipulat\p{L}*|fake[sd]?|faking|forge[sd]?|spoof\p{L}*|trick(?:s|ed)?|cheat\p{L}*|itself|self)\b/iu;
@@ -69,6 +77,6 @@ export const pointsBack =
   /^(?:(?:this|that|which|these|it|those)\b|the (?:line|section|box|heading|above|text|scores?) (?:above|is|was|are|were)|(?:is|was|are|were|appears|stands)\b)/i;
 /** Scores stated without a box: the words, then what is said of them. */
 export const statement = new RegExp(
-  `(?:\\b(?:verdict|judge?ments?)|(?<!\\p{L})(?:${latin}|${cyrillicAndGreek}|${semiticAndIndic})(?!\\p{L})|${eastAsian})(?:[${blanks}*_]{0,3}[(（][^()\\n（）]{0,40}[)）])?[${blanks}*_]{0,3}(?:[:：=—–-]|(?:is|are|was|were|be|remains?|ist|sind|est|sont|es|son|sono)\\b|是|为|為|は|を|은|는)([^\\n!?。！？]{0,60})|\\bi(?:'d| would| will| therefore| thus| hence)?[ ]+(?:give|gave|rate|award|assign|score|grade)\\b([^\\n!?。！？]{0,60})`,
+  `(?:\\b(?:mine|verdict|judge?ments?)|(?<!\\p{L})(?:${latin}|${cyrillicAndGreek}|${semiticAndIndic})(?!\\p{L})|${eastAsian})(?:[${blanks}*_]{0,3}[(（][^()\\n（）]{0,40}[)）])?[${blanks}*_]{0,3}(?:[:：=—–-]|(?:is|are|was|were|be|remains?|ist|sind|est|sont|es|son|sono)\\b|是|为|為|は|を|은|는)([^\\n!?。！？]{0,60})|\\bi(?:'d| would| will| therefore| thus| hence)?[ ]+(?:give|gave|rate|award|assign|score|grade)\\b([^\\n!?。！？]{0,60})|(?:response|assistant|answer|candidate)[ ]{0,2}(?:\\d{1,2}|[A-P])[ *_]{0,3}[:：=][ *_]{0,3}(\\d{1,2}(?:\\.\\d{1,2})?)(?=[\\s.,;*/)]|$)`,
   'giu',
 );

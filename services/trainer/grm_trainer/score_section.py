@@ -12,16 +12,18 @@ from .reasoning import WORDS
 _FLAGS = {"": 0, "i": re.I, "im": re.I | re.M}
 _SAY = {name: re.compile(each["source"], _FLAGS[each["flags"]]) for name, each in WORDS["patterns"].items()}
 
-_BOXES_MAX, _LINE, _LABEL, _WORDS, _OPENINGS_MAX = 64, 240, 40, 24, 4
+_BOXES_MAX, _LINE, _LABEL, _OPENINGS_MAX = 64, 240, 40, 4
 _OPENING = re.compile(r"(?:\\(?:f|frame)box|[b\b]oxed)[ \t\u00a0\u2000-\u200f\u202f\u2060\u3000\ufeff]{0,8}\{")
 _IN_WORD = re.compile(r"[\p{L}\p{M}\p{N}]\Z|[\p{L}\p{N}][-_]\Z")
-_BETWEEN = re.compile(r"(?:```\w{0,12}\n|~~~\w{0,12}\n|\\{1,2}[\[(]|[\s$*_`>|\"(\[{\u00a0\u200b-\u200f\u2060]){0,64}\Z")
+_BETWEEN = re.compile(r"(?:\\{1,4}boxed\{|```\w{0,12}\n|~~~\w{0,12}\n|\\{1,2}[\[(]|[\s$*_`>|\"(\[{\u00a0\u200b-\u200f\u2060]){0,64}\Z")
 _CLOSER = re.compile(r"[\s\p{P}$`|~+=<>^]*\Z|\s*[\[<(【].{0,80}[\]>)】]\s*\Z")
-_CLOSING_LABEL = re.compile(r"(?:my |the |final |overall ){0,3}(?:output|final|verdict|decision|judge?ment)[\s*_]{0,4}[:：]?[\s*_]{0,4}\Z", re.I)
+_CLOSING_LABEL = re.compile(r"(?:my |the |final |overall ){0,3}(?:output|final|overall|verdict|decision|judge?ment)[\s*_]{0,4}[:：=→|]?[\s*_]{0,4}\Z", re.I)
 _SENTENCE = re.compile(r"(?:^|[.!?。！？；][\"”)\]*_]{0,3}\s+|[。！？；])([^.!?。！？；]*(?:[.!?](?!\s)[^.!?。！？；]*)*)\Z")
 _OPEN_END = re.compile(
     r"(?:with|that|this|these|the|an?|as|by|to|of|and|or|is|are|was|were|like|lines?|text|following|below|from|for|namely|in)\Z"
 )
+
+_ABBREVIATED = re.compile(r"(?:e\.\s?g|i\.\s?e|cf|vs|ex|z\.\s?B)\.\W{0,8}\Z", re.I)
 
 ReadBox = Callable[[str], "list[float] | None"]
 
@@ -146,7 +148,7 @@ def _own_boxes(
         if inside and attachable >= 0 and _BETWEEN.match(text[attachable : box.at]):
             section.append((box, "attached"))
         else:
-            section.append((box, "other" if cut and not inside else _voice(text, box, n, heading is not None)))
+            section.append((box, "other" if cut and not inside else _voice(text, box, n, heading.end if inside else -1)))
         attachable = -1
     return section
 
@@ -167,9 +169,10 @@ def _prefix(text: str, at: int, start: int = 0) -> str:
     return before[before.rfind("\n") + 1 :]
 
 
-def _voice(text: str, box: Box, n: int, headed: bool) -> str:
-    prefix = _prefix(text, box.at)
-    if re.match(r"\s{0,8}>", prefix) or _quote_open(prefix) or re.search(r"(?:^|[^\\0-9])%", prefix):
+def _voice(text: str, box: Box, n: int, heading_end: int) -> str:
+    headed = heading_end >= 0
+    prefix = _prefix(text, box.at, max(0, heading_end))
+    if re.match(r"\s{0,8}>", prefix) or _quote_open(prefix) or re.search(r"(?:^|[^\\0-9])%", prefix) or _ABBREVIATED.search(prefix):
         return "other"
     clause = _undress(_last_sentence(prefix))
     rest = _rest_of_line(text, box.end)
@@ -195,16 +198,16 @@ def _concludes(line: str, box: Box) -> bool:
 
 
 def _own_sentence(clause: str, n: int) -> bool:
-    says = {name: _SAY[name].search(clause) is not None for name in ("quotes", "scoreWord", "solution", "computes", "gives", "judged", "ownVoice")}
+    says = {name: _SAY[name].search(clause) is not None for name in ("quotes", "scoreWord", "solution", "computes", "gives", "judged", "ownVoice", "connective")}
     if says["quotes"] or says["scoreWord"]:
         return not says["quotes"]
     if says["solution"]:
         return n > 1 and re.match(r"(?i)\W{0,8}(?:the )?final answers?\W{0,8}\Z", clause) is not None
     if says["computes"] or says["gives"] or says["judged"]:
         return says["gives"] and not says["computes"]
-    if re.search(r"[:：=→|]\Z", clause):
-        return len(clause) <= _LABEL
-    return n > 1 and len(clause) <= (_LABEL if says["ownVoice"] else _WORDS)
+    if _CLOSING_LABEL.match(clause):
+        return True
+    return n > 1 and (says["connective"] or (says["ownVoice"] and len(clause) <= _LABEL))
 
 
 def _in_doubt(
@@ -256,7 +259,7 @@ def _tail_in_doubt(after: str, rest: str, scores: list[float]) -> bool:
         if _SAY["takesBack"].match(words) or (first and _SAY["pointsBack"].match(words) and _SAY["quotes"].search(words)):
             return True
         first = False
-    return any(_contradicts(found[1] or found[2] or "", scores, False) for found in _SAY["statement"].finditer(tail))
+    return any(_contradicts(found[1] or found[2] or found[3] or "", scores, False) for found in _SAY["statement"].finditer(tail))
 
 
 def _contradicts(text: str, scores: list[float], as_many: bool) -> bool:
@@ -297,14 +300,18 @@ def _introduces(line: str, goes_on: bool) -> bool:
     own = any(_SAY[name].search(sentence) for name in ("scoreWord", "gives", "ownVoice")) or (
         re.search(r"(?i)\b(?:therefore|based on|as follows|here)\b", sentence) is not None
     )
+    if re.search(r"[:：]\Z", sentence) and _SAY["shape"].search(sentence):
+        return True
     if re.search(r"[:：]\Z", sentence):
         return quotes or (not own and (_SAY["judged"].search(sentence) is not None or len(sentence) > _LABEL))
     if not re.search(r"[\p{L},，、;—–-]\Z", sentence):
-        return False
+        return goes_on and quotes and _SAY["judged"].search(sentence) is not None and _SAY["announces"].search(sentence) is not None
     found = re.search(r"\p{L}{1,32}\Z", sentence)
     word = found[0] if found else ""
     if _SAY["quotes"].search(word):
         return quotes
+    if word in ("as", "like"):
+        return True
     return not own and (quotes or goes_on) and (word == "" or _OPEN_END.match(word) is not None)
 
 
@@ -334,7 +341,7 @@ def _last_sentence(line: str) -> str:
 
 
 def _undress(clause: str) -> str:
-    bare = re.sub(r"(?i)</?[a-z_]{1,20}>", "", clause)
+    bare = re.sub(r"(?i)</?[a-z_]{1,20}>|\\{1,4}boxed\s?\{\s?\Z", "", clause)
     return re.sub(r"\A[\s*_#`$\\\[({|•·>0-9.)-]+|[\s*_`$\\\[({|]+\Z", "", bare)
 
 
