@@ -195,8 +195,11 @@ describe('every setting', () => {
       const text = typeof row.fallback === 'string' ? row.fallback : JSON.stringify(row.fallback);
       const found = given({ env: { [env]: text } });
       const empty = row.fallback !== null && typeof row.fallback === 'object' && Object.keys(row.fallback).length === 0;
+      // A list of sections is found by the values in it.
+      const keys = Object.keys(found).map((key) => (key.startsWith(`${row.key}.0.`) ? row.key : key));
+      const own = keys.filter((key) => !key.startsWith(`${row.key}.`));
       // An empty record has no value that could have come from somewhere.
-      if (!(empty && !Array.isArray(row.fallback))) expect(Object.keys(found)).toEqual([row.key]);
+      if (!(empty && !Array.isArray(row.fallback))) expect([...new Set(own)]).toEqual([row.key]);
       expect(ok({ env: { [env]: text } })).toEqual(ok({}));
     },
   );
