@@ -37,7 +37,8 @@ export interface BenchCluster extends AsyncDisposable {
 const readyMs = 120_000;
 const endMs = 60_000;
 
-async function startFolderNats(): Promise<OwnNats & AsyncDisposable> {
+/** A nats-server with a store of its own, which goes with it. */
+export async function startFolderNats(): Promise<OwnNats & AsyncDisposable> {
   const binary = findNatsServer('nats-server', environment().PATH ?? '');
   if (binary === undefined) throw new Error(natsServerMissing);
   const folder = makeOwnFolder();

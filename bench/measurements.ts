@@ -8,9 +8,11 @@ import { overload } from './figures/overload.js';
 import { prefix } from './figures/prefix.js';
 import { saturation } from './figures/saturation.js';
 import { scale } from './figures/scale.js';
+import { takeover } from './figures/takeover.js';
 import { throughput } from './figures/throughput.js';
 
 export const measurements: readonly Measurement[] = [
+  takeover,
   adaptive,
   latency,
   throughput,

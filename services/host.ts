@@ -62,6 +62,7 @@ export async function openHost(role: 'coordinator' | 'grm-worker' | 'meta-worker
     clockSkewMs: () => hostClock?.skewMs(),
     queueDepths: () => exposed?.sources.queueDepths?.() ?? Promise.resolve([]),
     deadShards: () => exposed?.sources.deadShards?.() ?? Promise.resolve(0),
+    streams: () => exposed?.sources.streams?.() ?? [],
   };
   const metrics = openMetrics({ role, version, events, sources });
   const ready = (): Readiness => {
@@ -124,6 +125,12 @@ function hear(event: QueueEvent, events: Events, log: Log): void {
     case 'drift':
       events.emit('queue.drift', { what: event.words });
       return;
+    case 'stream_lost':
+      events.emit('queue.lost', { stream: event.stream });
+      return;
+    case 'stream_trouble':
+      events.emit('queue.trouble', { what: event.words });
+      return;
     case 'topology':
       if (event.action === 'moved') log.warn(`${event.what} moved: the server that led it had fallen behind`);
       else log.info(`${event.what} ${event.action}`);
@@ -144,6 +151,6 @@ function hear(event: QueueEvent, events: Events, log: Log): void {
       log.warn('pull failed', { stream: event.stream, pool: event.pool, reason: event.reason });
       return;
     case 'trimmed':
-      log.info('ledger trimmed under storage pressure', { stream: event.stream, messages: event.messages });
+      events.emit('queue.trimmed', { stream: event.stream, messages: event.messages });
   }
 }

@@ -111,6 +111,22 @@ export const limits = {
   /** One read or JetStream API call, and how often it is repeated while NATS is away. */
   queueCallMs: 3_000,
   queueCallTriesMax: 5,
+  /** How often a coordinator looks at how full the streams are; and at the most, when the server says that there is no such stream. */
+  storageLookMs: 2_000,
+  storageLookMsMin: 200,
+  /** Open requests that a coordinator keeps in mind; above it older ones are finished first. Twice what any sane cluster has in flight. */
+  openRequestsMax: 200_000,
+  /** A request that was taken up again is looked at anew for so long after it was marked, in case its verdict was removed only then. */
+  reopenSettleMs: 10 * 60_000,
+  /** One batch of a walk over a stream, and how long the server keeps the place of a walk that nobody goes on with. */
+  walkBatchMs: 10_000,
+  walkIdleMs: 30_000,
+  /** Requests that one look takes up again; the others follow at the next looks. */
+  takenUpPerLookMax: 1_000,
+  /** One part of a status answer; a part that takes longer is left out. */
+  statusPartMs: 2_000,
+  /** Bytes of a sample in the ledger before any came: a critique of 400 tokens, its principles and its envelope. */
+  sampleBytesGuess: 4 * KiB,
   /** One blob: a content, or a verdict with the texts of kMax samples. Read from its entry before the bytes are. */
   blobBytesMax: 256 * MiB,
   /** Storing the chunks of one blob, besides the last ones' own tries. */
@@ -210,6 +226,8 @@ export const limits = {
   waitersMax: 1_024,
   /** Dead letters listed at once. */
   deadListMax: 1_000,
+  /** Dead letters that one retry of all takes back; each is held by its name. */
+  deadRetryMax: 200_000,
   /** An engine's reply, and one line of its event stream. */
   engineReplyBytesMax: 16 * MiB,
   /** Body of an engine's error reply: above it the words are dropped, the status counts. */

@@ -47,7 +47,7 @@ export const saturation: Measurement = {
     'samples per slot, before and after. Beside the rate stands how many sequences the engine had at work in a step, on the average, which a busy machine moves less.',
   notMeasured: ['saturation of real engines, whose speed depends on prompts and batch in other ways'],
   usualSeconds: 185,
-  budgetSeconds: 205,
+  budgetSeconds: 190,
   figures: [
     ...cells.map(({ workers, k }) => ({
       name: nameOf(workers, k),

@@ -7,12 +7,14 @@ import { Admission } from '../../src/coordinator/admission.js';
 import type { CoordinatorContext, Members } from '../../src/coordinator/context.js';
 import { Dispatcher } from '../../src/coordinator/dispatch.js';
 import { Hedging } from '../../src/coordinator/hedging.js';
+import { Room } from '../../src/coordinator/room.js';
 import { openCoordinator, type RunningCoordinator } from '../../src/coordinator/service.js';
 import { windowOf } from '../../src/coordinator/window.js';
 import { parseMetaTemplate } from '../../src/grm/prompt.js';
 import { limits } from '../../src/limits.js';
 import { Events } from '../../src/observe/events.js';
 import type { Clock } from '../../src/process/clock.js';
+import type { Storage } from '../../src/queue/queue.js';
 import { openCancellations } from '../../src/worker/cancellations.js';
 import { openLibrary } from '../../src/worker/content.js';
 import type { WorkerContext } from '../../src/worker/context.js';
@@ -31,6 +33,15 @@ import { inFlightMax, slotsOf, type Scenario } from './scenario.js';
 import { station, type Station } from './station.js';
 import type { Holder } from './tasks.js';
 import { grmTemplate, metaTemplate, templateHash } from './templates.js';
+
+/** The streams of a cell never fill. */
+const boundless: Storage = {
+  states: () => [],
+  troubles: () => [],
+  sampleBytes: () => limits.sampleBytesGuess,
+  onLook: () => () => undefined,
+  look: () => Promise.resolve(),
+};
 
 export interface CellCoordinator {
   readonly service: RunningCoordinator;
@@ -228,6 +239,8 @@ export function openCell(loop: Loop, scenario: Scenario, number: number): Cell {
     const weights = { class: scenario.classWeights, tenant: scenario.tenantWeights };
     const members = membersOf();
     const window = windowIn(scenario, members, samplesMax);
+    const bounds = { requestsMax: samplesMax, samplesMax, bytesMax: 64 * 1024 ** 3 };
+    const admission = new Admission(bounds, loop, weights);
     const context: CoordinatorContext = {
       settings: {
         nodeId: id,
@@ -253,7 +266,13 @@ export function openCell(loop: Loop, scenario: Scenario, number: number): Cell {
       ledger: queue.ledger(door),
       work: queue.work(door),
       members,
-      admission: new Admission({ requestsMax: samplesMax, samplesMax, bytesMax: 64 * 1024 ** 3 }, loop, weights),
+      storage: boundless,
+      admission,
+      room: new Room(
+        boundless,
+        () => admission.load,
+        () => loop.now(),
+      ),
       dispatcher: new Dispatcher(window, weights),
       hedging: new Hedging({ extraRatio: 0, percentile: 1, floorMs: 0, observedMin: 1 }),
       events,

@@ -311,6 +311,8 @@ export function cellQueue(parts: CellQueueParts): CellQueue {
         return Promise.resolve();
       },
       list: () => Promise.resolve([]),
+      page: () => Promise.resolve({ letters: [] }),
+      letter: () => Promise.resolve(undefined),
       count: () => Promise.resolve(counts.deadLetters),
       remove: () => Promise.resolve(),
     },

@@ -4,6 +4,7 @@ import { ask, askEach } from '../../src/actor/handle.js';
 import type { Message } from '../../src/actor/control.js';
 import type { Registry } from '../../src/actor/registry.js';
 import { fault } from '../../src/fault.js';
+import { limits } from '../../src/limits.js';
 import type { CoordinatorLoad } from '../../src/coordinator/coordinator.js';
 import type { ClusterControl } from '../../src/rpc/cluster.js';
 import type { Host } from '../host.js';
@@ -23,8 +24,12 @@ export function clusterControl(
   };
   return {
     async status() {
-      await registry.refresh();
-      const [depths, dead] = await Promise.all([queue.work.depths(), queue.dead.count()]);
+      const unread: string[] = [];
+      const [, depths, dead] = await Promise.all([
+        inTime('nodes', registry.refresh(), undefined, unread),
+        inTime('queues', queue.work.depths(), [], unread),
+        inTime('dead', queue.dead.count(), 0, unread),
+      ]);
       return {
         nodes: registry.nodes().map(({ node }) => node),
         queues: depths.map(({ stream, pool, class: klass, pending, inFlight, redelivered }) => ({
@@ -39,6 +44,14 @@ export function clusterControl(
         natsVersion: queue.serverVersion,
         drift: [...queue.drift],
         nowMs: host.clock.now(),
+        streams: queue.storage.states().map(({ stream, bytes, bytesMax, messages, trouble = '' }) => ({
+          name: stream,
+          bytes: Math.round(bytes),
+          bytesMax,
+          messages,
+          trouble,
+        })),
+        unread,
       };
     },
     drain: (nodes) => order(nodes, { kind: 'drain' }),
@@ -60,6 +73,23 @@ export function clusterControl(
         }
       }
     },
-    listDead: (limit) => queue.dead.list(limit),
+    listDead: (limit, before) => queue.dead.page(limit, before),
   };
+}
+
+/** A part of the answer that does not come in time is left out: whoever asks wants to know what is wrong, and has a deadline. */
+async function inTime<T>(what: string, part: Promise<T>, otherwise: T, unread: string[]): Promise<T> {
+  let timer: NodeJS.Timeout | undefined;
+  const late = new Promise<never>((_, reject) => {
+    timer = setTimeout(() => reject(new Error(`no answer within ${limits.statusPartMs} ms`)), limits.statusPartMs);
+  });
+  try {
+    return await Promise.race([part, late]);
+  } catch (error) {
+    unread.push(`${what}: ${error instanceof Error ? error.message : String(error)}`);
+    return otherwise;
+  } finally {
+    clearTimeout(timer);
+    part.catch(() => undefined);
+  }
 }

@@ -5,6 +5,7 @@ import type { CoordinatorContext, Members } from '../../src/coordinator/context.
 import type { ScoreInput, ScoreOutcome } from '../../src/coordinator/coordinator.js';
 import { Dispatcher } from '../../src/coordinator/dispatch.js';
 import { Hedging } from '../../src/coordinator/hedging.js';
+import { Room, usedRatio, type OpenWork } from '../../src/coordinator/room.js';
 import { openCoordinator, type RunningCoordinator } from '../../src/coordinator/service.js';
 import { chosen } from '../../src/coordinator/takeover.js';
 import { windowOf } from '../../src/coordinator/window.js';
@@ -13,6 +14,7 @@ import { openNode, type Node } from '../../src/actor/node.js';
 import { openRegistry, type Registry } from '../../src/actor/registry.js';
 import { fault } from '../../src/fault.js';
 import { limits } from '../../src/limits.js';
+import type { Clock } from '../../src/process/clock.js';
 import { environment } from '../../src/process/environment.js';
 import type { Config } from '../../src/process/schema.js';
 import { serveRpc } from '../../src/rpc/server.js';
@@ -72,20 +74,24 @@ async function openCoordinatorProcess(config: Config) {
 
   if (passes) host.log.warn('this process is going to die: GRM_FAILPOINT is set', { failpoint });
   const members = membersOf(registry, node, host);
+  const admission = new Admission(
+    {
+      requestsMax: settings.requestsInFlightMax,
+      samplesMax: settings.samplesInFlightMax,
+      bytesMax: settings.bytesInFlightMax,
+    },
+    clock,
+    settings.weights,
+  );
+  const room = new Room(queue.storage, openWorkOf(admission, registry, node, clock), () => clock.steadyNow());
   const context: CoordinatorContext = {
     settings: { nodeId: node.id, ...settings, defaults: config.defaults, defaultClass: config.defaults.class },
     ledger: queue.ledger,
     work: queue.work,
     members,
-    admission: new Admission(
-      {
-        requestsMax: settings.requestsInFlightMax,
-        samplesMax: settings.samplesInFlightMax,
-        bytesMax: settings.bytesInFlightMax,
-      },
-      clock,
-      settings.weights,
-    ),
+    storage: queue.storage,
+    admission,
+    room,
     dispatcher: new Dispatcher(() => windowOf(settings, members), settings.weights),
     hedging: new Hedging({ ...settings.hedge, observedMin: hedgeObservedMin }),
     events,
@@ -100,6 +106,12 @@ async function openCoordinatorProcess(config: Config) {
   const endWatch = watchCoordinators(host, registry, running);
   queue.onConnection((state) => {
     if (state === 'connected') running.reconnected();
+  });
+  queue.storage.onLook(({ lost }) => {
+    if (!lost.includes('KV_GRM_TEMPLATES')) return;
+    Promise.all(templates.map(({ hash, text }) => queue.ledger.putTemplate(hash, text))).catch((error: unknown) =>
+      events.emit('trouble', { where: 'templates', error }),
+    );
   });
 
   const rpc = await serveRpc({
@@ -127,7 +139,7 @@ async function openCoordinatorProcess(config: Config) {
     node.tell();
   });
   tellClock();
-  const endSweeps = startJanitor(host, registry, node, running);
+  const endSweeps = startJanitor(host, registry, node, running, room);
 
   host.expose({
     sources: {
@@ -136,9 +148,11 @@ async function openCoordinatorProcess(config: Config) {
       connected: () => queue.connected(),
       queueDepths: () => queue.work.depths(),
       deadShards: () => queue.dead.count(),
+      streams: () => queue.storage.states().map((state) => ({ ...state, usedRatio: usedRatio(state) })),
     },
     ready: () => [
       ...(queue.connected() ? [] : ['NATS does not answer']),
+      ...queue.storage.troubles(),
       ...(node.draining() ? ['draining'] : []),
       ...[hostClock.refusal() ?? []].flat(),
     ],
@@ -147,6 +161,7 @@ async function openCoordinatorProcess(config: Config) {
       load: running.load(),
       nodes: registry.nodes(),
       drift: queue.drift,
+      streams: queue.storage.states(),
       nats: queue.serverVersion,
     }),
   });
@@ -196,6 +211,20 @@ function withRightClock(
   if (refusal === undefined) return score();
   events.emit('admission.rejected', { tenant, class: klass, reason: 'clock_off', why: 'clock' });
   return Promise.resolve({ kind: 'fault', fault: fault('clock_off', refusal, { retryAfterMs: 1_000 }) });
+}
+
+/** What is open here, and by the leases at other coordinators; those are added up once per heartbeat. */
+function openWorkOf(admission: Admission, registry: Registry, node: Node, clock: Clock): () => OpenWork {
+  let elsewhere = { samples: 0, readAtMs: -Infinity };
+  return () => {
+    const now = clock.steadyNow();
+    if (now - elsewhere.readAtMs >= limits.heartbeatMs || now < elsewhere.readAtMs) {
+      const others = registry.nodes().filter(({ node: { role, id } }) => role === 'coordinator' && id !== node.id);
+      elsewhere = { samples: others.reduce((sum, each) => sum + each.node.running, 0), readAtMs: now };
+    }
+    const { requests, samples } = admission.load;
+    return { requests, samples: samples + elsewhere.samples };
+  };
 }
 
 /** The coordinator's view of the cluster, from the leases. */
@@ -278,8 +307,11 @@ async function cancelAnywhere(
   return replies.some(({ reply }) => reply.kind === 'cancelled' && reply.cancelled);
 }
 
-/** One coordinator sweeps for all: the one chosen by hash among the live ones. */
-function startJanitor(host: Host, registry: Registry, node: Node, running: RunningCoordinator): () => void {
+/**
+ * One coordinator sweeps for all: the one chosen by hash among the live ones. It sweeps every sweepEveryMs, and at the next look at the
+ * streams while one of them is short of room: somebody may wait for it.
+ */
+function startJanitor(host: Host, registry: Registry, node: Node, running: RunningCoordinator, room: Room): () => void {
   const { queue, clock, events, config } = host;
   const sweep = async (): Promise<void> => {
     const ids = registry.nodes().flatMap(({ node: each }) => (each.role === 'coordinator' ? [each.id] : []));
@@ -291,18 +323,32 @@ function startJanitor(host: Host, registry: Registry, node: Node, running: Runni
       own.requestIds.length > 0 ? own.oldestOpenAtMs : Infinity,
       clock.now(),
     );
-    await queue.sweep({ busy: new Set([...busy, ...own.requestIds]), complete, oldestOpenAtMs: oldest });
+    const state = { busy: new Set([...busy, ...own.requestIds]), complete, oldestOpenAtMs: oldest };
+    await queue.sweep({ ...state, reserveBytes: room.reserve() });
   };
+  const { sweepEveryMs } = config.coordinator;
   let closed = false;
-  let cancel = clock.after(config.coordinator.sweepEveryMs, function again() {
+  let sweeping = false;
+  let sweptAtMs = clock.steadyNow();
+  const sweepNow = (): void => {
+    if (closed || sweeping) return;
+    sweeping = true;
+    sweptAtMs = clock.steadyNow();
     sweep()
       .catch((error: unknown) => events.emit('trouble', { where: 'janitor', error }))
-      .finally(() => {
-        if (!closed) cancel = clock.after(config.coordinator.sweepEveryMs, again);
-      });
+      .finally(() => (sweeping = false));
+  };
+  let cancel = clock.after(sweepEveryMs, function again() {
+    sweepNow();
+    cancel = clock.after(sweepEveryMs, again);
+  });
+  const endLooks = queue.storage.onLook(() => {
+    const isShort = room.isShort() && clock.steadyNow() - sweptAtMs >= Math.min(sweepEveryMs, limits.storageLookMs);
+    if (isShort) sweepNow();
   });
   return () => {
     closed = true;
+    endLooks();
     cancel();
   };
 }

@@ -10,6 +10,7 @@ import type { QueueSystem } from '../queue/queue.js';
 import { skewText } from '../queue/server-time.js';
 import { failureOf } from './context.js';
 import type { Say } from './finding.js';
+import { streamFullRatio } from './status.js';
 
 const connectMs = 5_000;
 
@@ -42,6 +43,7 @@ export async function checkNats(config: Config, servers: readonly string[], say:
   try {
     await checkServer(queue, servers, say);
     checkStreams(queue, say);
+    await checkStorage(queue, say);
     await checkClock(queue, config.nats.clockSkewMsMax, say);
     await checkWork(queue, say);
   } catch (error) {
@@ -86,6 +88,32 @@ function checkStreams({ drift }: QueueSystem, say: Say): void {
   if (drift.length === 0) say({ check, result: 'ok', detail: 'all there, as configured' });
   const fix = 'restart a coordinator to apply the settings, or change the configuration';
   for (const detail of drift) say({ check, result: 'warning', detail, fix });
+}
+
+async function checkStorage({ storage }: QueueSystem, say: Say): Promise<void> {
+  const check = 'storage';
+  await storage.look();
+  const troubles = storage.troubles();
+  for (const detail of troubles) {
+    say({
+      check,
+      result: 'failed',
+      detail,
+      fix: 'start a coordinator, which makes what is missing and mends settings',
+    });
+  }
+  const fills = storage
+    .states()
+    .map(({ stream, bytes, bytesMax }) => ({ stream, ratio: bytesMax > 0 ? bytes / bytesMax : 0 }));
+  const words = ({ stream, ratio }: { stream: string; ratio: number }): string =>
+    `${stream} is ${Math.round(100 * ratio)} % full`;
+  const fix =
+    'raise nats.storage_bytes_max, or lower nats.retention_ms; new requests are shed until the janitor has made room';
+  const full = fills.filter(({ ratio }) => ratio > streamFullRatio);
+  for (const each of full) say({ check, result: 'warning', detail: words(each), fix });
+  const [fullest] = fills.sort((a, b) => b.ratio - a.ratio);
+  if (full.length === 0 && troubles.length === 0 && fullest)
+    say({ check, result: 'ok', detail: `room in every stream; ${words(fullest)}` });
 }
 
 async function checkClock(queue: QueueSystem, skewMsMax: number, say: Say): Promise<void> {

@@ -29,6 +29,9 @@ export function addInspect(program: Command, session: Session): void {
     );
 }
 
+/** Requests that a line names. */
+const namedMax = 20;
+
 export function addOperate(program: Command, session: Session): void {
   program
     .command('status')
@@ -44,10 +47,11 @@ function addDead(dead: Command, session: Session): void {
   dead
     .command('list')
     .description('show quarantined shards and why they are there')
-    .option('--limit <n>', 'newest first', whole(1, limits.deadListMax), 100)
+    .option('--limit <n>', 'newest first', whole(1, limits.deadRetryMax), 100)
     .action((flags: { limit: number }) =>
       session.ask(async ({ client, signal }) => {
         const shards = await client.listDead(flags.limit, { signal });
+        const { dead: there } = await client.status({ signal });
         session.show(snakeKeys(shards), () => {
           if (shards.length === 0) return 'nothing is quarantined';
           return table(
@@ -62,6 +66,8 @@ function addDead(dead: Command, session: Session): void {
             ]),
           );
         });
+        if (there > shards.length && !session.json)
+          session.note(`${shards.length} of ${there} are shown: --limit shows more`);
         return exitCodes.ok;
       }),
     );
@@ -71,14 +77,24 @@ function addDead(dead: Command, session: Session): void {
     .description('run the requests of quarantined shards again')
     .action((ids: string[]) =>
       session.ask(async ({ client, signal }) => {
-        const { requestIds, refused } = await client.retryDead(ids, { signal });
-        session.show({ request_ids: requestIds, refused: Object.fromEntries(refused) }, () =>
-          requestIds.length === 0
-            ? 'no request runs again'
-            : `${requestIds.length} ${requestIds.length === 1 ? 'request runs' : 'requests run'} again: ${requestIds.join(', ')}`,
-        );
+        const { requestIds, shards, refused, refusedCount } = await client.retryDead(ids, { signal });
+        const json = {
+          request_ids: requestIds,
+          shards,
+          refused: Object.fromEntries(refused),
+          refused_count: refusedCount,
+        };
+        session.show(json, () => {
+          if (requestIds.length === 0) return 'no request runs again';
+          const many = requestIds.length === 1 ? '1 request runs' : `${requestIds.length} requests run`;
+          const named = requestIds.slice(0, namedMax).join(', ');
+          const more = requestIds.length > namedMax ? ` and ${requestIds.length - namedMax} more` : '';
+          return `${many} again, ${shards} ${shards === 1 ? 'shard' : 'shards'} taken back: ${named}${more}`;
+        });
         if (!session.json) for (const [id, reason] of refused) session.note(oneLine(`${id}: ${reason}`, 400));
-        return refused.size > 0 ? exitCodes.failure : exitCodes.ok;
+        if (refusedCount > refused.size && !session.json)
+          session.note(`and ${refusedCount - refused.size} more refused`);
+        return refusedCount > 0 ? exitCodes.failure : exitCodes.ok;
       }),
     );
 }

@@ -19,6 +19,9 @@ export const stateWords: Readonly<Record<number, string>> = Object.fromEntries(
 const watchEveryMs = 1_000;
 const askMs = 10_000;
 
+/** The janitor keeps the streams below it while there is something that may go. */
+export const streamFullRatio = 0.8;
+
 export interface StatusFlags {
   readonly watch?: boolean;
 }
@@ -130,9 +133,24 @@ export function statusText(found: ClusterStatus): string {
       found.queues.map((queue) => [queue.name, queue.stream, queue.pending, queue.inFlight, queue.redelivered]),
     ),
   );
+  lines.push(...streamLines(found));
+  for (const part of found.unread) lines.push('', paint.red(oneLine(`not read: ${part}`, 400)));
   if (found.dead > 0) lines.push('', paint.red(`${found.dead} quarantined shards: \`grm dead list\``));
   for (const drift of found.drift) lines.push(paint.yellow(oneLine(`drift: ${drift}`, 400)));
   return lines.join('\n');
+}
+
+/** Streams that need somebody's eyes: in trouble, or filling up. */
+function streamLines({ streams }: ClusterStatus): string[] {
+  const lines: string[] = [];
+  for (const { name, bytes, bytesMax, trouble } of streams) {
+    if (trouble !== '') lines.push('', paint.red(oneLine(`nothing is accepted: ${trouble}`, 400)));
+    else if (bytesMax > 0 && bytes > streamFullRatio * bytesMax) {
+      const share = Math.round((100 * bytes) / bytesMax);
+      lines.push('', paint.yellow(`${oneLine(name, 40)} is ${share} % full (${bytes} of ${bytesMax} bytes)`));
+    }
+  }
+  return lines;
 }
 
 /** The answer with words for enum numbers. */

@@ -10,6 +10,9 @@
 //   C5. A shard that is late is asked for once more, elsewhere (late.ts).
 //   C6. Tasks go out with the end that holds then. When a more patient caller has joined since, what they have not brought by their end is
 //       asked for again with the new one.
+//   C7. A work queue without room keeps what was accepted waiting here: it is sent again at every tick. Only a request of which nothing was sent
+//       yet is shed.
+//   C8. When a stream was removed or emptied, or no task is left while samples are missing, the record and the tasks are looked after at once.
 
 import { FaultError, fault, type Fault } from '../fault.js';
 import type { Sample } from '../grm/sample.js';
@@ -20,10 +23,10 @@ import { gather, missing, startGather, unranked, type Gather, type GatherEvent }
 import { lanePrefix, lanesOf } from '../work/lane.js';
 import { planMetaTasks, planShards, shardSamples } from '../work/plan.js';
 import { taskName } from '../work/run-name.js';
-import type { MetaResult, RequestRecord } from '../work/shard.js';
+import type { MetaResult, RequestRecord, Shard } from '../work/shard.js';
 import type { CoordinatorContext } from './context.js';
 import { LateShards } from './late.js';
-import { endOf, type Cut, type Run, type StopReason } from './run.js';
+import { endOf, type Cut, type Run, type StopReason, type TickReason } from './run.js';
 import { roomAhead } from './waves.js';
 
 export type Collected =
@@ -69,6 +72,9 @@ export async function collect(
   /** Samples that are sent and have not come back, with the end that their task went out with (C6), and publishes of tasks that are under way. */
   const sent = new Map<number, number>();
   let onTheWay = 0;
+  /** C7. */
+  let isQueued = false;
+  const toSendAgain: { readonly task: Shard; readonly under: string }[] = [];
   /** Times that all which is missing was asked for anew. */
   let round = 0;
   /** Unique: what a request that was cancelled and comes again asks for, or one that asks again, must not pass for a repeated publish. */
@@ -245,20 +251,34 @@ export async function collect(
         for (const { index } of samples) sent.set(index, endsAtMs);
         const task = { ...shard, samples, deadlineAtMs: endsAtMs, run: taskName(name, shard.shard) };
         late.sent(task);
-        onTheWay++;
-        work.putShards(settings.pool, epoch(), [task]).then((put) => {
-          onTheWay--;
-          context.passes?.('asked');
-          if (put.kind === 'full') {
-            finish({
-              kind: 'failed',
-              fault: fault('overloaded', 'the work queue is full', { retryAfterMs: 1_000 }),
-              gather: state,
-            });
-          }
-        }, fail);
+        send(task, epoch());
       });
     }
+  };
+
+  const send = (task: Shard, under: string): void => {
+    onTheWay++;
+    work.putShards(settings.pool, under, [task]).then((put) => {
+      onTheWay--;
+      context.passes?.('asked');
+      if (put.kind === 'stored') isQueued = true;
+      else if (isQueued || !fresh) toSendAgain.push({ task, under });
+      else {
+        const full = fault('overloaded', 'the work queue is full', { retryAfterMs: 1_000 });
+        finish({ kind: 'failed', fault: full, gather: state });
+      }
+    }, fail);
+  };
+
+  const isStopped = (): boolean => run.signal.aborted;
+
+  /** C8. Whoever cancels a request forgets its record: one that still runs here was lost. */
+  const keepRecord = async (): Promise<void> => {
+    if (await ledger.record(requestId)) return;
+    if (state.kind !== 'gathering' || isStopped() || (await ledger.verdict(requestId))) return;
+    await ledger.forget(requestId); // what refers to a content that is gone
+    await ledger.accept(record);
+    if (isStopped()) await ledger.forget(requestId);
   };
 
   /** Reads from the ledger what notices may have missed (C1). Meta rewards go first: a sample that has one is not sent to be ranked again. */
@@ -279,7 +299,7 @@ export async function collect(
   /** C4. The queues are looked at first: a task leaves them only after its results are stored. */
   const askAgain = async (): Promise<void> => {
     const before = state;
-    if (asking || onTheWay > 0 || (await work.countTasks(requestId)) > 0) return replay();
+    if (asking || onTheWay > 0 || toSendAgain.length > 0 || (await work.countTasks(requestId)) > 0) return replay();
     await replay();
     if (state !== before || state.kind !== 'gathering' || isAsking() || onTheWay > 0) return;
     round++;
@@ -311,17 +331,25 @@ export async function collect(
     ask(missing(state).filter((index) => ended.includes(index)));
   };
 
-  const onTick = (why: 'tick' | 'reconnected'): void => {
+  const onTick = (why: TickReason): void => {
     const now = clock.steadyNow();
+    const missed = (error: unknown): void => events.emit('trouble', { where: 'replay', error, requestId });
+    if (why === 'idle' || why === 'lost') {
+      if (why === 'idle' && now - lastNewsAtMs < settings.silenceMs) return;
+      const first = why === 'lost' ? keepRecord() : Promise.resolve();
+      first.then(askAgain).catch(missed);
+      return;
+    }
     if (why === 'reconnected' || now - lastNewsAtMs >= quietMs) {
       lastNewsAtMs = now;
       // Long samples are silent for long: each look that finds nothing doubles the time to the next.
       const longestMs = settings.silenceMs * silenceFactorMax;
       const look = why === 'tick' && quietMs >= longestMs ? askAgain : replay;
       quietMs = Math.min(quietMs * 2, longestMs);
-      look().catch((error: unknown) => events.emit('trouble', { where: 'replay', error, requestId }));
+      look().catch(missed);
     }
     if (state.kind === 'gathering') goOn().catch(fail);
+    for (const { task, under } of toSendAgain.splice(0)) if (task.deadlineAtMs > clock.now()) send(task, under);
     for (const sample of toRankAgain.splice(0)) rank(sample);
     if (state.kind === 'gathering') late.look();
     if (!plan.meta || missing(state).length > 0 || members.metaServing() !== 0) metaGoneSinceMs = undefined;

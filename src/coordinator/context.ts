@@ -4,12 +4,13 @@ import type { Class } from '../grm/query.js';
 import type { WaveSizes } from '../grm/stop.js';
 import type { Events } from '../observe/events.js';
 import type { Clock } from '../process/clock.js';
-import type { Ledger, WorkQueue } from '../queue/queue.js';
+import type { Ledger, Storage, WorkQueue } from '../queue/queue.js';
 import type { PlanDefaults } from '../work/plan.js';
 import type { Admission } from './admission.js';
 import type { Dispatcher } from './dispatch.js';
 import type { Failpoint } from './failpoints.js';
 import type { Hedging } from './hedging.js';
+import type { Room } from './room.js';
 
 /** What the coordinator wants to know of the cluster's members. */
 export interface Members {
@@ -58,7 +59,9 @@ export interface CoordinatorContext {
   readonly ledger: Ledger;
   readonly work: WorkQueue;
   readonly members: Members;
+  readonly storage: Storage;
   readonly admission: Admission;
+  readonly room: Room;
   readonly dispatcher: Dispatcher;
   readonly hedging: Hedging;
   readonly events: Events;

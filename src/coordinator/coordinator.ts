@@ -3,6 +3,7 @@
 import type { Class, Content, StopRule, VoteMethod } from '../grm/query.js';
 import type { JudgedSample, StoredVerdict, Verdict } from '../grm/verdict.js';
 import type { Fault } from '../fault.js';
+import type { Retried } from './retry.js';
 
 /** Options as the caller gave them; absent ones take the server's defaults. Already checked against limits.ts by intake.ts. */
 export interface ScoreOptions {
@@ -65,9 +66,7 @@ export interface Coordinator {
   /** True when it was running here and is now cancelled everywhere. */
   cancel(requestId: string): Promise<boolean>;
   /** Runs requests with quarantined shards again. Ids are "<request>.<stage>.<unit>"; empty = all. */
-  retryDead(
-    ids: readonly string[],
-  ): Promise<{ readonly requestIds: readonly string[]; readonly refused: ReadonlyMap<string, string> }>;
+  retryDead(ids: readonly string[]): Promise<Retried>;
   load(): CoordinatorLoad;
   /** Takes no new requests, finishes what runs, at most `graceMs`; what is left stays accepted for another coordinator. */
   drain(graceMs: number): Promise<void>;

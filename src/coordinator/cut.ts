@@ -11,6 +11,8 @@ import type { Cut } from './run.js';
 
 /** What a vote needs besides the record and its samples. */
 export interface VoteTimes {
+  /** A stream had no room at some time since: that may be why samples are missing. */
+  readonly storageFull?: boolean;
   /** From acceptance until now. */
   readonly durationMs: number;
   readonly finishedAtMs: number;
@@ -31,7 +33,7 @@ export function verdictOf(
   record: RequestRecord,
   collected: Gather,
   missing: Missing | undefined,
-  { durationMs, finishedAtMs }: VoteTimes,
+  { durationMs, finishedAtMs, storageFull = false }: VoteTimes,
   early?: ForOne,
 ): Verdict {
   const { samples, metas } = collected;
@@ -52,6 +54,7 @@ export function verdictOf(
     nonce: record.nonce,
     ...(stopping && { stopping }),
     ...(cut && missing && { missing }),
+    storageFull,
   });
 }
 

@@ -14,6 +14,8 @@ export type Elsewhere = ScoreOutcome | { readonly kind: 'ours_to_finish'; readon
 
 /** How often a request that runs elsewhere is looked after, besides the notices. */
 const lookEveryMs = 1_000;
+/** Looks in a row at which a record may be unreadable: a replica that lags has it by then. */
+const unreadableMax = 2;
 
 /** For the votes of those whose time budget has just ended (inflight.ts, I5). */
 const earlyVotesMs = 1_000;
@@ -40,6 +42,7 @@ export async function finishedElsewhere(
   };
 
   let notice: Verdict | undefined;
+  let unreadable = 0;
   let wake = new AbortController();
   const following = await ledger.follow(requestId, {
     samples: (samples) => {
@@ -75,6 +78,9 @@ export async function finishedElsewhere(
         const accepted = await ledger.accept(draft);
         if (accepted.kind === 'new') return { kind: 'ours_to_finish', record: draft };
         if (accepted.kind === 'full') return { kind: 'fault', fault: ledgerFull() };
+        // It is there and cannot be read: its content is damaged, or gone. This caller has brought it again.
+        unreadable++;
+        if (unreadable > unreadableMax) await ledger.forget(requestId);
       } else if (isOurs(record, context)) {
         return { kind: 'ours_to_finish', record: withPatienceOf(draft, record) };
       }

@@ -19,9 +19,9 @@ import { limits } from '../limits.js';
 import type { Clock } from '../process/clock.js';
 import type { Patience } from '../work/plan.js';
 import type { Caller, ScoreOutcome } from './coordinator.js';
-import type { EarlyVote, Run, StopReason } from './run.js';
+import type { EarlyVote, Run, StopReason, TickReason } from './run.js';
 
-type Tick = (why: 'tick' | 'reconnected') => void;
+type Tick = (why: TickReason) => void;
 
 interface Running {
   readonly requestId: string;
@@ -240,7 +240,7 @@ export class Inflight {
     return running !== undefined;
   }
 
-  tick(why: 'tick' | 'reconnected'): void {
+  tick(why: TickReason): void {
     for (const tick of [...this.#ticks]) tick(why);
   }
 

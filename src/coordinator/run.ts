@@ -6,6 +6,9 @@ import type { Gather } from '../work/gather.js';
 
 export type StopReason = 'cancelled' | 'abandoned';
 
+/** `lost`: messages of a stream went without us; `idle`: the work queues are empty. */
+export type TickReason = 'tick' | 'reconnected' | 'lost' | 'idle';
+
 /** The run that a collection belongs to; `signal.reason` is a StopReason. */
 export interface Run {
   /** Distinct for every run of this process. */
@@ -20,8 +23,8 @@ export interface Run {
   readonly votesEarly?: (vote: EarlyVote | undefined, where?: 'here' | 'elsewhere') => void;
   /** Time has ended the run: nobody is to join it any more. */
   readonly onTimeUp?: () => void;
-  /** Registers a call for every tick of the shared clock (about one per second) and for every reconnect; returns how to end it. */
-  readonly onTick: (tick: (why: 'tick' | 'reconnected') => void) => () => void;
+  /** Registers a call for every tick of the shared clock (about one per second), for every reconnect and for what a look at the streams found; returns how to end it. */
+  readonly onTick: (tick: (why: TickReason) => void) => () => void;
 }
 
 /** A vote over what is there now, which is not stored. Undefined: the run's own answer is on its way. */

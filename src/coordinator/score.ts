@@ -18,6 +18,8 @@ import { isCut, verdictOf } from './cut.js';
 import { finishedElsewhere, ledgerFull, stopFault } from './elsewhere.js';
 import type { Identity } from './identity.js';
 import type { Run } from './run.js';
+import type { EventMap } from '../observe/events.js';
+import type { NoRoom } from './room.js';
 import { storeVerdict } from './store.js';
 
 /** A request that came through a door, or one that a dead coordinator left behind. */
@@ -40,19 +42,13 @@ export async function scoreRequest(job: Job, run: Run, context: CoordinatorConte
   const drafted = draft(job, startedAtMs, context);
   if (drafted.kind === 'fault') return drafted;
   const { record, contentBytes } = drafted;
+  const noRoom = job.kind === 'new' ? context.room.refuses(record.plan.k, contentBytes) : undefined;
+  if (noRoom) return (await answeredBefore(record, noRoom, context)) ?? turnedAway(record, noRoom, context);
   const admitted = admission.admit(record.plan.k, contentBytes, record.tenant, record.class, {
     resumed: job.kind === 'resume',
     adaptive: stopCase(record.requestId, record.plan, record.content.responses.length) !== undefined,
   });
-  if (admitted.kind === 'refused') {
-    events.emit('admission.rejected', {
-      tenant: record.tenant,
-      class: record.class,
-      reason: admitted.fault.kind,
-      why: admitted.why,
-    });
-    return { kind: 'fault', fault: admitted.fault };
-  }
+  if (admitted.kind === 'refused') return turnedAway(record, admitted, context);
   context.passes?.('admitted');
 
   let accepted: RequestRecord | undefined;
@@ -106,6 +102,32 @@ export async function scoreRequest(job: Job, run: Run, context: CoordinatorConte
     return outcome;
   } finally {
     admitted.ticket.release();
+  }
+}
+
+function turnedAway(
+  { tenant, class: klass }: RequestRecord,
+  { why, fault: told }: { readonly why: EventMap['admission.rejected']['why']; readonly fault: Fault },
+  { events }: CoordinatorContext,
+): ScoreOutcome {
+  events.emit('admission.rejected', { tenant, class: klass, reason: told.kind, why });
+  return { kind: 'fault', fault: told };
+}
+
+/** The verdict of a request that needs no room, because it has one: a retry must not wait for the storage. */
+async function answeredBefore(
+  { requestId, digest }: RequestRecord,
+  { why }: NoRoom,
+  { ledger, events }: CoordinatorContext,
+): Promise<ScoreOutcome | undefined> {
+  if (why !== 'storage') return undefined;
+  try {
+    const [there, verdict] = await Promise.all([ledger.record(requestId), ledger.verdict(requestId)]);
+    if (!verdict || there?.digest !== digest) return undefined;
+    events.emit('request.known', { requestId, how: 'stored' });
+    return { kind: 'verdict', verdict };
+  } catch {
+    return undefined; // what is away is told by the refusal
   }
 }
 
@@ -220,7 +242,8 @@ async function conclude(
 
   context.passes?.('gathered');
   const cut = isCut(collected.gather);
-  const times = { durationMs: clock.steadyNow() - begunMs, finishedAtMs: clock.now() };
+  const storageFull = collected.gather.kind === 'expired' && context.room.fullSince(begunMs).length > 0;
+  const times = { durationMs: clock.steadyNow() - begunMs, finishedAtMs: clock.now(), storageFull };
   const verdict = verdictOf(record, collected.gather, collected.missing, times);
   if (isOutstanding(collected.gather)) {
     await withdraw(record.requestId, run, context);

@@ -24,7 +24,7 @@ export interface RunningCoordinator extends Coordinator {
 }
 
 export function openCoordinator(context: CoordinatorContext, dead: DeadLetters): RunningCoordinator {
-  const { clock, admission, dispatcher, ledger, events, settings } = context;
+  const { clock, admission, dispatcher, ledger, storage, room, events, settings } = context;
   const inflight = new Inflight(clock, settings.lingerMs);
 
   const run = (requestId: string, digest: string, job: Job, endsAtMs?: number): void => {
@@ -42,6 +42,12 @@ export function openCoordinator(context: CoordinatorContext, dead: DeadLetters):
   let cancelTick = clock.after(1_000, function onTick() {
     inflight.tick('tick');
     cancelTick = clock.after(1_000, onTick);
+  });
+
+  const endLooks = storage.onLook(({ lost, isIdle }) => {
+    room.note();
+    if (lost.length > 0) inflight.tick('lost');
+    else if (isIdle) inflight.tick('idle');
   });
 
   return {
@@ -98,6 +104,7 @@ export function openCoordinator(context: CoordinatorContext, dead: DeadLetters):
       admission.drain();
       takeovers.close();
       await inflight.drained(graceMs);
+      endLooks();
       cancelTick();
     },
 

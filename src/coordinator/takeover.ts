@@ -4,10 +4,16 @@
 //
 //   T1. Nothing is taken over while membership is unknown.
 //   T2. One look at a time; a look that is asked for during another follows it.
+//   T3. One request that cannot be taken up keeps none of the others.
+//   T4. A look takes up at most limits.takenUpPerLookMax; the next one follows soon.
 
 import { createHash } from 'node:crypto';
+import { limits } from '../limits.js';
 import type { RequestRecord } from '../work/shard.js';
 import type { CoordinatorContext } from './context.js';
+
+/** T4: time for those that were taken up to be finished. */
+const moreAfterMs = 5_000;
 
 export interface Takeovers {
   /** Look now (membership changed). */
@@ -34,6 +40,22 @@ export function takeover(context: CoordinatorContext, hooks: TakeoverHooks): Tak
     return chosen(record.requestId, members.coordinators()) === settings.nodeId;
   };
 
+  /** Not even read: it runs here, or at whoever accepted it. */
+  const isElsewhere = (requestId: string, owner: string | undefined): boolean =>
+    hooks.running(requestId) || (owner !== undefined && owner !== settings.nodeId && members.alive(owner) !== false);
+
+  /** T3. */
+  const takeUp = (record: RequestRecord): boolean => {
+    try {
+      if (!isOurs(record)) return false;
+      hooks.resume(record);
+      return true;
+    } catch (error) {
+      events.emit('trouble', { where: 'takeover', error, requestId: record.requestId });
+      return false;
+    }
+  };
+
   const look = async (): Promise<void> => {
     if (closed) return;
     if (looking) {
@@ -42,18 +64,21 @@ export function takeover(context: CoordinatorContext, hooks: TakeoverHooks): Tak
     }
     looking = true;
     cancelTimer();
+    let takenUp = 0;
     try {
-      for await (const record of ledger.unfinished(hooks.running)) {
-        if (isClosed()) return;
-        if (isOurs(record)) hooks.resume(record);
+      for await (const record of ledger.unfinished(isElsewhere)) {
+        if (isClosed() || takenUp === limits.takenUpPerLookMax) break;
+        if (takeUp(record)) takenUp++;
       }
     } catch (error) {
       events.emit('trouble', { where: 'takeover', error });
     } finally {
       looking = false;
       if (!isClosed()) {
+        const isMore = takenUp === limits.takenUpPerLookMax;
+        const nextMs = isMore ? Math.min(moreAfterMs, settings.takeoverEveryMs) : settings.takeoverEveryMs;
         if (again) clock.after(0, () => void look());
-        else cancelTimer = clock.after(settings.takeoverEveryMs, () => void look());
+        else cancelTimer = clock.after(nextMs, () => void look());
         again = false;
       }
     }

@@ -20,7 +20,14 @@ export interface Reward {
   readonly rank: number;
 }
 
-export const degradedReasons = ['meta_unavailable', 'meta_partial', 'time_budget', 'samples_invalid'] as const;
+export const degradedReasons = [
+  'meta_unavailable',
+  'meta_partial',
+  'time_budget',
+  'samples_invalid',
+  /** Results are missing, and their storage was full meanwhile. */
+  'storage_full',
+] as const;
 export type Degraded = (typeof degradedReasons)[number];
 
 export type VerdictInvalidReason = 'quorum_not_met' | 'no_valid_sample';

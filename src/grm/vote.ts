@@ -45,6 +45,8 @@ export interface VoteInput {
   readonly stopping?: Stopping;
   /** What had become of the samples that are not there, when time ran out. */
   readonly missing?: Missing;
+  /** The storage of results was full while this request waited for what is missing. Default false. */
+  readonly storageFull?: boolean;
 }
 
 /** Votes closer than this are tied: sums of thirds (majority) and of decimals carry rounding noise. */
@@ -215,6 +217,7 @@ function degradedOf(input: VoteInput, arrived: number, kValid: number, rewarded:
   const metaWanted = input.plan.meta || needsMeta(input.plan.vote);
   if (metaWanted && rewarded < kValid) degraded.push(rewarded === 0 ? 'meta_unavailable' : 'meta_partial');
   if (input.expired) degraded.push('time_budget');
+  if (input.storageFull === true) degraded.push('storage_full');
   if (kValid < arrived) degraded.push('samples_invalid');
   return degraded;
 }

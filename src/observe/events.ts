@@ -50,7 +50,8 @@ export interface EventMap {
     readonly tenant: string;
     readonly class: Class;
     readonly reason: FaultKind;
-    readonly why: 'samples' | 'bytes' | 'waiters' | 'queue_full' | 'draining' | 'clock';
+    readonly why:
+      'samples' | 'bytes' | 'waiters' | 'queue_full' | 'storage' | 'queue_unavailable' | 'draining' | 'clock';
   };
 
   /** An engine failed samples, and another one of the same worker tries them. */
@@ -87,6 +88,13 @@ export interface EventMap {
     readonly stage: Stage;
     readonly where: 'before_engine' | 'ledger' | 'gather';
   };
+  /** Results that the ledger does not take now, for want of room or because it is away: they are held and offered again. */
+  'result.held': {
+    readonly requestId: string;
+    readonly stage: Stage;
+    readonly results: number;
+    readonly reason: string;
+  };
   /** A delivery was handed back for another try. */
   'delivery.retried': {
     readonly requestId: string;
@@ -100,7 +108,8 @@ export interface EventMap {
   'delivery.dropped': {
     readonly requestId: string;
     readonly stage: Stage;
-    readonly why: 'expired' | 'cancelled' | 'answered' | 'hedge_failed';
+    /** `unstored`: its results could not be stored in time. */
+    readonly why: 'expired' | 'cancelled' | 'answered' | 'hedge_failed' | 'unstored';
   };
   /** A shard was quarantined (promise P5). */
   'delivery.dead': {
@@ -126,6 +135,12 @@ export interface EventMap {
     /** This machine's clock less NATS's; absent while that is not known. */
     readonly skewMs?: number;
   };
+  /** A stream, or consumers of one, were gone and are made anew: what was in them is lost. */
+  'queue.lost': { readonly stream: string };
+  /** Why a stream cannot be worked with: nothing is accepted meanwhile. */
+  'queue.trouble': { readonly what: string };
+  /** The ledger was trimmed to make room. */
+  'queue.trimmed': { readonly stream: string; readonly messages: number };
 
   'actor.changed': {
     readonly id: string;

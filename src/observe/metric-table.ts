@@ -13,6 +13,7 @@ import { limits } from '../limits.js';
 import type { Stage } from '../work/shard.js';
 import { passSeconds, processRoles, queueSeconds, wholeSeconds, type MetricRow } from './metric-row.js';
 import { processMetrics } from './process-metrics.js';
+import { queueMetrics } from './queue-metrics.js';
 
 /** What counts as unparsable output, apart from samples that brought no output at all. */
 export const parseFailureReasons = [
@@ -82,8 +83,10 @@ export const metricTable = {
   grm_admission_rejected_total: {
     type: 'counter',
     unit: 'count',
-    help: 'Requests turned away at the door, by what was full.',
-    labels: { reason: ['samples', 'bytes', 'waiters', 'queue_full', 'draining', 'clock'] },
+    help: 'Requests turned away at the door, by what was full: samples or bytes of this coordinator, callers of one request, the request ledger or the work queue, the storage that what was accepted will need; or a stream was missing, the coordinator drained, or its clock was off.',
+    labels: {
+      reason: ['samples', 'bytes', 'waiters', 'queue_full', 'storage', 'queue_unavailable', 'draining', 'clock'],
+    },
     roles: coordinator,
   },
   grm_inflight_requests: {
@@ -278,11 +281,18 @@ export const metricTable = {
     labels: { stage: stages },
     roles: workers,
   },
+  grm_results_held_total: {
+    type: 'counter',
+    unit: 'count',
+    help: 'Finished results that the ledger did not take at once, because it was full or away; they are held and offered again.',
+    labels: { stage: stages },
+    roles: workers,
+  },
   grm_deliveries_dropped_total: {
     type: 'counter',
     unit: 'count',
-    help: 'Shards dropped unworked because nobody waits for them any more.',
-    labels: { stage: stages, why: ['expired', 'cancelled', 'answered', 'hedge_failed'] },
+    help: 'Shards dropped because nobody waits for them any more; unstored: they were worked on, and the ledger took their results until then no more.',
+    labels: { stage: stages, why: ['expired', 'cancelled', 'answered', 'hedge_failed', 'unstored'] },
     roles: workers,
   },
   grm_dead_letters_total: {
@@ -300,48 +310,7 @@ export const metricTable = {
     roles: everywhere,
   },
 
-  grm_queue_messages: {
-    type: 'gauge',
-    unit: 'count',
-    help: 'Shards in the work queues: waiting, or with a worker.',
-    labels: { stream: named, pool: named, class: classes, state: ['pending', 'in_flight'] },
-    roles: coordinator,
-  },
-  grm_queue_redelivered_messages: {
-    type: 'gauge',
-    unit: 'count',
-    help: 'Shards in the work queues that were delivered more than once.',
-    labels: { stream: named, pool: named, class: classes },
-    roles: coordinator,
-  },
-  grm_dead_shards: {
-    type: 'gauge',
-    unit: 'count',
-    help: 'Shards in quarantine now.',
-    labels: {},
-    roles: coordinator,
-  },
-  grm_queue_orphans_total: {
-    type: 'counter',
-    unit: 'count',
-    help: 'Finished shards that a killed nats-server had brought back, cleared by the janitor.',
-    labels: {},
-    roles: everywhere,
-  },
-  grm_queue_phantoms_total: {
-    type: 'counter',
-    unit: 'count',
-    help: 'Deliveries that a killed nats-server still waited for though their shard was gone, cleared by the janitor.',
-    labels: {},
-    roles: everywhere,
-  },
-  grm_queue_drift_total: {
-    type: 'counter',
-    unit: 'count',
-    help: 'Settings of streams that the server did not take as asked.',
-    labels: {},
-    roles: everywhere,
-  },
+  ...queueMetrics,
   ...processMetrics,
 } as const satisfies Record<`grm_${string}`, MetricRow>;
 

@@ -42,6 +42,12 @@ export interface GaugeSources {
     }[]
   >;
   readonly deadShards?: () => Promise<number>;
+  readonly streams?: () => readonly {
+    readonly stream: string;
+    readonly bytes: number;
+    readonly usedRatio: number;
+    readonly trouble?: string;
+  }[];
 }
 
 export interface MetricsOptions {
@@ -260,6 +266,9 @@ function listen(events: Events, m: Meters): () => void {
       m.count('grm_queue_phantoms_total', {}, e.phantoms);
     }),
     events.on('queue.drift', () => m.count('grm_queue_drift_total', {})),
+    events.on('queue.lost', () => m.count('grm_streams_lost_total', {})),
+    events.on('queue.trimmed', (e) => m.count('grm_ledger_trimmed_messages_total', { stream: e.stream }, e.messages)),
+    events.on('result.held', (e) => m.count('grm_results_held_total', { stage: e.stage }, e.results)),
     events.on('actor.changed', (e) => {
       if (e.to === 'restarting') m.count('grm_actor_restarts_total', { kind: e.kind });
     }),
@@ -282,6 +291,11 @@ async function readSources(sources: GaugeSources, m: Meters): Promise<void> {
   if (slots) {
     m.set('grm_slots', { state: 'free' }, slots.free);
     m.set('grm_slots', { state: 'busy' }, slots.busy);
+  }
+  for (const { stream, bytes, usedRatio, trouble } of sources.streams?.() ?? []) {
+    m.set('grm_stream_bytes', { stream }, bytes);
+    m.set('grm_stream_used_ratio', { stream }, usedRatio);
+    m.set('grm_stream_trouble', { stream }, trouble === undefined ? 0 : 1);
   }
   if (sources.connected) m.set('grm_nats_connected', {}, sources.connected() ? 1 : 0);
   if (sources.clockSkewMs) m.set('grm_clock_skew_seconds', {}, (sources.clockSkewMs() ?? NaN) / 1_000);

@@ -3,6 +3,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fault, FaultError } from '../fault.js';
 import { limits } from '../limits.js';
+import { deniedFault } from './link.js';
 import type { Requests } from './requests.js';
 
 /** What the server says of a consumer. */
@@ -26,7 +27,8 @@ export interface StreamState {
 interface Answer {
   readonly error?: { readonly code: number; readonly err_code?: number; readonly description?: string };
   readonly total?: number;
-  readonly config?: { readonly max_bytes: number };
+  readonly config?: { readonly max_bytes: number } & Readonly<Record<string, unknown>>;
+  readonly created?: string;
   readonly state?: StreamState & { readonly subjects?: Readonly<Record<string, number>> };
   readonly consumers?: readonly ConsumerState[];
   readonly num_redelivered?: number;
@@ -50,6 +52,7 @@ export class ApiError extends FaultError {
 
 const noMessageFound = 10_037;
 const noConsumer = 10_014;
+const noStream = 10_059;
 const encoder = new TextEncoder();
 
 /** State of the stream and the bytes it may hold. */
@@ -60,6 +63,32 @@ export async function streamInfo(
   const { state, config } = await call(requests, `STREAM.INFO.${stream}`, {});
   if (!state || !config) throw new ApiError(stream, 0, 'an answer without state');
   return { state, bytesMax: config.max_bytes };
+}
+
+export type StreamFound =
+  | {
+      readonly kind: 'there';
+      readonly state: StreamState;
+      readonly config: Readonly<Record<string, unknown>>;
+      /** Another one than before: it is another stream of this name. */
+      readonly created: string;
+    }
+  | { readonly kind: 'missing' }
+  | { readonly kind: 'silent'; readonly why: string };
+
+/** One try: what there is of a stream now. Rejects when this user may not ask. */
+export async function tryStreamInfo(requests: Requests, stream: string): Promise<StreamFound> {
+  const subject = `$JS.API.STREAM.INFO.${stream}`;
+  const reply = await requests.ask(subject, new Uint8Array(0), limits.queueCallMs);
+  if (reply.kind === 'denied') throw deniedFault(reply.denied);
+  if (reply.kind === 'none') {
+    const why = reply.why === 'no_responders' ? 'JetStream is not enabled, or has no leader' : reply.why;
+    return { kind: 'silent', why };
+  }
+  const { error, state, config, created = '' } = reply.msg.json<Answer>();
+  if (error?.err_code === noStream) return { kind: 'missing' };
+  if (error || !state || !config) return { kind: 'silent', why: error?.description ?? 'an answer without state' };
+  return { kind: 'there', state, config, created };
 }
 
 /** The subjects of a stream under `filter` with their number of messages; the server answers in pages. */
@@ -105,6 +134,35 @@ export async function purge(
   what: { readonly filter?: string; readonly seq?: number },
 ): Promise<number> {
   return (await call(requests, `STREAM.PURGE.${stream}`, what)).purged ?? 0;
+}
+
+/** Removes one message; one that is gone already is no fault. */
+export async function deleteMessage(requests: Requests, stream: string, seq: number): Promise<void> {
+  try {
+    await call(requests, `STREAM.MSG.DELETE.${stream}`, { seq, no_erase: true });
+  } catch (error) {
+    if (!(error instanceof ApiError)) throw error;
+  }
+}
+
+/** A consumer for one walk over a stream (walk.ts): messages without their data, and no acks. */
+export async function createWalker(requests: Requests, stream: string, name: string, fromSeq: number): Promise<void> {
+  const config = {
+    name,
+    deliver_policy: 'by_start_sequence',
+    opt_start_seq: fromSeq,
+    ack_policy: 'none',
+    replay_policy: 'instant',
+    headers_only: true,
+    mem_storage: true,
+    num_replicas: 1,
+    inactive_threshold: limits.walkIdleMs * 1_000_000,
+  };
+  await call(requests, `CONSUMER.CREATE.${stream}.${name}`, { stream_name: stream, config });
+}
+
+export async function deleteConsumer(requests: Requests, stream: string, name: string): Promise<void> {
+  await call(requests, `CONSUMER.DELETE.${stream}.${name}`, {});
 }
 
 /** Tells the server that leads a consumer to leave that to another. Throws ApiError where there is no other. */

@@ -8,6 +8,7 @@
 //       was never stored, may free its blob, whatever else is accepted meanwhile.
 //   B2. A blob is whole or not there: its entry is stored after its chunks and removed before them.
 
+import type { Msg } from '@nats-io/transport-node';
 import { randomUUID } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fault, FaultError } from '../fault.js';
@@ -124,19 +125,20 @@ export class Blobs {
     });
   }
 
-  /** undefined when it is not there. */
+  /** undefined when it is not there. Of one whose entry cannot be read it tells the age, so that it goes as others do. */
   async info(name: string): Promise<BlobInfo | undefined> {
-    return this.entry(name);
+    const msg = await this.requests.call(`$JS.API.DIRECT.GET.${stream}.${subjects.blobEntry(name)}`);
+    if (msg.data.length === 0) return undefined;
+    const storedAtMs = Date.parse(msg.headers?.get('Nats-Time-Stamp') ?? '');
+    return { bytes: parsedEntry(msg)?.bytes ?? 0, storedAtMs };
   }
 
   private async entry(name: string): Promise<(BlobInfo & Entry) | undefined> {
     const msg = await this.requests.call(`$JS.API.DIRECT.GET.${stream}.${subjects.blobEntry(name)}`);
     if (msg.data.length === 0) return undefined;
-    const { bytes, chunks } = msg.json<Entry>();
-    if (!isWhole(bytes, limits.blobBytesMax) || chunks !== Math.ceil(bytes / chunkBytes)) {
-      throw new FaultError(fault('internal', `GRM_BLOBS ${name}: an entry of ${bytes} bytes in ${chunks} chunks`));
-    }
-    return { bytes, chunks, storedAtMs: Date.parse(msg.headers?.get('Nats-Time-Stamp') ?? '') };
+    const entry = parsedEntry(msg);
+    if (!entry) throw new FaultError(fault('internal', `GRM_BLOBS ${name}: its entry cannot be read`));
+    return { ...entry, storedAtMs: Date.parse(msg.headers?.get('Nats-Time-Stamp') ?? '') };
   }
 
   /** undefined when it is gone: its blob was freed meanwhile. */
@@ -146,6 +148,17 @@ export class Blobs {
       const { data } = await this.requests.call(`$JS.API.DIRECT.GET.${stream}.${subjects.blobChunk(name, at)}`);
       if (data.length > 0) return data;
     }
+    return undefined;
+  }
+}
+
+/** undefined when we did not write it so. */
+function parsedEntry(msg: Msg): Entry | undefined {
+  try {
+    const { bytes, chunks } = msg.json<Partial<Entry>>();
+    if (!isWhole(bytes, limits.blobBytesMax) || chunks !== Math.ceil(bytes / chunkBytes)) return undefined;
+    return { bytes, chunks };
+  } catch {
     return undefined;
   }
 }

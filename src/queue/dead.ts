@@ -7,12 +7,12 @@ import { purge, streamInfo } from './api.js';
 import { decodeDeadLetter, encodeDeadLetter } from './codec.js';
 import type { OnQueueEvent } from './events.js';
 import type { Publisher } from './publisher.js';
-import type { DeadLetters } from './queue.js';
+import type { DeadLetters, DeadPage } from './queue.js';
 import type { Requests } from './requests.js';
 import { subjects } from './subjects.js';
 
 const stream = 'GRM_DEAD';
-/** Sequences read at once, and the gaps (removed or renewed letters) walked over for one list. */
+/** Sequences read at once, and the gaps (removed or renewed letters) walked over for one page. */
 const windowMax = 128;
 const walkMax = 64 * limits.deadListMax;
 const encoder = new TextEncoder();
@@ -30,17 +30,31 @@ export class JetStreamDeadLetters implements DeadLetters {
     if (result.kind === 'full') throw new FaultError(fault('queue_unavailable', `${stream}: ${result.reason}`));
   }
 
-  /** Newest first, by the server's order of storing; at most limits.deadListMax. */
   async list(limit: number): Promise<readonly DeadLetter[]> {
+    return (await this.page(limit)).letters;
+  }
+
+  /** By the server's order of storing; short, or empty, where many letters were removed or renewed. */
+  async page(limit: number, before?: number): Promise<DeadPage> {
     const { state } = await streamInfo(this.requests, stream);
     const wanted = Math.min(limit, limits.deadListMax);
     const letters: DeadLetter[] = [];
-    const lowest = Math.max(state.first_seq, state.last_seq - walkMax + 1, 1);
-    for (let high = state.last_seq; high >= lowest && letters.length < wanted; high -= windowMax) {
-      const sequences = Array.from({ length: Math.min(windowMax, high - lowest + 1) }, (_, i) => high - i);
-      for (const letter of await Promise.all(sequences.map((seq) => this.at(seq)))) if (letter) letters.push(letter);
+    const first = Math.max(state.first_seq, 1);
+    let high = Math.min(state.last_seq, before ?? Infinity);
+    const lowest = Math.max(first, high - walkMax + 1);
+    while (high >= lowest && letters.length < wanted) {
+      const many = Math.min(windowMax, high - lowest + 1, wanted - letters.length);
+      const found = await Promise.all(Array.from({ length: many }, (_, i) => this.at(high - i)));
+      for (const letter of found) if (letter) letters.push(letter);
+      high -= many;
     }
-    return letters.slice(0, wanted);
+    return { letters, ...(high >= first && state.messages > 0 && { next: high }) };
+  }
+
+  async letter(requestId: string, stage: Stage, unit: number): Promise<DeadLetter | undefined> {
+    const subject = subjects.dead(requestId, stage, unit);
+    const msg = await this.requests.call(`$JS.API.DIRECT.GET.${stream}.${subject}`);
+    return this.decoded(msg.data, subject);
   }
 
   async count(): Promise<number> {
@@ -53,12 +67,16 @@ export class JetStreamDeadLetters implements DeadLetters {
 
   private async at(seq: number): Promise<DeadLetter | undefined> {
     const msg = await this.requests.call(`$JS.API.DIRECT.GET.${stream}`, encoder.encode(JSON.stringify({ seq })));
-    if (msg.data.length === 0) return undefined;
+    return this.decoded(msg.data, `${stream} ${seq}`);
+  }
+
+  private decoded(data: Uint8Array, label: string): DeadLetter | undefined {
+    if (data.length === 0) return undefined;
     try {
-      return decodeDeadLetter(msg.data);
+      return decodeDeadLetter(data);
     } catch (error) {
       const reason = error instanceof Error ? error.message : String(error);
-      this.onEvent({ kind: 'undecodable', label: `${stream} ${seq}`, reason });
+      this.onEvent({ kind: 'undecodable', label, reason });
       return undefined;
     }
   }

@@ -10,6 +10,7 @@
 //   J6. A consumer for which nothing waits, though its stream holds newer messages for it than it ever delivered, is blind: the server
 //       that leads it has a copy of the stream that fell behind and stays so (seen in a cluster whose servers were killed, 2.9.10). After
 //       `settleMs` another server has to lead it, or it is made anew where there is none. Whoever works on what is not disturbed by that.
+//   J9. One consumer or stream that cannot be swept keeps none of the others, nor the trimming: the first fault is thrown at the end.
 
 import type { JetStreamManager } from '@nats-io/jetstream';
 import { steadyNow } from '../process/clock.js';
@@ -65,34 +66,45 @@ export class Janitor {
       for (const { stream, config } of this.parts.consumers) this.restarted.add(`${stream} ${config.durable_name}`);
     }
     const swept: Swept[] = [];
-    for (const stream of Object.values(workStream)) swept.push(...(await this.sweepStream(stream, state)));
+    const failures: unknown[] = [];
+    for (const stream of Object.values(workStream)) {
+      await this.sweepStream(stream, state, swept, failures).catch((error: unknown) => failures.push(error));
+    }
     for (const row of swept) this.parts.onEvent({ kind: 'swept', ...row });
-    await this.parts.trimmer.trim(state.oldestOpenAtMs);
+    await this.parts.trimmer.trim(state).catch((error: unknown) => failures.push(error));
+    if (failures.length > 0) throw failures[0];
     return swept;
   }
 
-  private async sweepStream(stream: ConsumerWanted['stream'], known: SweepState): Promise<readonly Swept[]> {
+  private async sweepStream(
+    stream: ConsumerWanted['stream'],
+    known: SweepState,
+    swept: Swept[],
+    failures: unknown[],
+  ): Promise<void> {
     const ours = this.parts.consumers.filter((wanted) => wanted.stream === stream);
-    if (ours.length === 0) return [];
+    if (ours.length === 0) return;
     const consumers = new Map((await consumersOf(this.parts.requests, stream)).map((one) => [one.name, one]));
     const { state } = await streamInfo(this.parts.requests, stream);
     const accounted = [...consumers.values()].reduce((sum, c) => sum + c.num_pending + c.num_ack_pending, 0);
-    const swept: Swept[] = [];
     for (const wanted of ours) {
       const consumer = consumers.get(wanted.config.durable_name);
       const key = `${stream} ${wanted.config.durable_name}`;
-      if (!consumer) {
-        await this.create(wanted, 'created');
-        continue;
+      try {
+        if (!consumer) {
+          await this.create(wanted, 'created');
+          continue;
+        }
+        await this.sweepBlind(wanted, consumer, `${key} blind`, state.last_seq);
+        const quiet = consumer.num_pending === 0 && (consumer.num_ack_pending > 0 || state.messages > 0);
+        const row = quiet
+          ? await this.sweepQuiet(wanted, consumer, key, known)
+          : await this.sweepBusy(wanted, consumer, key, state.messages > accounted);
+        if (row) swept.push(row);
+      } catch (error) {
+        failures.push(error);
       }
-      await this.sweepBlind(wanted, consumer, `${key} blind`, state.last_seq);
-      const quiet = consumer.num_pending === 0 && (consumer.num_ack_pending > 0 || state.messages > 0);
-      const row = quiet
-        ? await this.sweepQuiet(wanted, consumer, key, known)
-        : await this.sweepBusy(wanted, consumer, key, state.messages > accounted);
-      if (row) swept.push(row);
     }
-    return swept;
   }
 
   /** J6. */

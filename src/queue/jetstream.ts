@@ -5,6 +5,7 @@ import { fault, FaultError } from '../fault.js';
 import { limits } from '../limits.js';
 import { systemClock } from '../process/clock.js';
 import { Blobs } from './blobs.js';
+import { Checkpoints } from './checkpoint.js';
 import { ServerClock } from './clock.js';
 import { JetStreamControlPlane } from './control.js';
 import { JetStreamDeadLetters } from './dead.js';
@@ -13,13 +14,16 @@ import type { OnQueueEvent } from './events.js';
 import { Janitor } from './janitor.js';
 import { JetStreamLedger } from './ledger.js';
 import { openLink, type Link, type LinkOptions } from './link.js';
+import { OpenRequests } from './open-requests.js';
 import { Publisher, publisherBounds } from './publisher.js';
 import { pullTimesFor, type PullTimes } from './puller.js';
 import type { QueueSystem } from './queue.js';
 import { Requests } from './requests.js';
 import { keepTime, type TimeKeeper } from './time-keeper.js';
 import { wantedConsumers, wantedStreams, type Pools, type Retention } from './streams.js';
+import { StreamStorage } from './storage.js';
 import { ensureTopology } from './topology.js';
+import { BlobTrimmer } from './trim-blobs.js';
 import { Trimmer } from './trim.js';
 import { JetStreamWork } from './work.js';
 
@@ -50,6 +54,8 @@ export interface QueueOptions extends LinkOptions {
   readonly trimMarginMs?: number;
   /** Default limits.blobOrphanMs: a blob that nothing refers to is left over after so long. */
   readonly blobOrphanMs?: number;
+  /** How often an owner looks at the streams; default limits.storageLookMs. */
+  readonly storageLookMs?: number;
   /** Default limits.topologyWaitMs. */
   readonly topologyWaitMs?: number;
   readonly onEvent?: OnQueueEvent;
@@ -95,12 +101,13 @@ async function assemble(link: Link, options: QueueOptions, onEvent: OnQueueEvent
   });
 
   const requests = Requests.open(link);
-  const publisher = new Publisher(
-    link,
-    requests,
-    onEvent,
-    publisherBounds(options.publishForMs ?? limits.publishForMs),
+  const everyMs = options.storageLookMs ?? limits.storageLookMs;
+  const stores = new StreamStorage(
+    { link, requests, jsm, streams, consumers, own: options.own, storageBytesMax, everyMs, onEvent },
+    drift,
   );
+  const bounds = publisherBounds(options.publishForMs ?? limits.publishForMs);
+  const publisher = new Publisher(link, requests, onEvent, bounds, (subject) => stores.noteRefused(subject));
   const clock = new ServerClock(link, requests);
   const keepers = new Set<TimeKeeper>();
   link.onChange((state) => {
@@ -115,12 +122,29 @@ async function assemble(link: Link, options: QueueOptions, onEvent: OnQueueEvent
     onEvent,
     pullTimes: options.pullTimes ?? pullTimesFor(ackWaitMs),
   });
-  const trimmer = new Trimmer({
+  const open = new OpenRequests({ link, requests, checkpoints: new Checkpoints(requests, publisher) });
+  const ledgerParts = {
+    link,
     requests,
+    publisher,
     blobs,
+    replicas,
+    asksLeader: !worker,
+    storage: stores,
+    open,
+    onEvent,
+  };
+  const ledger = new JetStreamLedger(ledgerParts);
+  const trimMarginMs = options.trimMarginMs ?? 10_000;
+  const blobOrphanMs = options.blobOrphanMs ?? limits.blobOrphanMs;
+  const trimmer = new Trimmer({
+    link,
+    requests,
+    blobs: new BlobTrimmer({ requests, blobs, open, trimMarginMs, blobOrphanMs, onEvent }),
+    open,
+    isOpen: (requestId) => ledger.isOpen(requestId),
     clock,
-    trimMarginMs: options.trimMarginMs ?? 10_000,
-    blobOrphanMs: options.blobOrphanMs ?? limits.blobOrphanMs,
+    trimMarginMs,
     onEvent,
   });
   const janitor = new Janitor({
@@ -134,12 +158,15 @@ async function assemble(link: Link, options: QueueOptions, onEvent: OnQueueEvent
   });
 
   return {
-    ledger: new JetStreamLedger({ link, requests, publisher, blobs, replicas, asksLeader: !worker, onEvent }),
+    ledger,
+    storage: stores,
     work,
     dead: new JetStreamDeadLetters(requests, publisher, onEvent),
     control: new JetStreamControlPlane({ link, requests, publisher, clock, leaseMs: retention.leaseMs, onEvent }),
     serverVersion,
-    drift,
+    get drift() {
+      return stores.drift();
+    },
     connected: () => link.connected(),
     onConnection: (hear) => void link.onChange(hear),
     rttMs: () => nc.rtt(),
@@ -152,6 +179,7 @@ async function assemble(link: Link, options: QueueOptions, onEvent: OnQueueEvent
     clockSkewMs: () => clock.skewMs(),
     sweep: (state) => janitor.sweep(state),
     async close() {
+      await stores.close();
       for (const keeper of keepers) keeper.close();
       await work.close();
       await publisher.settle(limits.pubAckMs);

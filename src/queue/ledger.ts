@@ -5,23 +5,25 @@
 // restart and costs the server no table of ids.
 
 import { headers as newHeaders, type Msg, type MsgHdrs } from '@nats-io/transport-node';
+import { randomUUID } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Sample } from '../grm/sample.js';
 import type { Verdict } from '../grm/verdict.js';
 import { fault, FaultError } from '../fault.js';
 import { limits } from '../limits.js';
 import type { MetaResult, RequestRecord } from '../work/shard.js';
-import { lastMessage, purge, subjectsOf } from './api.js';
+import { lastMessage, purge } from './api.js';
 import { lagPausesMs, type Blobs } from './blobs.js';
 import { decodeContent, decodeRecord, decodeVerdict, encodeContent, encodeRecord, encodeVerdict } from './codec.js';
 import type { OnQueueEvent } from './events.js';
 import { Followers, type Heard } from './followers.js';
 import type { Link } from './link.js';
+import type { OpenRequests } from './open-requests.js';
 import type { Publisher } from './publisher.js';
 import { asMessages, Lanes, metaKind, sampleKind, type LaneStore } from './lanes.js';
 import type { Accepted, Follower, Following, LaneLog, Ledger, Put } from './queue.js';
 import type { Requests } from './requests.js';
-import { filters, parseLane, subjects, token } from './subjects.js';
+import { parseLane, subjects, token } from './subjects.js';
 
 export interface LedgerParts {
   readonly link: Link;
@@ -32,6 +34,9 @@ export interface LedgerParts {
   readonly replicas: number;
   /** Asks the stream's leader what a replica does not have. A worker may not: that request reads any message of the stream. */
   readonly asksLeader: boolean;
+  readonly open: OpenRequests;
+  /** Told what samples weigh. */
+  readonly storage: { noteSamples(bytes: number, count: number): void };
   readonly onEvent: OnQueueEvent;
 }
 
@@ -85,10 +90,8 @@ export class JetStreamLedger implements Ledger {
     const stored = this.decode(bytes, `record of ${requestId}`, decodeRecord);
     if (!stored) return undefined;
     if (stored.kind === 'whole') return stored.record;
-    const content = await this.parts.blobs.get(stored.blob);
-    if (content) return stored.complete(decodeContent(content));
-    this.parts.onEvent({ kind: 'undecodable', label: `record of ${requestId}`, reason: `blob ${stored.blob} is gone` });
-    return undefined;
+    const content = await this.blob(stored.blob, `record of ${requestId}`, decodeContent);
+    return content && stored.complete(content);
   }
 
   async forget(requestId: string): Promise<void> {
@@ -99,17 +102,50 @@ export class JetStreamLedger implements Ledger {
     if (stored?.kind === 'blob') await this.parts.blobs.free(stored.blob);
   }
 
-  async *unfinished(skip: (requestId: string) => boolean = () => false): AsyncIterable<RequestRecord> {
-    // Finished ones are listed last: a request that ends meanwhile is then seen as finished.
-    const open = new Set(await this.list('GRM_REQ', filters.requests));
-    for (const id of await this.list('GRM_FIN', filters.verdicts)) open.delete(id);
-    const ids = [...open].filter((id) => !skip(id));
+  async *unfinished(
+    skip: (requestId: string, owner: string | undefined) => boolean = () => false,
+  ): AsyncIterable<RequestRecord> {
+    const { open } = this.parts;
+    await open.look();
+    const ids = [...open.entries()].flatMap(([id, { owner }]) => (skip(id, owner) ? [] : [id]));
     const aheadMax = 16;
     for (let at = 0; at < ids.length; at += aheadMax) {
-      for (const record of await Promise.all(ids.slice(at, at + aheadMax).map((id) => this.record(id)))) {
-        if (record) yield record;
-      }
+      const found = ids.slice(at, at + aheadMax).map((id) => this.openRecord(id));
+      for (const record of await Promise.all(found)) if (record) yield record;
     }
+  }
+
+  /** The record of a request that is in mind as open, if it is. One that cannot be read stays in mind, is told, and keeps none of the others. */
+  private async openRecord(requestId: string): Promise<RequestRecord | undefined> {
+    const { open } = this.parts;
+    if (!(await this.isOpen(requestId))) {
+      open.drop(requestId, Date.now());
+      return undefined;
+    }
+    try {
+      const record = await this.record(requestId);
+      const entry = open.entries().get(requestId);
+      if (record && entry) entry.owner = record.owner;
+      return record;
+    } catch (error) {
+      // Away for this one is away for all.
+      if (error instanceof FaultError && error.fault.kind === 'queue_unavailable') throw error;
+      this.parts.onEvent({ kind: 'undecodable', label: `record of ${requestId}`, reason: wordsOf(error) });
+      return undefined;
+    }
+  }
+
+  /** Whether it has a record and no verdict, as the streams' leaders know it. */
+  async isOpen(requestId: string): Promise<boolean> {
+    if (await this.read('GRM_FIN', subjects.verdict(requestId), 'trust')) return false;
+    const isSure = this.parts.replicas === 1;
+    if (!isSure && (await this.isThere('GRM_FIN', subjects.verdict(requestId)))) return false;
+    if (await this.read('GRM_REQ', subjects.request(requestId), 'trust')) return true;
+    return !isSure && (await this.isThere('GRM_REQ', subjects.request(requestId)));
+  }
+
+  private async isThere(stream: LedgerStream, subject: string): Promise<boolean> {
+    return (await lastMessage(this.parts.requests, stream, subject)) !== undefined;
   }
 
   samples(requestId: string, lane: string): Promise<LaneLog<Sample>> {
@@ -165,6 +201,9 @@ export class JetStreamLedger implements Ledger {
   }
 
   async reopen(requestId: string, lanes: ReadonlyMap<string, readonly number[]>): Promise<void> {
+    // Before the verdict goes (open-requests.ts, O2): whoever dies after this is found by others.
+    const mark = subjects.reopened(requestId, `${Date.now().toString(36)}-${randomUUID()}`);
+    await this.putCertain('GRM_REQ', mark, new Uint8Array([1]));
     for (const [lane, indexes] of lanes) {
       const those = new Set(indexes);
       await this.sampleLanes.voidFailures(requestId, lane, those);
@@ -227,13 +266,6 @@ export class JetStreamLedger implements Ledger {
     return { data: last.data, blob: found?.[1] ?? '' };
   }
 
-  /** Request ids that have a message in the stream: the last token of each subject. */
-  private async list(stream: LedgerStream, filter: string): Promise<readonly string[]> {
-    return (await subjectsOf(this.parts.requests, stream, filter)).map(({ subject }) =>
-      subject.slice(filter.length - 1),
-    );
-  }
-
   private async purge(stream: LedgerStream, filter: string): Promise<void> {
     await purge(this.parts.requests, stream, { filter });
   }
@@ -254,7 +286,9 @@ export class JetStreamLedger implements Ledger {
       this.parts.onEvent({ kind: 'undecodable', label: msg.subject, reason });
     } else if (kind === 'res') {
       const samples = this.decode(msg.data, msg.subject, sampleKind.decode);
-      if (samples) this.tell(followers, msg, (follower) => follower.samples?.(samples, lane));
+      if (!samples) return;
+      this.parts.storage.noteSamples(msg.data.length, samples.length);
+      this.tell(followers, msg, (follower) => follower.samples?.(samples, lane));
     } else {
       const results = this.decode(msg.data, msg.subject, metaKind.decode);
       if (results) this.tell(followers, msg, (follower) => follower.metas?.(results, lane));
@@ -284,8 +318,22 @@ export class JetStreamLedger implements Ledger {
   }
 
   private async verdictOf(data: Uint8Array, blob: string, requestId: string): Promise<Verdict | undefined> {
-    const bytes = blob === '' ? data : await this.parts.blobs.get(blob);
-    return bytes && this.decode(bytes, `verdict of ${requestId}`, decodeVerdict);
+    const label = `verdict of ${requestId}`;
+    return blob === '' ? this.decode(data, label, decodeVerdict) : this.blob(blob, label, decodeVerdict);
+  }
+
+  /** What stands in the object store: undefined, and an event, when it is gone or damaged. */
+  private async blob<T>(name: string, label: string, decode: (bytes: Uint8Array) => T): Promise<T | undefined> {
+    let reason = `blob ${name} is gone`;
+    try {
+      const bytes = await this.parts.blobs.get(name);
+      if (bytes) return this.decode(bytes, label, decode);
+    } catch (error) {
+      if (error instanceof FaultError && error.fault.kind === 'queue_unavailable') throw error;
+      reason = wordsOf(error);
+    }
+    this.parts.onEvent({ kind: 'undecodable', label, reason });
+    return undefined;
   }
 
   /** undefined, and an event, when the bytes are not what they should be: nothing in the ledger may stop a request. */

@@ -56,6 +56,8 @@ export class Publisher {
     private readonly requests: Requests,
     private readonly onEvent: OnQueueEvent,
     private readonly bounds: PublisherBounds,
+    /** Told of every message that was refused for want of room. */
+    private readonly onFull: (subject: string) => void = () => undefined,
   ) {}
 
   /** Throws FaultError(queue_unavailable) when NATS stays away, FaultError(internal) or permission_denied when it refuses for good. */
@@ -112,6 +114,7 @@ export class Publisher {
       let why: string;
       if (reply.kind === 'message') {
         const outcome = readPubAck(reply.msg, tries > 1);
+        if (outcome.kind === 'full') this.onFull(subject);
         if (outcome.kind !== 'later') return outcome;
         why = outcome.reason;
       } else if (reply.kind === 'denied') {

@@ -54,8 +54,11 @@ export interface Ledger {
   record(requestId: string): Promise<RequestRecord | undefined>;
   /** Removes the record of a cancelled or expired request and what it alone refers to, so that it is not taken over; its samples stay for a retry. */
   forget(requestId: string): Promise<void>;
-  /** Accepted requests that have no verdict: what is left of coordinators that died. Those that `skip` names are not even read. */
-  unfinished(skip?: (requestId: string) => boolean): AsyncIterable<RequestRecord>;
+  /**
+   * Accepted requests that have no verdict: what is left of coordinators that died. Those that `skip` names are not even read; it is told who
+   * accepted them where that is known. One that cannot be read is left out, and told as an event.
+   */
+  unfinished(skip?: (requestId: string, owner: string | undefined) => boolean): AsyncIterable<RequestRecord>;
 
   samples(requestId: string, lane: string): Promise<LaneLog<Sample>>;
   /** Stores those that the lane does not hold. @param known what was read of the lane before */
@@ -143,11 +146,21 @@ export interface WorkQueue {
   redelivered(stage: Stage, pool: string): Promise<number>;
 }
 
+export interface DeadPage {
+  readonly letters: readonly DeadLetter[];
+  /** Where the next page begins; absent when this is the last one. */
+  readonly next?: number;
+}
+
 export interface DeadLetters {
   /** Resolves once stored; the same unit of the same request is stored again with its newer history. */
   put(letter: DeadLetter): Promise<void>;
-  /** Newest first. */
+  /** Newest first, at most limits.deadListMax. */
   list(limit: number): Promise<readonly DeadLetter[]>;
+  /** The same, with where the page after it begins: give that as `before`. A page may hold fewer than `limit`. */
+  page(limit: number, before?: number): Promise<DeadPage>;
+  /** The newest history of one unit; undefined when it is not quarantined. */
+  letter(requestId: string, stage: Stage, unit: number): Promise<DeadLetter | undefined>;
   count(): Promise<number>;
   remove(requestId: string, stage: Stage, unit: number): Promise<void>;
 }
@@ -186,16 +199,55 @@ export interface SweepState {
   readonly complete: boolean;
   /** When the oldest running request was accepted, by the server's clock, milliseconds since the Unix epoch. */
   readonly oldestOpenAtMs: number;
+  /** Bytes to have room for, by stream: what was accepted will still store so much. */
+  readonly reserveBytes?: ReadonlyMap<string, number>;
+}
+
+/** A stream as it was last looked at. */
+export interface StoreState {
+  readonly stream: string;
+  /** Bytes in it: at the last look, and what it will have grown by since. */
+  readonly bytes: number;
+  readonly bytesMax: number;
+  readonly messages: number;
+  /** 0 or below: no bound. */
+  readonly messagesMax: number;
+  /** It refused a message for want of room a moment ago. */
+  readonly isRefusing: boolean;
+  /** Why it cannot be worked with, in words; absent when it can. */
+  readonly trouble?: string;
+}
+
+/** What one look at the streams found. */
+export interface Look {
+  /** Streams whose messages went without us: somebody removed or emptied them. */
+  readonly lost: readonly string[];
+  /** No task waits or is in anybody's hands. */
+  readonly isIdle: boolean;
+}
+
+/** The streams behind all this. Only a process that owns them looks at them by itself; others ask for a look. */
+export interface Storage {
+  states(): readonly StoreState[];
+  /** Why nothing may be accepted now; empty when all is well. */
+  troubles(): readonly string[];
+  /** Bytes that a sample takes in the ledger, by those that came lately. */
+  sampleBytes(): number;
+  /** Told after every look; the returned function ends it. */
+  onLook(hear: (look: Look) => void): () => void;
+  /** Looks now. Never rejects. */
+  look(): Promise<void>;
 }
 
 export interface QueueSystem {
   readonly ledger: Ledger;
+  readonly storage: Storage;
   readonly work: WorkQueue;
   readonly dead: DeadLetters;
   readonly control: ControlPlane;
   /** "2.9.10" */
   readonly serverVersion: string;
-  /** Settings that the server did not take as asked, in words. */
+  /** Settings of streams and consumers that are not as asked, in words: since the start, or since the last look. */
   readonly drift: readonly string[];
   /** `connected` now. */
   connected(): boolean;

@@ -38,6 +38,7 @@ export class Requests {
   private timer: NodeJS.Timeout | undefined;
   /** Our own inbox is refused: no answer can come. */
   private deaf: Denied | undefined;
+  private nobody: (subject: string) => void = () => undefined;
 
   private constructor(private readonly link: Link) {
     this.prefix = `${link.inbox}.r.`;
@@ -56,6 +57,11 @@ export class Requests {
       requests.hearDenied(denied);
     });
     return requests;
+  }
+
+  /** Told when a stream or JetStream itself is not there for what was sent. */
+  onNobody(hear: (subject: string) => void): void {
+    this.nobody = hear;
   }
 
   /** One try. */
@@ -106,7 +112,14 @@ export class Requests {
   private answer(msg: Msg): void {
     const id = msg.subject.slice(this.prefix.length);
     const unanswered = msg.data.length === 0 && msg.headers?.code === 503;
+    if (unanswered) this.tellNobody(id);
     this.end(id, unanswered ? noResponders : { kind: 'message', msg });
+  }
+
+  /** Nodes that are asked something may be gone; streams may not. */
+  private tellNobody(id: string): void {
+    const subject = this.waiting.get(id)?.subject;
+    if (subject !== undefined && !subject.startsWith('grm.ctl.')) this.nobody(subject);
   }
 
   private end(id: string, reply: Reply): void {

@@ -93,7 +93,7 @@ export function wantedStreams(sizing: Sizing): readonly StreamWanted[] {
     allow_direct: true,
   };
   return [
-    { ...base('GRM_REQ'), subjects: ['grm.req.*'], ...writeOnce },
+    { ...base('GRM_REQ'), subjects: ['grm.req.*', 'grm.reopen.*.*'], ...writeOnce },
     {
       ...base('GRM_RES'),
       subjects: ['grm.res.*.*', 'grm.mres.*.*', 'grm.void.*.*.*'],

@@ -31,6 +31,8 @@ function base64Url(name: string): string {
 
 export const subjects = {
   request: (requestId: string) => `grm.req.${token(requestId, 'request')}`,
+  /** It is taken up again, under a name of its own each time. */
+  reopened: (requestId: string, time: string) => `grm.reopen.${token(requestId, 'request')}.${token(time, 'time')}`,
   /** One append to a lane of samples (`res`) or of meta rewards (`mres`). */
   append: (kind: LaneKind, requestId: string, lane: string, append: number) =>
     `grm.${kind}.${token(requestId, 'request')}.${token(lane, 'lane')}-${index(append, 'append')}`,
@@ -49,6 +51,8 @@ export const subjects = {
   blobEntry: (name: string) => `$O.GRM_BLOBS.M.${base64Url(name)}`,
   blobChunk: (name: string, at: number) => `$O.GRM_BLOBS.C.${base64Url(name)}.${index(at, 'chunk')}`,
   template: (hash: string) => `$KV.GRM_TEMPLATES.${token(hash, 'template')}`,
+  /** How far all requests are finished: it stands with the templates, where what coordinators share is kept. */
+  checkpoint: '$KV.GRM_TEMPLATES.checkpoint',
   lease: (name: string) => `$KV.GRM_CLUSTER.lease.${roleOf(name)}.${token(name, 'node')}`,
   clock: (name: string) => `$KV.GRM_CLUSTER.clock.${token(name, 'connection')}`,
   node: (name: string) => `grm.ctl.node.${roleOf(name)}.${token(name, 'node')}`,
@@ -95,6 +99,14 @@ export function roleOf(name: string): string {
 export function parseLeaseSubject(subject: string): string | undefined {
   const [, , , role, name = ''] = subject.split('.');
   return tokenPattern.test(name) && roleOf(name) === role ? name : undefined;
+}
+
+/** The request of a message in GRM_REQ: `grm.req.<request>`, or `grm.reopen.<request>.<time>`. */
+export function parseRequestSubject(subject: string): { requestId: string; isReopened: boolean } | undefined {
+  const [, kind, requestId = '', ...more] = subject.split('.');
+  const isReopened = kind === 'reopen';
+  if ((kind !== 'req' && !isReopened) || more.length !== (isReopened ? 1 : 0)) return undefined;
+  return tokenPattern.test(requestId) ? { requestId, isReopened } : undefined;
 }
 
 /** The lane in the last token of what is said of a lane; undefined when a version before lanes wrote it. */

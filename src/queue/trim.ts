@@ -1,120 +1,122 @@
-// Trim: makes room in the ledger and in the object store before they are full.
+// Trim: makes room in the ledger before it is full. Blobs are freed in trim-blobs.ts.
 //
 //   J3. Trimming never passes `oldestOpenAtMs`, and requests go before their verdicts, so that no finished request looks unfinished.
 //   J4. No record without a verdict is trimmed, nor a sample of it, whether somebody runs it or not: what is open is read off the ledger.
-//   J5. A blob is freed when its request has a verdict, or when it is too old to be of a message that is still on its way; contents go first.
+//   J7. Where an old open request stands before so much that what is open would not fit any more, samples behind it that no open request needs
+//       go one by one, from the front.
 
-import { lastMessage, purge, streamInfo, subjectsOf, type StreamState } from './api.js';
-import type { Blobs, HeldBlob } from './blobs.js';
+import { deleteMessage, purge, streamInfo, type StreamState } from './api.js';
 import type { ServerClock } from './clock.js';
 import type { OnQueueEvent } from './events.js';
+import type { Link } from './link.js';
+import type { OpenRequest, OpenRequests } from './open-requests.js';
+import { aimOf, isPressed, isTight } from './pressure.js';
+import type { SweepState } from './queue.js';
 import type { Requests } from './requests.js';
 import { filters, subjects } from './subjects.js';
+import type { BlobTrimmer } from './trim-blobs.js';
+import { Walk } from './walk.js';
 
 export interface TrimmerParts {
+  readonly link: Link;
   readonly requests: Requests;
-  readonly blobs: Blobs;
+  readonly blobs: BlobTrimmer;
+  readonly open: OpenRequests;
+  /** Whether a request has a record and no verdict, by the streams' leaders. */
+  readonly isOpen: (requestId: string) => Promise<boolean>;
   readonly clock: ServerClock;
   /** J3: kept besides what is open. */
   readonly trimMarginMs: number;
-  /** J5: a blob without its message is left over after so long. */
-  readonly blobOrphanMs: number;
   readonly onEvent: OnQueueEvent;
 }
 
 type LedgerStream = 'GRM_REQ' | 'GRM_RES' | 'GRM_FIN';
-type StreamInfo = Awaited<ReturnType<typeof streamInfo>>;
 
-interface Ledger {
-  readonly requests: ReadonlySet<string>;
-  readonly verdicts: ReadonlySet<string>;
-}
-
-interface Removable extends HeldBlob {
+interface StreamInfo {
+  readonly stream: string;
   readonly bytes: number;
-  readonly storedAtMs: number;
-  /** Its request has a verdict; otherwise it is left over. */
-  readonly finished: boolean;
+  readonly bytesMax: number;
+  readonly state: StreamState;
 }
 
 const ledgerStreams = ['GRM_REQ', 'GRM_RES', 'GRM_FIN'] as const;
-/** Trimming starts above the first share of max_bytes and aims at the second. */
-const pressure = { above: 0.7, aim: 0.5 } as const;
-const readsAheadMax = 16;
+export const readsAheadMax = 16;
+/** J7: messages of one pass, and deletions under way at once. */
+const pinnedStepsMax = 20_000;
+const deletesAheadMax = 64;
 const encoder = new TextEncoder();
 
 export class Trimmer {
   /** Open requests and when the oldest of what they need was stored: it never gets older, so it is read once. */
-  private openSinceMs = new Map<string, number>();
+  private openSinceMs = new Map<string, { readonly seq: number; readonly ms: number }>();
 
   constructor(private readonly parts: TrimmerParts) {}
 
   /** Does nothing but ask for the streams' sizes while there is room. */
-  async trim(oldestOpenAtMs: number): Promise<void> {
-    const infos = await Promise.all(
-      ledgerStreams.map(async (name) => ({ name, info: await streamInfo(this.parts.requests, name) })),
-    );
-    const pressed = infos.filter(({ info }) => isPressed(info));
-    const store = await streamInfo(this.parts.requests, 'OBJ_GRM_BLOBS');
-    const storePressed = isPressed(store);
+  async trim({ oldestOpenAtMs, reserveBytes }: Pick<SweepState, 'oldestOpenAtMs' | 'reserveBytes'>): Promise<void> {
+    const reserve = (stream: string): number => reserveBytes?.get(stream) ?? 0;
+    const infos = await Promise.all(ledgerStreams.map(async (name) => ({ name, info: await this.info(name) })));
+    const pressed = infos.filter(({ info }) => isPressed(info, reserve(info.stream)));
+    const store = await this.info('OBJ_GRM_BLOBS');
+    const storePressed = isPressed(store, reserve(store.stream));
     if (pressed.length === 0 && !storePressed) return;
     // Blobs first and verdicts last: a message stored meanwhile makes its request look as it is, or its blob too young to touch.
     const held = storePressed ? await this.parts.blobs.held() : [];
-    const ledger: Ledger = {
-      requests: await this.ids('GRM_REQ', filters.requests),
-      verdicts: await this.ids('GRM_FIN', filters.verdicts),
-    };
+    await this.parts.open.look();
     const nowMs = await this.parts.clock.now();
     if (pressed.length > 0) {
       const byClocksMs = Math.min(oldestOpenAtMs, nowMs) - this.parts.trimMarginMs;
-      const keepFromMs = Math.min(byClocksMs, await this.oldestOpenMs(ledger));
-      for (const { name, info } of pressed) await this.trimLedger(name, info, keepFromMs);
+      const keepFromMs = Math.min(byClocksMs, await this.oldestOpenMs());
+      for (const { name, info } of pressed) {
+        const aimBytes = aimOf(info, reserve(name));
+        await this.trimLedger(name, info, keepFromMs, aimBytes);
+        if (name === 'GRM_RES') await this.trimPinned(reserve(name), nowMs - this.parts.trimMarginMs);
+      }
     }
-    if (storePressed) await this.trimBlobs(store, held, ledger, nowMs);
+    if (storePressed) await this.parts.blobs.trim(store.bytes - aimOf(store, reserve(store.stream)), held, nowMs);
   }
 
-  private async ids(stream: LedgerStream, filter: string): Promise<ReadonlySet<string>> {
-    const rows = await subjectsOf(this.parts.requests, stream, filter);
-    return new Set(rows.map(({ subject }) => subject.slice(filter.length - 1)));
+  private async info(stream: string): Promise<StreamInfo> {
+    const { state, bytesMax } = await streamInfo(this.parts.requests, stream);
+    return { stream, bytes: state.bytes, bytesMax, state };
   }
 
   /** J4: server time of the oldest message that an open request needs; Infinity when none is open. */
-  private async oldestOpenMs({ requests, verdicts }: Ledger): Promise<number> {
-    const open = [...requests].filter((id) => !verdicts.has(id));
-    const since = new Map<string, number>();
-    let oldestMs = Infinity;
-    await inParallel(open, async (id) => {
-      const ms = this.openSinceMs.get(id) ?? (await this.neededSinceMs(id));
-      // Listed and not there to be read: forgotten meanwhile, or its replica lags. Then nothing is trimmed this time.
-      oldestMs = Math.min(oldestMs, ms ?? 0);
-      if (ms !== undefined) since.set(id, ms);
+  private async oldestOpenMs(): Promise<number> {
+    const since = new Map<string, { readonly seq: number; readonly ms: number }>();
+    await inParallel([...this.parts.open.entries()], async ([id, entry]) => {
+      const known = this.openSinceMs.get(id);
+      since.set(id, known?.seq === entry.seq ? known : { seq: entry.seq, ms: await this.neededSinceMs(id, entry) });
     });
     this.openSinceMs = since;
-    return oldestMs;
+    // What is in mind may be over (open-requests.ts, O3): the oldest that is open decides.
+    for (const [id, { ms }] of [...since].sort(([, a], [, b]) => a.ms - b.ms)) {
+      if (await this.parts.isOpen(id)) return ms;
+      this.parts.open.drop(id, Date.now());
+      since.delete(id);
+    }
+    return Infinity;
   }
 
-  /** A sample may be older than the record, when the request was cancelled and came again. */
-  private async neededSinceMs(requestId: string): Promise<number | undefined> {
+  /** A sample may be older than the record, when the request was cancelled and came again; what was taken up again is older than its mark. */
+  private async neededSinceMs(requestId: string, { atMs, isReopened }: OpenRequest): Promise<number> {
     const [record, sample] = await Promise.all([
-      this.firstMessage('GRM_REQ', 1, subjects.request(requestId)),
+      isReopened ? this.firstMessage('GRM_REQ', 1, subjects.request(requestId)) : undefined,
       this.firstMessage('GRM_RES', 1, filters.samples(requestId)),
     ]);
-    return record && Math.min(record.timeMs, sample?.timeMs ?? Infinity);
+    return Math.min(atMs, record?.timeMs ?? Infinity, sample?.timeMs ?? Infinity);
   }
 
   /** What was stored at `keepFromMs` or later stays. */
-  private async trimLedger(name: LedgerStream, info: StreamInfo, keepFromMs: number): Promise<void> {
-    const belowMs = Math.min(keepFromMs, await this.aimMs(name, info));
+  private async trimLedger(name: LedgerStream, info: StreamInfo, keepFromMs: number, aimBytes: number): Promise<void> {
+    const belowMs = Math.min(keepFromMs, await this.aimMs(name, info, aimBytes));
     const streams: readonly LedgerStream[] = name === 'GRM_FIN' ? ['GRM_REQ', 'GRM_FIN'] : [name];
     for (const stream of streams) await this.trimStream(stream, belowMs);
   }
 
   /** Time of the message at which the stream is cut to reach its aim, if all messages were of one size. */
-  private async aimMs(
-    stream: LedgerStream,
-    { bytesMax, state }: { readonly bytesMax: number; readonly state: StreamState },
-  ): Promise<number> {
-    const drop = 1 - (bytesMax * pressure.aim) / state.bytes;
+  private async aimMs(stream: LedgerStream, { state }: StreamInfo, aimBytes: number): Promise<number> {
+    const drop = Math.max(0, 1 - aimBytes / state.bytes);
     const seq = state.first_seq + Math.floor((state.last_seq - state.first_seq) * drop);
     return ((await this.firstMessage(stream, seq, '>'))?.timeMs ?? 0) + 1;
   }
@@ -131,8 +133,40 @@ export class Trimmer {
       else low = message.seq + 1;
     }
     if (low <= state.first_seq) return;
-    const purged = await purge(this.parts.requests, stream, { seq: low });
-    if (purged > 0) this.parts.onEvent({ kind: 'trimmed', stream, messages: purged });
+    this.tell(stream, await purge(this.parts.requests, stream, { seq: low }));
+  }
+
+  /** J7. What is open is in mind since before `oldMs`, so whatever is as old and not in mind is over. */
+  private async trimPinned(reserveBytes: number, oldMs: number): Promise<void> {
+    const { requests, link, open } = this.parts;
+    const info = await this.info('GRM_RES');
+    const { state } = info;
+    if (state.messages === 0 || !isTight(info, reserveBytes)) return;
+    const aimBytes = aimOf(info, reserveBytes);
+    const eachBytes = state.bytes / state.messages;
+    let left = Math.ceil((state.bytes - aimBytes) / eachBytes);
+    let gone = 0;
+    const walk = await Walk.open(link, requests, 'GRM_RES', state.first_seq);
+    try {
+      for (let steps = 0; steps < pinnedStepsMax && left > 0;) {
+        const batch = await walk.next();
+        if (batch.length === 0) break;
+        steps += batch.length;
+        const over = batch.filter(({ subject, atMs }) => atMs < oldMs && !open.entries().has(requestOf(subject)));
+        const now = over.slice(0, left);
+        left -= now.length;
+        await inParallel(now, ({ seq }) => deleteMessage(requests, 'GRM_RES', seq), deletesAheadMax);
+        gone += now.length;
+        if ((batch.at(-1)?.atMs ?? oldMs) >= oldMs) break;
+      }
+    } finally {
+      await walk.close();
+      this.tell('GRM_RES', gone);
+    }
+  }
+
+  private tell(stream: string, messages: number): void {
+    if (messages > 0) this.parts.onEvent({ kind: 'trimmed', stream, messages });
   }
 
   /** The first message at or after `seq` on the subject, which may be a filter. */
@@ -146,53 +180,20 @@ export class Trimmer {
     const time = headers?.get('Nats-Time-Stamp') ?? '';
     return time === '' ? undefined : { seq: Number(headers?.get('Nats-Sequence')), timeMs: Date.parse(time) };
   }
-
-  /** J5. */
-  private async trimBlobs(
-    { bytesMax, state }: StreamInfo,
-    held: readonly HeldBlob[],
-    { requests, verdicts }: Ledger,
-    nowMs: number,
-  ): Promise<void> {
-    const removable: Removable[] = [];
-    await inParallel(held, async (blob) => {
-      const finished = verdicts.has(blob.requestId);
-      if (!finished && blob.holds === 'content' && requests.has(blob.requestId)) return;
-      const info = await this.parts.blobs.info(blob.name);
-      const ageMin = finished ? this.parts.trimMarginMs : this.parts.blobOrphanMs;
-      if (info && nowMs - info.storedAtMs >= ageMin) removable.push({ ...blob, ...info, finished });
-    });
-    removable.sort((a, b) => (a.holds === b.holds ? a.storedAtMs - b.storedAtMs : a.holds === 'content' ? -1 : 1));
-    let surplusBytes = state.bytes - bytesMax * pressure.aim;
-    let freed = 0;
-    for (const blob of removable) {
-      if (surplusBytes <= 0) break;
-      if (!(await this.removeBlob(blob))) continue;
-      surplusBytes -= blob.bytes;
-      freed += 1;
-    }
-    if (freed > 0) this.parts.onEvent({ kind: 'trimmed', stream: 'OBJ_GRM_BLOBS', messages: freed });
-  }
-
-  /** The messages that refer to a blob go before it (J3), so that nobody reads of a blob that is not there. */
-  private async removeBlob({ name, holds, requestId, finished }: Removable): Promise<boolean> {
-    if (finished) {
-      // Reopened since it was listed?
-      if (!(await lastMessage(this.parts.requests, 'GRM_FIN', subjects.verdict(requestId)))) return false;
-      await purge(this.parts.requests, 'GRM_REQ', { filter: subjects.request(requestId) });
-      if (holds === 'verdict') await purge(this.parts.requests, 'GRM_FIN', { filter: subjects.verdict(requestId) });
-    }
-    await this.parts.blobs.free(name);
-    return true;
-  }
 }
 
-function isPressed({ bytesMax, state }: StreamInfo): boolean {
-  return state.bytes > bytesMax * pressure.above;
+/** `grm.res.<request>.<append>` and `grm.mres...`, or `grm.void.<kind>.<request>.<append>`. */
+function requestOf(subject: string): string {
+  const [, kind, first = '', second = ''] = subject.split('.');
+  return kind === 'void' ? second : first;
 }
 
-async function inParallel<T>(items: readonly T[], act: (item: T) => Promise<void>): Promise<void> {
-  for (let at = 0; at < items.length; at += readsAheadMax) {
-    await Promise.all(items.slice(at, at + readsAheadMax).map(act));
+export async function inParallel<T>(
+  items: readonly T[],
+  act: (item: T) => Promise<void>,
+  aheadMax = readsAheadMax,
+): Promise<void> {
+  for (let at = 0; at < items.length; at += aheadMax) {
+    await Promise.all(items.slice(at, at + aheadMax).map(act));
   }
 }

@@ -74,6 +74,18 @@ const endMs = 1_000;
 /** Timers and gRPC's servers in Node count in int32. */
 const timerMsMax = 2 ** 31 - 1;
 
+/** Shards in one call that lists or retries them: what the service takes. */
+const deadPageMax = 1_000;
+
+export interface RetriedShards {
+  readonly requestIds: readonly string[];
+  /** Shards that were taken back. */
+  readonly shards: number;
+  /** By id, with the reason; of very many the first ones. */
+  readonly refused: ReadonlyMap<string, string>;
+  readonly refusedCount: number;
+}
+
 export class GrmClient {
   readonly #channel: Channel;
   readonly #tenant: string;
@@ -196,20 +208,35 @@ export class GrmClient {
     return (await this.#call(cluster.cancelRequest.bind(cluster), { requestId }, limits)).cancelled;
   }
 
-  /** Quarantined shards, newest first. */
+  /** Quarantined shards, newest first, page by page. */
   async listDead(limit = 100, limits: CallLimits = {}): Promise<readonly DeadShardInfo[]> {
     const { cluster } = this.#channel;
-    return (await this.#call(cluster.listDead.bind(cluster), { limit: limit >>> 0 }, limits)).shards;
+    const found: DeadShardInfo[] = [];
+    for (let before = 0; found.length < limit;) {
+      const want = Math.min(limit - found.length, deadPageMax) >>> 0;
+      const page = await this.#call(cluster.listDead.bind(cluster), { limit: want, before }, limits);
+      found.push(...page.shards);
+      if (page.next === 0 || page.next === before) break;
+      before = page.next;
+    }
+    return found;
   }
 
   /** Runs quarantined shards again (none named: all). */
-  async retryDead(
-    ids: readonly string[] = [],
-    limits: CallLimits = {},
-  ): Promise<{ readonly requestIds: readonly string[]; readonly refused: ReadonlyMap<string, string> }> {
+  async retryDead(ids: readonly string[] = [], limits: CallLimits = {}): Promise<RetriedShards> {
     const { cluster } = this.#channel;
-    const { requestIds, refused } = await this.#call(cluster.retryDead.bind(cluster), { ids: [...ids] }, limits);
-    return { requestIds, refused: new Map(Object.entries(refused)) };
+    const requestIds: string[] = [];
+    const refused = new Map<string, string>();
+    let [shards, refusedCount] = [0, 0];
+    for (let at = 0; at === 0 || at < ids.length; at += deadPageMax) {
+      const part = ids.slice(at, at + deadPageMax);
+      const answer = await this.#call(cluster.retryDead.bind(cluster), { ids: [...part] }, limits);
+      requestIds.push(...answer.requestIds);
+      for (const [id, why] of Object.entries(answer.refused)) refused.set(id, why);
+      shards += answer.shards;
+      refusedCount += answer.refusedCount;
+    }
+    return { requestIds, shards, refused, refusedCount };
   }
 
   /** Open calls go on to their end; new ones fail. */

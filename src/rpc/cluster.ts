@@ -2,6 +2,7 @@
 
 import type { Fault } from '../fault.js';
 import { limits } from '../limits.js';
+import type { DeadPage } from '../queue/queue.js';
 import type { DeadLetter } from '../work/shard.js';
 import type { ClusterServiceServer, DeadShard, GetStatusResponse } from '../wire/gen/grm/v1/cluster.js';
 import { unary, type Answer, type RpcContext } from './calls.js';
@@ -19,8 +20,8 @@ export interface ClusterControl {
   resume(nodes: readonly string[]): Promise<readonly string[]>;
   /** `slots` is 1..limits.slotsMax. The answer holds the slots now in force, or why the node did not take them. */
   setSlots(node: string, slots: number): Promise<Answer<number>>;
-  /** Newest first, at most `limit`. */
-  listDead(limit: number): Promise<readonly DeadLetter[]>;
+  /** Newest first, at most `limit`, from where an earlier page ended. */
+  listDead(limit: number, before: number | undefined): Promise<DeadPage>;
 }
 
 const deadListDefault = 100;
@@ -49,19 +50,19 @@ export function clusterHandlers(context: RpcContext): ClusterServiceServer {
     cancelRequest: unary(context, 'rpc CancelRequest', async ({ request: { requestId } }) => {
       return wrongNames('request_id', [requestId]) ?? ok({ cancelled: await coordinator.cancel(requestId) });
     }),
-    listDead: unary(context, 'rpc ListDead', async ({ request: { limit } }) => {
+    listDead: unary(context, 'rpc ListDead', async ({ request: { limit, before } }) => {
       if (limit > limits.deadListMax) {
         const description = `came ${limit}, expected at most ${limits.deadListMax}`;
         return refuse(invalid([{ field: 'limit', description }]));
       }
-      const letters = await cluster.listDead(limit || deadListDefault);
-      return ok({ shards: letters.map(deadShard) });
+      const { letters, next = 0 } = await cluster.listDead(limit || deadListDefault, before || undefined);
+      return ok({ shards: letters.map(deadShard), next });
     }),
     retryDead: unary(context, 'rpc RetryDead', async ({ request: { ids } }) => {
       const wrong = wrongNames('ids', ids);
       if (wrong) return wrong;
-      const { requestIds, refused } = await coordinator.retryDead(ids);
-      return ok({ requestIds: [...requestIds], refused: Object.fromEntries(refused) });
+      const { requestIds, shards, refused, refusedCount } = await coordinator.retryDead(ids);
+      return ok({ requestIds: [...requestIds], shards, refused: Object.fromEntries(refused), refusedCount });
     }),
   };
 }

@@ -77,6 +77,7 @@ const degradedTable = table<Degraded, pb.Degraded>(
     meta_partial: pb.Degraded.META_PARTIAL,
     time_budget: pb.Degraded.TIME_BUDGET,
     samples_invalid: pb.Degraded.SAMPLES_INVALID,
+    storage_full: pb.Degraded.STORAGE_FULL,
   },
   'degraded',
 );

@@ -1,4 +1,4 @@
-// Execute a meta task: samples of one lane to rank, from pull to ack. The rules are those of execute-shard.ts (X1-X5); a sample that cannot be
+// Execute a meta task: samples of one lane to rank, from pull to ack. The rules are those of execute-shard.ts (X1-X5, X9); a sample that cannot be
 // ranked gets a failed meta result with the reason, never a number (promise P7).
 //
 //   M1. A task that came back may hold a sample that kills who ranks it. So its samples are ranked one after the other, each stored before the
@@ -16,6 +16,7 @@ import { firstOf } from '../work/lane.js';
 import type { MetaResult, MetaTask } from '../work/shard.js';
 import { openAppender } from './appender.js';
 import type { WorkerContext } from './context.js';
+import { holding, settleHeld, type Holding } from './hold.js';
 import { backoffMs, giveBack, inTurn, isLastTry, quarantine, setbackOf, untakenMs } from './settle.js';
 
 /** The engine with the most free room, reserved for so many texts; undefined when none serves. */
@@ -44,8 +45,14 @@ export async function executeMeta(
     );
   }
   const watch = context.cancellations.watch(task.requestId, task.run, hurry);
+  const { requestId, run } = task;
+  const isOver = (): boolean => context.clock.now() >= task.deadlineAtMs;
+  const held: Holding = { stage: 'meta', requestId, isOver, stop: watch.signal };
   try {
-    await execute(delivery, task, reserve, template, context, watch.signal, hurry);
+    await execute(delivery, task, reserve, template, context, held, hurry);
+  } catch (error) {
+    const isCancelled = (): boolean => watch.signal.reason === 'cancelled' || context.cancellations.has(requestId, run);
+    await settleHeld(error, delivery, held, isCancelled, () => context.requeue.meta(task), context);
   } finally {
     watch.done();
   }
@@ -57,9 +64,10 @@ async function execute(
   reserve: ReserveMetaEngine,
   template: MetaTemplate,
   context: WorkerContext,
-  stop: AbortSignal,
+  held: Holding,
   hurry: AbortSignal,
 ): Promise<void> {
+  const { stop } = held;
   const { ledger, library, events, clock, cancellations } = context;
   const { deliveries } = delivery;
   const { requestId, lane } = task;
@@ -88,7 +96,7 @@ async function execute(
   const engineMs = new Map<number, number>();
   const appender = openAppender<MetaResult>(
     log,
-    (known, results) => ledger.addMetas(requestId, lane, known, results),
+    holding((known, results) => ledger.addMetas(requestId, lane, known, results), held, context),
     ({ index, model, kind: outcome }, stored) => {
       if (!stored) events.emit('result.suppressed', { requestId, stage: 'meta', where: 'ledger' });
       const took = engineMs.get(index) ?? 0;
@@ -117,7 +125,7 @@ async function execute(
     events.emit('delivery.retried', { requestId, stage: 'meta', deliveries, reason });
     await sleep(clock, pauseMs, stop);
     if (isCancelled()) return drop('cancelled');
-    await giveBack(delivery, () => context.requeue.meta(task), context);
+    await giveBack(delivery, () => context.requeue.meta(task));
   };
   const content = task.content ?? (await library.content(requestId, task.nonce));
   const big = open.some(({ sample }) => sample === undefined);

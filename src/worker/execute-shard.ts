@@ -12,6 +12,7 @@
 //       kills engines (promise P5).
 //   X8. A shard that came back is drawn order by order, each stored before the next, and each delivery begins one order further on: where one of
 //       its prompts kills, that one is lost alone (promise P5).
+//   X9. What the queue refuses to take or to tell (a full stream, one that is gone, NATS away) is no failure of the shard: hold.ts.
 
 import { setMaxListeners } from 'node:events';
 import type { DrawJob, DrawResult, Engine } from '../engine/engine.js';
@@ -26,6 +27,7 @@ import { hedgeName, isHedge, originalOf, passesOf } from '../work/run-name.js';
 import type { SampleSpec, Shard } from '../work/shard.js';
 import { openAppender, type Appender } from './appender.js';
 import type { WorkerContext } from './context.js';
+import { holding, settleHeld, type Holding } from './hold.js';
 import { deadSample, sampleOf } from './sample.js';
 import { backoffMs, giveBack, inTurn, isLastTry, quarantine, setbackOf, untakenMs } from './settle.js';
 
@@ -59,8 +61,15 @@ export async function executeShard(
   if (!shard) return quarantineUnreadable(delivery, context);
   // From here on: a notice that comes while the shard is looked up must not be missed.
   const watch = context.cancellations.watch(shard.requestId, shard.run, hurry, delivery.deliveries);
+  const { requestId, run } = shard;
+  const isOver = (): boolean => context.clock.now() >= shard.deadlineAtMs;
+  const held: Holding = { stage: 'sample', requestId, isOver, stop: watch.signal };
   try {
-    await execute(delivery, shard, reserve, context, watch.signal, hurry, free);
+    await execute(delivery, shard, reserve, context, held, hurry, free);
+  } catch (error) {
+    const isCancelled = (): boolean => watch.signal.reason === 'cancelled' || context.cancellations.has(requestId, run);
+    const requeue = isHedge(run) ? undefined : () => context.requeue.shard(shard);
+    await settleHeld(error, delivery, held, isCancelled, requeue, context);
   } finally {
     watch.done();
   }
@@ -71,10 +80,11 @@ async function execute(
   shard: Shard,
   reserve: ReserveEngine,
   context: WorkerContext,
-  stop: AbortSignal,
+  held: Holding,
   hurry: AbortSignal,
   free: () => void,
 ): Promise<void> {
+  const { stop } = held;
   const { ledger, library, events, clock, cancellations } = context;
   const { deliveries } = delivery;
   const { requestId } = shard;
@@ -114,7 +124,7 @@ async function execute(
   if (todo.length === 0) return drop('answered');
   const appender = openAppender<Sample>(
     log,
-    (known, samples) => ledger.addSamples(requestId, shard.lane, known, samples),
+    holding((known, samples) => ledger.addSamples(requestId, shard.lane, known, samples), held, context),
     (sample, stored) => {
       if (isSecond && stored) events.emit('hedge.won', { requestId, index: sample.index });
       if (!stored) events.emit('result.suppressed', { requestId, stage: 'sample', where: 'ledger' });
@@ -134,7 +144,7 @@ async function execute(
     events.emit('delivery.retried', { requestId, stage: 'sample', deliveries, reason });
     await sleep(clock, pauseMs, stop);
     if (isCancelled()) return drop('cancelled');
-    await giveBack(delivery, () => context.requeue.shard(shard), context);
+    await giveBack(delivery, () => context.requeue.shard(shard));
   };
   const content = shard.content ?? (await library.content(requestId, shard.nonce));
   if (!content) return drop('cancelled');

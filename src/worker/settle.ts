@@ -1,5 +1,6 @@
 // Settle: what becomes of a delivery that could not be finished. Shared by samples and meta rewards.
 
+import { fault, FaultError } from '../fault.js';
 import { limits } from '../limits.js';
 import type { Delivery, Published } from '../queue/queue.js';
 import type { Stage } from '../work/shard.js';
@@ -21,15 +22,12 @@ export function isLastTry(deliveries: number): boolean {
 
 const untakenMsMin = 1_000;
 
-/** Gives a task back that nobody has tried, as a new one. A crash in between leaves two of it: the ledger decides (promise P2). */
-export async function giveBack(
-  delivery: Delivery<unknown>,
-  requeue: () => Promise<Published>,
-  context: WorkerContext,
-): Promise<void> {
+/** Gives a task back that nobody has tried, as a new one; rejects with FaultError(queue_unavailable) when its queue takes none. A crash in between leaves two of it: the ledger decides (promise P2). */
+export async function giveBack(delivery: Delivery<unknown>, requeue: () => Promise<Published>): Promise<void> {
   const { kind } = await requeue();
-  if (kind === 'stored') delivery.ack();
-  else delivery.nak(backoffMs(delivery.deliveries, context.random));
+  // It waits in hand for room (hold.ts, H3): handed back as it is it would count.
+  if (kind !== 'stored') throw new FaultError(fault('queue_unavailable', 'the work queue is full'));
+  delivery.ack();
 }
 
 /**
@@ -85,7 +83,11 @@ export async function quarantine(
   context: WorkerContext,
 ): Promise<void> {
   const { deliveries } = delivery;
-  await context.dead.put({ ...unit, reason, deliveries, worker: context.nodeId, diedAtMs: context.clock.now() });
+  const letter = { ...unit, reason, deliveries, worker: context.nodeId, diedAtMs: context.clock.now() };
+  await context.dead.put(letter).catch((error: unknown) => {
+    // Not the queue's fault alone (hold.ts, H3): what may kill workers must not come back as a new task.
+    throw new Error(`the quarantine of ${unit.requestId} could not be stored`, { cause: error });
+  });
   await answer();
   delivery.term();
   context.events.emit('delivery.dead', { requestId: unit.requestId, stage: unit.stage, deliveries, reason });

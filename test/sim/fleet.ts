@@ -207,8 +207,8 @@ export class Fleet {
       held('bytes', bytesInFlight);
       held('waiting shards', waiting);
       held('running requests', service.busy().requestIds.length);
-      // One for the ticks and one for the look for unfinished requests.
-      held('timers', process.timers, drained ? 0 : 2);
+      // One for the ticks, one for the look for unfinished requests, one for the look at the streams.
+      held('timers', process.timers, drained ? 0 : 3);
       return;
     }
     const { credit, loop, cancellations } = node.handle;

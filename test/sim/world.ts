@@ -119,6 +119,8 @@ class World {
       watch: (seen) => this.#see(seen),
       hear: (told) => this.#hear(told, fleet),
       ...(sabotage.queue && { broken: sabotage.queue }),
+      // Whoever looks at the queues makes good what a queue forgets.
+      looksAtStreams: sabotage.queue !== 'forgets',
     });
     const engines = chanceOf(scenario.seed, 'engines');
     const fleet: Fleet = new Fleet({

@@ -80,7 +80,7 @@ export function ledgerOf(wire: Wire): Ledger {
       const ids = await wire.call('unfinished', () =>
         requests.subjects().flatMap((subject) => {
           const id = subject.slice(subjects.request('x').length - 1);
-          return verdicts.get(subjects.verdict(id)) || skip(id) ? [] : [id];
+          return verdicts.get(subjects.verdict(id)) || skip(id, undefined) ? [] : [id];
         }),
       );
       for (const id of ids) {

@@ -17,6 +17,7 @@ import { subjects } from '../../src/queue/subjects.js';
 import { keepTime, type TimeKeeper } from '../../src/queue/time-keeper.js';
 import type { Stage } from '../../src/work/shard.js';
 import { memoryControl } from './memory-control.js';
+import { storageOf } from './memory-storage.js';
 import { ledgerOf } from './memory-ledger.js';
 import { workOf } from './memory-puller.js';
 import { MemoryStream } from './memory-stream.js';
@@ -53,6 +54,8 @@ export interface MemoryNats {
   away(away: boolean): void;
   /** Killed while it was away: the last tasks that were removed are back. Returns how many. */
   crash(): number;
+  /** Messages that a stream takes from now on, those that it holds included. */
+  bound(stream: 'requests' | 'results' | 'verdicts', messagesMax: number): void;
   /** Puts bytes that no coordinator wrote. */
   putRaw(stage: Stage, pool: string, klass: Class, requestId: string, unit: number, bytes: Uint8Array): void;
   /** Tasks that wait or are in somebody's hands; of one request, or of all. */
@@ -113,6 +116,7 @@ export function memoryNats(options: MemoryNatsOptions): MemoryNats {
       for (const hear of [...server.hearers]) hear(away ? 'disconnected' : 'connected');
     },
     crash: () => server.work.forgetRemovals(),
+    bound: (name, messagesMax) => server[name].bound(messagesMax),
     putRaw(stage, pool, klass, requestId, unit, bytes) {
       const subject = (stage === 'sample' ? subjects.shard : subjects.metaTask)(pool, klass, requestId, unit);
       server.work.put({ stage, pool, class: klass, requestId, subject, bytes });
@@ -145,6 +149,7 @@ function open(name: string, server: Server, process?: ProcessSide): MemoryQueue 
   };
   return {
     ledger: ledgerOf(wire),
+    storage: storageOf(wire),
     work: workOf(wire, pullers),
     dead: deadOf(wire),
     control: memoryControl(server.hub, wire),
@@ -190,23 +195,34 @@ function open(name: string, server: Server, process?: ProcessSide): MemoryQueue 
 
 function deadOf(wire: Wire): QueueSystem['dead'] {
   const { dead } = wire.server;
-  return {
+  const letters: QueueSystem['dead'] = {
     async put(letter) {
       const subject = subjects.dead(letter.requestId, letter.stage, letter.unit);
       await wire.call('putDead', () => dead.put(subject, encodeDeadLetter(letter)));
     },
-    list: (limit) =>
-      wire.call('listDead', () =>
-        [...dead.subjects()]
+    list: async (limit) => (await letters.page(limit)).letters,
+    page: (limit, before = Infinity) =>
+      wire.call('listDead', () => {
+        const all = dead.subjects();
+        const end = Math.min(all.length, before);
+        const begin = Math.max(0, end - Math.min(limit, limits.deadListMax));
+        const those = all
+          .slice(begin, end)
           .reverse()
-          .slice(0, limit)
           .flatMap((subject) => {
             const bytes = dead.get(subject);
             return bytes ? [decodeDeadLetter(bytes)] : [];
-          }),
-      ),
+          });
+        return { letters: those, ...(begin > 0 && { next: begin }) };
+      }),
+    letter: (requestId, stage, unit) =>
+      wire.call('deadLetter', () => {
+        const bytes = dead.get(subjects.dead(requestId, stage, unit));
+        return bytes && decodeDeadLetter(bytes);
+      }),
     count: () => wire.call('countDead', () => dead.subjects().length),
     remove: (requestId, stage, unit) =>
       wire.call('removeDead', () => dead.purge(subjects.dead(requestId, stage, unit))),
   };
+  return letters;
 }

@@ -7,7 +7,7 @@ export interface StreamRules {
   readonly writeOnce: boolean;
   /** Life of a message. */
   readonly ageMs: number;
-  /** More subjects are refused. */
+  /** More subjects are refused, until `bound` says otherwise. */
   readonly messagesMax: number;
 }
 
@@ -26,18 +26,34 @@ interface Message {
 export class MemoryStream {
   /** In the order of storing. */
   readonly #messages = new Map<string, Message>();
+  #messagesMax: number;
+  #refused = false;
 
   constructor(
     private readonly clock: Clock,
     private readonly rules: StreamRules,
     private readonly hear: Hear = () => undefined,
-  ) {}
+  ) {
+    this.#messagesMax = rules.messagesMax;
+  }
+
+  /** More or less room from now on. */
+  bound(messagesMax: number): void {
+    this.#messagesMax = messagesMax;
+  }
+
+  /** How full it is; `isRefusing`: the last new message found no room. */
+  fill(): { readonly messages: number; readonly messagesMax: number; readonly isRefusing: boolean } {
+    this.#expire();
+    return { messages: this.#messages.size, messagesMax: this.#messagesMax, isRefusing: this.#refused };
+  }
 
   put(subject: string, bytes: Uint8Array): 'stored' | 'exists' | 'full' {
     this.#expire();
     const there = this.#messages.has(subject);
     if (there && this.rules.writeOnce) return 'exists';
-    if (!there && this.#messages.size >= this.rules.messagesMax) return 'full';
+    this.#refused = !there && this.#messages.size >= this.#messagesMax;
+    if (this.#refused) return 'full';
     this.#messages.delete(subject);
     this.#messages.set(subject, { bytes: bytes.slice(), atMs: this.clock.now() });
     this.hear(there ? 'changed' : 'stored', subject, bytes);

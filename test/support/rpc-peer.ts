@@ -110,6 +110,8 @@ export const someStatus: ClusterStatus = {
   natsVersion: '2.9.10',
   drift: ['GRM_RES.max_age'],
   nowMs: 1_700_000_060_000,
+  streams: [{ name: 'GRM_RES', bytes: 900, bytesMax: 1_000, messages: 3, trouble: '' }],
+  unread: [],
 };
 
 export interface Certificates extends AsyncDisposable {

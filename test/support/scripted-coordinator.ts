@@ -13,6 +13,7 @@ import { identify } from '../../src/coordinator/identity.js';
 import type { JudgedSample, StoredVerdict, Verdict } from '../../src/grm/verdict.js';
 import { vote } from '../../src/grm/vote.js';
 import type { ClusterControl, ClusterStatus } from '../../src/rpc/cluster.js';
+import type { DeadPage } from '../../src/queue/queue.js';
 import type { DeadLetter } from '../../src/work/shard.js';
 import { plan, scored, voteInput } from './judgement.js';
 
@@ -110,7 +111,13 @@ export class ScriptedCoordinator implements Coordinator {
     this.retried.push(...ids);
     const known = ids.filter((id) => id.startsWith('r1.'));
     const refused = ids.filter((id) => !known.includes(id)).map((id): [string, string] => [id, 'no such shard']);
-    return Promise.resolve({ requestIds: known.map((id) => id.split('.')[0]!), refused: new Map(refused) });
+    const requestIds = known.map((id) => id.split('.')[0]!);
+    return Promise.resolve({
+      requestIds,
+      shards: known.length,
+      refused: new Map(refused),
+      refusedCount: refused.length,
+    });
   }
 
   load(): CoordinatorLoad {
@@ -152,8 +159,10 @@ export class ScriptedCluster implements ClusterControl {
     return this.#done({ kind: 'ok', value: slots });
   }
 
-  listDead(limit: number): Promise<readonly DeadLetter[]> {
-    return this.#done(this.dead.slice(0, limit));
+  listDead(limit: number, before = 0): Promise<DeadPage> {
+    const letters = this.dead.slice(before, before + limit);
+    const next = before + letters.length;
+    return this.#done({ letters, ...(next < this.dead.length && { next }) });
   }
 
   #done<T>(value: T): Promise<T> {

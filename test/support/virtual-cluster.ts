@@ -14,6 +14,7 @@ import type { CoordinatorContext, CoordinatorSettings } from '../../src/coordina
 import type { Caller, ScoreInput, ScoreOptions, ScoreOutcome } from '../../src/coordinator/coordinator.js';
 import { Dispatcher, type DispatchWeights } from '../../src/coordinator/dispatch.js';
 import { Hedging, type HedgeSettings } from '../../src/coordinator/hedging.js';
+import { Room } from '../../src/coordinator/room.js';
 import { openCoordinator, type RunningCoordinator } from '../../src/coordinator/service.js';
 import { answerWhoIsAt, listenCancel, listenWanted } from '../../src/actor/handle.js';
 import type { Engine, MetaEngine } from '../../src/engine/engine.js';
@@ -59,6 +60,8 @@ export interface ClusterOptions extends Omit<MemoryNatsOptions, 'clock'> {
   /** They read it, and do not go by it. */
   readonly ownClocks?: boolean;
   readonly clock?: VirtualClock;
+  /** Whether coordinators look at the streams every few seconds. Default true. */
+  readonly looksAtStreams?: boolean;
   /** Makes a coordinator's dispatcher. */
   readonly dispatcher?: (id: string, windowSamples: number, weights: DispatchWeights) => Dispatcher;
   /** Told of every event of every node, as it happens. */
@@ -116,6 +119,7 @@ const eventNames = [
   'hedge.won',
   'meta.finished',
   'result.suppressed',
+  'result.held',
   'delivery.retried',
   'delivery.redelivered',
   'delivery.dropped',
@@ -189,12 +193,15 @@ export class VirtualCluster {
     const bounds = { requestsMax: 1_000, samplesMax: 8_000, bytesMax: 64 * 1024 * 1024, ...options.bounds };
     const windowSamples = options.windowSamples ?? 4_096;
     const weights = { class: classWeights, tenant: options.tenantWeights ?? {} };
+    const admission = new Admission(bounds, process, weights);
     const context: CoordinatorContext = {
       settings: { nodeId: id, ...settingsDefault, ...options.settings, ...more },
       ledger: queue.ledger,
       work: queue.work,
       members,
-      admission: new Admission(bounds, process, weights),
+      storage: queue.storage,
+      admission,
+      room: new Room(queue.storage, () => admission.load, process.steadyNow.bind(process)),
       dispatcher: options.dispatcher?.(id, windowSamples, weights) ?? new Dispatcher(windowSamples, weights),
       hedging: new Hedging(options.hedge ?? noHedging),
       events: this.#events(id),
@@ -212,6 +219,15 @@ export class VirtualCluster {
     queue.onConnection((state) => {
       if (state === 'connected') service.reconnected();
     });
+    // As whoever owns the streams does, every few seconds.
+    let cancelLook: () => void = () => undefined;
+    const lookLater = (): void => {
+      cancelLook = process.after(limits.storageLookMs, () => {
+        void queue.storage.look();
+        lookLater();
+      });
+    };
+    if (options.looksAtStreams !== false) lookLater();
     const never = new AbortController().signal;
     // Of all callers that bring none of their own: one listener for each that waits.
     setMaxListeners(0, never);
@@ -222,6 +238,7 @@ export class VirtualCluster {
       score: (input, caller = {}) => service.score(input, { deadlineAtMs: Infinity, signal: never, ...caller }),
       drain: async (graceMs) => {
         await service.drain(graceMs);
+        cancelLook();
         this.#members.leave(id);
       },
     };

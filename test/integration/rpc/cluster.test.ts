@@ -77,9 +77,19 @@ describe('ClusterService', () => {
       { id: 'r1.meta.4', ...rest, stage: 'meta' },
     ]);
     expect(await client.listDead(1)).toHaveLength(1);
-    expect((await failure(client.listDead(1_001))).violations[0]!.field).toBe('limit');
     const retried = await client.retryDead([...dead.map(({ id }) => id), 'r2.sample.0']);
-    expect(retried).toEqual({ requestIds: ['r1', 'r1'], refused: new Map([['r2.sample.0', 'no such shard']]) });
+    const refused = new Map([['r2.sample.0', 'no such shard']]);
+    expect(retried).toEqual({ requestIds: ['r1', 'r1'], shards: 2, refused, refusedCount: 1 });
+  });
+
+  it('lists and retries more of the dead than one call takes', async () => {
+    const before = peer.cluster.dead;
+    peer.cluster.dead = Array.from({ length: 2_500 }, (_, unit) => ({ ...letter, unit }));
+    const all = await client.listDead(10_000);
+    expect(all.map(({ id }) => id)).toEqual(peer.cluster.dead.map(({ unit }) => `r1.sample.${unit}`));
+    expect(await client.listDead(1_200)).toHaveLength(1_200);
+    expect(await client.retryDead(all.map(({ id }) => id))).toMatchObject({ shards: 2_500, refusedCount: 0 });
+    peer.cluster.dead = before;
   });
 
   it('says when NATS is away, after trying again', async () => {

@@ -47,7 +47,7 @@ test('P5: a poisonous shard is quarantined after its tries, the request is answe
   broken = false;
   engine.drawn.length = 0;
   const retried = await cluster.clock.until(a.service.retryDead([deadId(letter!)]), 10);
-  expect(retried).toEqual({ requestIds: [first.requestId], refused: new Map() });
+  expect(retried).toEqual({ requestIds: [first.requestId], shards: 1, refused: new Map(), refusedCount: 0 });
   await cluster.clock.advance(1_000);
   expect(engine.drawn.map(({ index }) => index)).toEqual([3]);
   const stored = await cluster.clock.until(a.service.stored('poison', 'default'), 10);

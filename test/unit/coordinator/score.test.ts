@@ -376,13 +376,23 @@ test('overload: shed with a retry delay, and the accepted ones finish (P4)', asy
 });
 
 test('a full work queue sheds the request and leaves nothing of it behind (P4, S2)', async () => {
-  const cluster = await virtualCluster({ workMessagesMax: 1, settings: { shardSamplesMax: 1 } });
+  const cluster = await virtualCluster({ workMessagesMax: 0, settings: { shardSamplesMax: 1 } });
   const a = cluster.coordinator('a');
   const outcome = await cluster.clock.until(a.score(ask({ k: 4 })), 1_000);
   expect(outcome).toMatchObject({ kind: 'fault', fault: { kind: 'overloaded', retryAfterMs: 1_000 } });
   await cluster.clock.advance(30_000);
   expectQuiet(cluster, a);
   expect(cluster.told('request.taken_over')).toEqual([]);
+});
+
+test('C7 (P1): a work queue that becomes full keeps an accepted request waiting; it is finished when there is room', async () => {
+  const cluster = await virtualCluster({ workMessagesMax: 1, settings: { shardSamplesMax: 1 } });
+  const a = cluster.coordinator('a');
+  const worker = await cluster.worker('w');
+  const verdict = await cluster.verdict(a.score(ask({ k: 4 })));
+  expect(verdict).toMatchObject({ kind: 'valid', kValid: 4, degraded: [] });
+  expect(worker.engine.drawn).toHaveLength(4);
+  expectQuiet(cluster, a);
 });
 
 test('a deadline that has passed costs nothing; one that passes leaves the request to its linger', async () => {

@@ -145,6 +145,20 @@ export interface Queue {
   redelivered: number;
 }
 
+/** One stream of NATS that the cluster keeps its state in. */
+export interface Stream {
+  /** Stream name. */
+  name: string;
+  /** Bytes in it. */
+  bytes: number;
+  /** Bytes that it may hold; new requests are shed before it is full. */
+  bytesMax: number;
+  /** Messages in it. */
+  messages: number;
+  /** Why it cannot be worked with, in words; empty when it can. Nothing is accepted meanwhile. */
+  trouble: string;
+}
+
 /** Asks for the cluster's state. */
 export interface GetStatusRequest {
 }
@@ -165,6 +179,10 @@ export interface GetStatusResponse {
   drift: string[];
   /** When this was answered, by the clock of NATS, milliseconds since the Unix epoch; 0 from a version before. */
   nowMs: number;
+  /** Every stream, as the last look at it found it. */
+  streams: Stream[];
+  /** What could not be read for this answer and is left out of it, with the reason. */
+  unread: string[];
 }
 
 /** Names nodes. */
@@ -221,6 +239,8 @@ export interface CancelRequestResponse {
 export interface ListDeadRequest {
   /** At most this many, newest first; default 100, at most 1000. */
   limit: number;
+  /** Goes on after an earlier page: its `next`. 0 = from the newest. */
+  before: number;
 }
 
 /** One quarantined shard. */
@@ -247,6 +267,8 @@ export interface DeadShard {
 export interface ListDeadResponse {
   /** Newest first. */
   shards: DeadShard[];
+  /** Where the next page begins; 0 when this is the last one. A page may hold fewer shards than its limit. */
+  next: number;
 }
 
 /** Names quarantined shards. */
@@ -261,6 +283,10 @@ export interface RetryDeadResponse {
   requestIds: string[];
   /** Ids that could not be retried, with the reason. */
   refused: { [key: string]: string };
+  /** Shards that were taken back. */
+  shards: number;
+  /** Shards that could not be retried: `refused` names the first 1000. */
+  refusedCount: number;
 }
 
 export interface RetryDeadResponse_RefusedEntry {
@@ -840,6 +866,96 @@ export const Queue: MessageFns<Queue> = {
   },
 };
 
+function createBaseStream(): Stream {
+  return { name: "", bytes: 0, bytesMax: 0, messages: 0, trouble: "" };
+}
+
+export const Stream: MessageFns<Stream> = {
+  encode(message: Stream, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.name !== "") {
+      writer.uint32(10).string(message.name);
+    }
+    if (message.bytes !== 0) {
+      writer.uint32(16).uint64(message.bytes);
+    }
+    if (message.bytesMax !== 0) {
+      writer.uint32(24).uint64(message.bytesMax);
+    }
+    if (message.messages !== 0) {
+      writer.uint32(32).uint64(message.messages);
+    }
+    if (message.trouble !== "") {
+      writer.uint32(42).string(message.trouble);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): Stream {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseStream();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.name = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.bytes = longToNumber(reader.uint64());
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.bytesMax = longToNumber(reader.uint64());
+            continue;
+          }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.messages = longToNumber(reader.uint64());
+            continue;
+          }
+          case 5: {
+            if (tag !== 42) {
+              break;
+            }
+
+            message.trouble = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+};
+
 function createBaseGetStatusRequest(): GetStatusRequest {
   return {};
 }
@@ -876,7 +992,17 @@ export const GetStatusRequest: MessageFns<GetStatusRequest> = {
 };
 
 function createBaseGetStatusResponse(): GetStatusResponse {
-  return { nodes: [], queues: [], dead: 0, requestsInFlight: 0, natsVersion: "", drift: [], nowMs: 0 };
+  return {
+    nodes: [],
+    queues: [],
+    dead: 0,
+    requestsInFlight: 0,
+    natsVersion: "",
+    drift: [],
+    nowMs: 0,
+    streams: [],
+    unread: [],
+  };
 }
 
 export const GetStatusResponse: MessageFns<GetStatusResponse> = {
@@ -901,6 +1027,12 @@ export const GetStatusResponse: MessageFns<GetStatusResponse> = {
     }
     if (message.nowMs !== 0) {
       writer.uint32(96).uint64(message.nowMs);
+    }
+    for (const v of message.streams) {
+      Stream.encode(v!, writer.uint32(178).fork()).join();
+    }
+    for (const v of message.unread) {
+      writer.uint32(186).string(v!);
     }
     return writer;
   },
@@ -972,6 +1104,22 @@ export const GetStatusResponse: MessageFns<GetStatusResponse> = {
             }
 
             message.nowMs = longToNumber(reader.uint64());
+            continue;
+          }
+          case 22: {
+            if (tag !== 178) {
+              break;
+            }
+
+            message.streams.push(Stream.decode(reader, reader.uint32()));
+            continue;
+          }
+          case 23: {
+            if (tag !== 186) {
+              break;
+            }
+
+            message.unread.push(reader.string());
             continue;
           }
         }
@@ -1367,13 +1515,16 @@ export const CancelRequestResponse: MessageFns<CancelRequestResponse> = {
 };
 
 function createBaseListDeadRequest(): ListDeadRequest {
-  return { limit: 0 };
+  return { limit: 0, before: 0 };
 }
 
 export const ListDeadRequest: MessageFns<ListDeadRequest> = {
   encode(message: ListDeadRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     if (message.limit !== 0) {
       writer.uint32(8).uint32(message.limit);
+    }
+    if (message.before !== 0) {
+      writer.uint32(136).uint64(message.before);
     }
     return writer;
   },
@@ -1397,6 +1548,14 @@ export const ListDeadRequest: MessageFns<ListDeadRequest> = {
             }
 
             message.limit = reader.uint32();
+            continue;
+          }
+          case 17: {
+            if (tag !== 136) {
+              break;
+            }
+
+            message.before = longToNumber(reader.uint64());
             continue;
           }
         }
@@ -1550,13 +1709,16 @@ export const DeadShard: MessageFns<DeadShard> = {
 };
 
 function createBaseListDeadResponse(): ListDeadResponse {
-  return { shards: [] };
+  return { shards: [], next: 0 };
 }
 
 export const ListDeadResponse: MessageFns<ListDeadResponse> = {
   encode(message: ListDeadResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     for (const v of message.shards) {
       DeadShard.encode(v!, writer.uint32(10).fork()).join();
+    }
+    if (message.next !== 0) {
+      writer.uint32(136).uint64(message.next);
     }
     return writer;
   },
@@ -1580,6 +1742,14 @@ export const ListDeadResponse: MessageFns<ListDeadResponse> = {
             }
 
             message.shards.push(DeadShard.decode(reader, reader.uint32()));
+            continue;
+          }
+          case 17: {
+            if (tag !== 136) {
+              break;
+            }
+
+            message.next = longToNumber(reader.uint64());
             continue;
           }
         }
@@ -1642,7 +1812,7 @@ export const RetryDeadRequest: MessageFns<RetryDeadRequest> = {
 };
 
 function createBaseRetryDeadResponse(): RetryDeadResponse {
-  return { requestIds: [], refused: {} };
+  return { requestIds: [], refused: {}, shards: 0, refusedCount: 0 };
 }
 
 export const RetryDeadResponse: MessageFns<RetryDeadResponse> = {
@@ -1653,6 +1823,12 @@ export const RetryDeadResponse: MessageFns<RetryDeadResponse> = {
     globalThis.Object.entries(message.refused).forEach(([key, value]: [string, string]) => {
       RetryDeadResponse_RefusedEntry.encode({ key: key as any, value }, writer.uint32(18).fork()).join();
     });
+    if (message.shards !== 0) {
+      writer.uint32(144).uint32(message.shards);
+    }
+    if (message.refusedCount !== 0) {
+      writer.uint32(152).uint32(message.refusedCount);
+    }
     return writer;
   },
 
@@ -1686,6 +1862,22 @@ export const RetryDeadResponse: MessageFns<RetryDeadResponse> = {
             if (entry2.value !== undefined) {
               message.refused[entry2.key] = entry2.value;
             }
+            continue;
+          }
+          case 18: {
+            if (tag !== 144) {
+              break;
+            }
+
+            message.shards = reader.uint32();
+            continue;
+          }
+          case 19: {
+            if (tag !== 152) {
+              break;
+            }
+
+            message.refusedCount = reader.uint32();
             continue;
           }
         }

@@ -163,6 +163,8 @@ export const Degraded = {
   TIME_BUDGET: 3,
   /** SAMPLES_INVALID - Some samples are invalid. */
   SAMPLES_INVALID: 4,
+  /** STORAGE_FULL - Results are missing when the time budget ended, and the storage that they go to was full meanwhile. */
+  STORAGE_FULL: 20,
 } as const;
 
 export type Degraded = typeof Degraded[keyof typeof Degraded];
@@ -173,6 +175,7 @@ export namespace Degraded {
   export type META_PARTIAL = typeof Degraded.META_PARTIAL;
   export type TIME_BUDGET = typeof Degraded.TIME_BUDGET;
   export type SAMPLES_INVALID = typeof Degraded.SAMPLES_INVALID;
+  export type STORAGE_FULL = typeof Degraded.STORAGE_FULL;
 }
 
 /** One turn of the conversation that is being judged. */
