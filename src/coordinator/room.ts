@@ -7,7 +7,7 @@
 
 import { fault, type Fault } from '../fault.js';
 import { limits } from '../limits.js';
-import { isPressed } from '../queue/pressure.js';
+import { isPressed } from '../work/pressure.js';
 import type { Storage, StoreState } from '../queue/queue.js';
 
 /** Requests that are open, here and at other coordinators, and their samples. */

@@ -1,13 +1,13 @@
 // Dead letters: GRM_DEAD keeps the newest history of each quarantined unit.
 
 import { limits } from '../limits.js';
-import type { DeadLetter, Stage } from '../work/shard.js';
+import type { DeadLetter, DeadPage, Stage } from '../work/shard.js';
 import { fault, FaultError } from '../fault.js';
 import { purge, streamInfo } from './api.js';
 import { decodeDeadLetter, encodeDeadLetter } from './codec.js';
 import type { OnQueueEvent } from './events.js';
 import type { Publisher } from './publisher.js';
-import type { DeadLetters, DeadPage } from './queue.js';
+import type { DeadLetters } from './queue.js';
 import type { Requests } from './requests.js';
 import { subjects } from './subjects.js';
 

@@ -10,7 +10,7 @@
 import type { Class } from '../grm/query.js';
 import type { Sample } from '../grm/sample.js';
 import type { Verdict } from '../grm/verdict.js';
-import type { DeadLetter, MetaResult, MetaTask, RequestRecord, Shard, Stage } from '../work/shard.js';
+import type { DeadLetter, DeadPage, MetaResult, MetaTask, RequestRecord, Shard, Stage } from '../work/shard.js';
 import type { ClockState, ServerTime } from './server-time.js';
 import type { TimeKeeper } from './time-keeper.js';
 
@@ -144,12 +144,6 @@ export interface WorkQueue {
   depths(): Promise<readonly QueueDepth[]>;
   /** Tasks of a pool that were delivered twice and are open. Asks for nothing that a worker of the pool may not know. */
   redelivered(stage: Stage, pool: string): Promise<number>;
-}
-
-export interface DeadPage {
-  readonly letters: readonly DeadLetter[];
-  /** Where the next page begins; absent when this is the last one. */
-  readonly next?: number;
 }
 
 export interface DeadLetters {

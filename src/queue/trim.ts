@@ -10,7 +10,7 @@ import type { ServerClock } from './clock.js';
 import type { OnQueueEvent } from './events.js';
 import type { Link } from './link.js';
 import type { OpenRequest, OpenRequests } from './open-requests.js';
-import { aimOf, isPressed, isTight } from './pressure.js';
+import { aimOf, isPressed, isTight } from '../work/pressure.js';
 import type { SweepState } from './queue.js';
 import type { Requests } from './requests.js';
 import { filters, subjects } from './subjects.js';

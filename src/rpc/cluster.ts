@@ -2,8 +2,7 @@
 
 import type { Fault } from '../fault.js';
 import { limits } from '../limits.js';
-import type { DeadPage } from '../queue/queue.js';
-import type { DeadLetter } from '../work/shard.js';
+import type { DeadLetter, DeadPage } from '../work/shard.js';
 import type { ClusterServiceServer, DeadShard, GetStatusResponse } from '../wire/gen/grm/v1/cluster.js';
 import { unary, type Answer, type RpcContext } from './calls.js';
 import { invalid } from './request.js';

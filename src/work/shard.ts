@@ -91,3 +91,10 @@ export interface DeadLetter {
   readonly worker: string;
   readonly diedAtMs: number;
 }
+
+/** Some of the quarantined tasks, newest first. */
+export interface DeadPage {
+  readonly letters: readonly DeadLetter[];
+  /** Where the next page begins; absent when this is the last one. */
+  readonly next?: number;
+}

@@ -13,8 +13,7 @@ import { identify } from '../../src/coordinator/identity.js';
 import type { JudgedSample, StoredVerdict, Verdict } from '../../src/grm/verdict.js';
 import { vote } from '../../src/grm/vote.js';
 import type { ClusterControl, ClusterStatus } from '../../src/rpc/cluster.js';
-import type { DeadPage } from '../../src/queue/queue.js';
-import type { DeadLetter } from '../../src/work/shard.js';
+import type { DeadLetter, DeadPage } from '../../src/work/shard.js';
 import { plan, scored, voteInput } from './judgement.js';
 
 export interface HeldCall {
