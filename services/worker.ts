@@ -53,7 +53,11 @@ export async function openWorker<T, R extends Running>(host: Host, parts: Worker
   const credit = new Credit();
   const loop: Late<Loop> = { current: undefined };
   const engines: Late<EnginePool<R>> = { current: undefined };
-  const refreshCredit = (): void => credit.setSlots(loop.current?.isPaused() ? 0 : (engines.current?.slots() ?? 0));
+  const refreshCredit = (): void => {
+    const slots = loop.current?.isPaused() ? 0 : (engines.current?.slots() ?? 0);
+    credit.setSlots(slots);
+    if (slots === 0) loop.current?.recall();
+  };
 
   const node: Node = await openNode({
     role: parts.role,
@@ -103,7 +107,7 @@ export async function openWorker<T, R extends Running>(host: Host, parts: Worker
         get slots() {
           return learning.current?.slots(name) ?? concurrencyMax;
         },
-        current: () => actor.current(),
+        current: () => actor.serving(),
       };
     }),
   );
@@ -150,19 +154,20 @@ export async function openWorker<T, R extends Running>(host: Host, parts: Worker
     renewEveryMs: host.config.nats.ackWaitMs / 3,
     execute: (delivery, hurry, free) => parts.execute(delivery, pool, context, hurry, free),
   }));
-  const unhear = events.on('actor.changed', refreshCredit);
+  const unhears = (['actor.changed', 'engine.service'] as const).map((name) => events.on(name, refreshCredit));
   refreshCredit();
 
   host.expose({
     sources: {
       slots: () => ({ free: credit.free, busy: credit.taken }),
       actors: () => actors.map((actor) => ({ kind: actor.spec.kind, state: actor.state().kind })),
+      engines: () => actors.map((actor) => ({ engine: actor.spec.name, serves: actor.serving() !== undefined })),
       connected: () => queue.connected(),
     },
     ready: () => {
       const reasons: string[] = [];
       if (!queue.connected()) reasons.push('NATS does not answer');
-      if (pool.serving().length === 0) reasons.push('no engine serves');
+      if (pool.serving().length === 0) reasons.push(['no engine serves', ...actors.flatMap(whyNot)].join(': '));
       if (node.draining()) reasons.push('draining');
       return reasons;
     },
@@ -175,6 +180,10 @@ export async function openWorker<T, R extends Running>(host: Host, parts: Worker
         slots: learning.current?.slots(name) ?? concurrencyMax,
         configured: concurrencyMax,
         taken: pool.taken(name),
+        out: actors
+          .find((actor) => actor.spec.name === name)
+          ?.current()
+          ?.outOfService?.(),
       })),
       deliveries: running.running(),
       requests: [...cancellations.running()],
@@ -197,7 +206,7 @@ export async function openWorker<T, R extends Running>(host: Host, parts: Worker
       const drained = node.drain();
       await running.drain(parts.drainGraceMs);
       await drained;
-      unhear();
+      for (const unhear of unhears) unhear();
       learning.current?.close();
       unlisten();
       unanswer?.();
@@ -205,6 +214,12 @@ export async function openWorker<T, R extends Running>(host: Host, parts: Worker
       await host.close();
     },
   };
+}
+
+/** Why an engine does not serve, in its own words; nothing where it has none. */
+function whyNot(actor: Actor<Running>): string[] {
+  const reason = actor.current()?.outOfService?.()?.reason ?? actor.state().reason;
+  return reason === '' ? [] : [`${actor.spec.name}: ${reason.slice(0, limits.actorReasonCharsMax)}`];
 }
 
 /** Now, and whenever an engine changes or says how its start goes. */
@@ -220,8 +235,15 @@ function tellEngines(
         const { name } = actor.spec;
         const { kind, reason, starts } = actor.state();
         const at = kind === 'starting' ? loading.get(name) : undefined;
-        const said = reason.slice(0, limits.actorReasonCharsMax);
-        return { name, state: kind, reason: said, restarts: Math.max(0, starts - 1), ...(at && { loading: at }) };
+        const out = actor.current()?.outOfService?.();
+        const said = (out?.reason ?? reason).slice(0, limits.actorReasonCharsMax);
+        return {
+          name,
+          state: out ? 'out_of_service' : kind,
+          reason: said,
+          restarts: Math.max(0, starts - 1),
+          ...(at && { loading: at }),
+        };
       }),
     );
   now();
@@ -229,6 +251,7 @@ function tellEngines(
     loading.delete(name);
     now();
   });
+  events.on('engine.service', now);
   events.on('engine.loading', ({ engine, line, doneRatio }) => {
     loading.set(engine, { line, ...(doneRatio !== undefined && { doneRatio }) });
     now();

@@ -203,6 +203,13 @@ export const limits = {
   engineSelfTestMs: 60_000,
   /** The longest that an engine's Retry-After is believed. */
   engineRetryAfterMsMax: 600_000,
+  /** An engine out of service is probed after so long, then ever less often: a gateway that restarts costs seconds, a wrong key little traffic. */
+  breakerWaitMsMin: 500,
+  breakerWaitMsMax: 15_000,
+  /** One token of a tiny text, from an engine that may be full: later it counts as no answer. */
+  breakerProbeMs: 30_000,
+  /** Samples in a row that an engine turns away (429, 503) before it gets none for a while: one may be a burst. */
+  breakerBusyMax: 3,
   /** Embedded engine: opening fails when neither download nor load moves for this long. */
   llamaOpenStallMsMax: 180_000,
   /** Embedded engine: a download that has not begun by then never will; the library goes on trying without a network. */
@@ -316,6 +323,7 @@ holds(
   limits.blobBytesMax >= limits.contentBytesMax + 3 * limits.kMax * limits.sampleTextBytesMax,
   'the biggest verdict fits a blob',
 );
+holds(limits.breakerWaitMsMin <= limits.breakerWaitMsMax, 'a wait does not begin above its bound');
 holds(limits.timeBudgetMsMax < limits.workKeepMs, 'a task outlives the time budget of its request');
 holds(
   limits.pullHeldMs + 2 * limits.workingEveryMs <= limits.ackWaitMs,

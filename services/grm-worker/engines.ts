@@ -3,6 +3,7 @@
 import type { ActorSpec } from '../../src/actor/actor.js';
 import type { Engine } from '../../src/engine/engine.js';
 import { findGpus, groupGpus } from '../../src/engine/gpus.js';
+import { guardEngine } from '../../src/engine/guarded.js';
 import { openLlamaEngine } from '../../src/engine/llama.js';
 import { openManagedEngine } from '../../src/engine/managed.js';
 import { openOpenAiEngine } from '../../src/engine/openai.js';
@@ -71,7 +72,9 @@ function specsOf(
         extraBody,
         stop,
       };
-      return [{ ...base, name, start: async () => superviseEngine(await openOpenAiEngine(options)) }];
+      return [
+        { ...base, name, start: async () => superviseEngine(guardEngine(await openOpenAiEngine(options), around)) },
+      ];
     }
     case 'llama': {
       const name = `llama-${at}`;
@@ -130,5 +133,5 @@ async function startLlama(
     signal,
     onProgress: loadingTeller(name, events),
   });
-  return superviseEngine(opened, opened.died);
+  return superviseEngine(guardEngine(opened, { events }), opened.died);
 }

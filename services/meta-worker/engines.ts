@@ -2,6 +2,7 @@
 
 import type { ActorSpec } from '../../src/actor/actor.js';
 import type { MetaEngine } from '../../src/engine/engine.js';
+import { guardMetaEngine } from '../../src/engine/guarded.js';
 import { openLlamaMeta } from '../../src/engine/llama-meta.js';
 import { openMetaEngine } from '../../src/engine/meta.js';
 import { superviseMetaEngine, type Supervised } from '../../src/engine/supervised.js';
@@ -47,15 +48,14 @@ async function open(
       signal,
       onProgress: loadingTeller(name, events),
     });
-    return superviseMetaEngine(opened, opened.died);
+    return superviseMetaEngine(guardMetaEngine(opened, { events }), opened.died);
   }
   const { apiKey, model, ...options } = engine;
-  return superviseMetaEngine(
-    await openMetaEngine({
-      ...options,
-      name,
-      ...(model !== undefined && { model }),
-      ...(apiKey && { apiKey: apiKey.reveal() }),
-    }),
-  );
+  const opened = await openMetaEngine({
+    ...options,
+    name,
+    ...(model !== undefined && { model }),
+    ...(apiKey && { apiKey: apiKey.reveal() }),
+  });
+  return superviseMetaEngine(guardMetaEngine(opened, { events }));
 }

@@ -9,14 +9,16 @@ import { findGpus, groupGpus } from '../engine/gpus.js';
 import { locateLlama } from '../engine/llama-runtime.js';
 import { openMetaEngine } from '../engine/meta.js';
 import { openOpenAiEngine } from '../engine/openai.js';
+import { tryEngine } from '../engine/probe.js';
 import { limits } from '../limits.js';
 import { environment } from '../process/environment.js';
 import type { Config, EngineConfig, EngineConfigOf, MetaEngineConfig } from '../process/schema.js';
 import type { Say } from './finding.js';
 
-export async function checkEngines({ worker, meta }: Config, say: Say, signal: AbortSignal): Promise<void> {
+export async function checkEngines({ worker, meta, defaults }: Config, say: Say, signal: AbortSignal): Promise<void> {
   for (const [at, engine] of worker.engines.entries())
-    if (!signal.aborted) await checkOne(`worker.engines.${at}`, () => checkEngine(engine, worker.gpus, signal), say);
+    if (!signal.aborted)
+      await checkOne(`worker.engines.${at}`, () => checkEngine(engine, worker.gpus, defaults, signal), say);
   for (const [at, engine] of meta.engines.entries())
     if (!signal.aborted) await checkOne(`meta.engines.${at}`, () => checkMeta(engine, signal), say);
 }
@@ -32,11 +34,12 @@ async function checkOne(check: string, look: () => Promise<Checked>, say: Say): 
 async function checkEngine(
   engine: EngineConfig,
   gpus: Config['worker']['gpus'],
+  defaults: Config['defaults'],
   signal: AbortSignal,
 ): Promise<Checked> {
   switch (engine.kind) {
     case 'openai':
-      return checkServer(engine, signal);
+      return checkServer(engine, defaults, signal);
     case 'llama':
       return checkLlama(engine.model);
     case 'managed':
@@ -44,8 +47,12 @@ async function checkEngine(
   }
 }
 
-async function checkServer(engine: EngineConfigOf<'openai'>, signal: AbortSignal): Promise<Checked> {
-  const { baseUrl, model, apiKey, mode, requestTimeoutMs } = engine;
+async function checkServer(
+  engine: EngineConfigOf<'openai'>,
+  { temperature, topP }: Config['defaults'],
+  signal: AbortSignal,
+): Promise<Checked> {
+  const { baseUrl, model, apiKey, mode, requestTimeoutMs, priorityScheduling, extraBody, stop } = engine;
   return guarded(`start the server at ${baseUrl}, or correct base_url, model and api_key`, async () => {
     const opened = await openOpenAiEngine({
       name: 'doctor',
@@ -55,10 +62,18 @@ async function checkServer(engine: EngineConfigOf<'openai'>, signal: AbortSignal
       mode,
       slots: 1,
       requestTimeoutMs,
+      priorityScheduling,
+      extraBody,
+      stop,
     });
     try {
       assertHealthy(await opened.health(signal));
-      return `${opened.description} serves ${opened.model}`;
+      // Health and the list of models are often open to everybody: only a generation shows what a worker would get.
+      const ask = (roles: readonly ('system' | 'user')[]) => tryEngine(opened, { roles, temperature, topP }, signal);
+      const drawn = await ask(['system', 'user']);
+      if (drawn.kind === 'ok') return `${opened.description} serves ${opened.model}, one token drawn`;
+      if ((await ask(['user'])).kind !== 'ok') throw new Error(`${opened.description} does not draw: ${drawn.reason}`);
+      return `${opened.description} serves ${opened.model}, but takes no system message (${drawn.reason}): use a template without one`;
     } finally {
       await opened.close();
     }

@@ -11,6 +11,7 @@ import { limits } from '../limits.js';
 import type { Events } from '../observe/events.js';
 import { sleep, systemClock } from '../process/clock.js';
 import type { Engine } from './engine.js';
+import { guardEngine } from './guarded.js';
 import { openEndpoint } from './openai-http.js';
 import { serverHealth } from './openai-probe.js';
 import { openOpenAiEngine, type OpenAiEngineOptions } from './openai.js';
@@ -62,7 +63,7 @@ export async function openManagedEngine(options: ManagedEngineOptions, signal: A
     server = await startServer({ command: line, env, gpus, log, graceMs });
     await untilReady(options, baseUrl, server, log, signal);
     const engine = await openOpenAiEngine(connection(options, baseUrl));
-    return live(engine, server, log, baseUrl);
+    return live(guardEngine(engine, { events }), server, log, baseUrl);
   } catch (error) {
     await server?.stop();
     await log.close();

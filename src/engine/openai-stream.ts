@@ -6,7 +6,7 @@ import { createParser } from 'eventsource-parser';
 import type { TokenUsage } from './engine.js';
 import { connectionReason, errorMessage } from './openai-http.js';
 import { at, numberAt, parseJson, stringAt } from './openai-json.js';
-import { classifyReply, type Failure } from './openai-outcome.js';
+import { classifyErrorEvent, type Failure } from './openai-outcome.js';
 
 export type Generation =
   { readonly kind: 'text'; readonly text: string; readonly finishReason: string; readonly usage: TokenUsage } | Failure;
@@ -53,6 +53,7 @@ class Gathering {
   broken: string | undefined;
   readonly #redact: (text: string) => string;
   #text = '';
+  #events = 0;
   #chunks = 0;
   #finishReason: string | undefined;
   #usage: unknown;
@@ -62,7 +63,7 @@ class Gathering {
   }
 
   fail(reason: string): void {
-    this.failure ??= { kind: 'retryable', reason };
+    this.failure ??= { kind: 'retryable', reason, trouble: 'failing' };
   }
 
   event(data: string): void {
@@ -72,12 +73,10 @@ class Gathering {
       this.fail('the reply is not JSON');
       return;
     }
+    this.#events += 1;
     const error = at(json, 'error');
     if (error !== undefined && error !== null) {
-      const status = numberAt(error, 'code') ?? numberAt(json, 'code') ?? 500;
-      const failure = classifyReply({ status, message: this.#redact(errorMessage(data)) });
-      // It was taken: the stream had begun.
-      this.failure ??= failure.kind === 'retryable' ? { kind: 'retryable', reason: failure.reason } : failure;
+      this.failure ??= classifyErrorEvent(json, this.#redact(errorMessage(data)));
       return;
     }
     const piece =
@@ -96,9 +95,13 @@ class Gathering {
     if (this.failure !== undefined) return this.failure;
     const finishReason = this.#finishReason;
     if (finishReason === undefined) {
-      return { kind: 'retryable', reason: `the stream was cut${this.broken === undefined ? '' : ` (${this.broken})`}` };
+      const reason = `the stream was cut${this.broken === undefined ? '' : ` (${this.broken})`}`;
+      // One that ended in order without a word was no generation.
+      const isEmpty = this.broken === undefined && this.#events === 0;
+      return { kind: 'retryable', reason, trouble: isEmpty ? 'failing' : 'broke' };
     }
-    if (gaveUp.has(finishReason)) return { kind: 'retryable', reason: `the engine gave up: ${finishReason}` };
+    if (gaveUp.has(finishReason))
+      return { kind: 'retryable', reason: `the engine gave up: ${finishReason}`, trouble: 'failing' };
     return { kind: 'text', text: this.#text, finishReason, usage: this.#tokens() };
   }
 

@@ -27,6 +27,8 @@ export interface GaugeSources {
     readonly kind: string;
     readonly state: LabelsOf<'grm_actors'>['state'];
   }>;
+  /** The engines of this worker. */
+  readonly engines?: () => Iterable<{ readonly engine: string; readonly serves: boolean }>;
   readonly connected?: () => boolean;
   /** May fail or be late: then the scrape goes without it. */
   readonly queueDepths?: () => Promise<
@@ -261,6 +263,9 @@ function listen(events: Events, m: Meters): () => void {
     events.on('actor.changed', (e) => {
       if (e.to === 'restarting') m.count('grm_actor_restarts_total', { kind: e.kind });
     }),
+    events.on('engine.service', ({ engine, state, cause }) => {
+      if (state === 'out' && cause) m.count('grm_engine_out_of_service_total', { engine, cause });
+    }),
     events.on('node.drain', (e) => m.set('grm_draining', {}, e.phase === 'resumed' ? 0 : 1)),
     events.on('trouble', () => m.count('grm_troubles_total', {})),
   ];
@@ -280,6 +285,9 @@ async function readSources(sources: GaugeSources, m: Meters): Promise<void> {
   if (slots) {
     m.set('grm_slots', { state: 'free' }, slots.free);
     m.set('grm_slots', { state: 'busy' }, slots.busy);
+  }
+  for (const { engine, serves } of sources.engines?.() ?? []) {
+    m.set('grm_engine_in_service', { engine }, serves ? 1 : 0);
   }
   if (sources.connected) m.set('grm_nats_connected', {}, sources.connected() ? 1 : 0);
   if (sources.actors) {
