@@ -8,6 +8,7 @@ import { limits } from '../src/limits.js';
 import type { Events } from '../src/observe/events.js';
 import { Rate } from '../src/observe/rate.js';
 import type { Puller, Delivery } from '../src/queue/queue.js';
+import { connectionsMax, openFilesMax, shortOfFiles } from '../src/process/open-files.js';
 import { openCancellations } from '../src/worker/cancellations.js';
 import { openLibrary } from '../src/worker/content.js';
 import type { WorkerContext } from '../src/worker/context.js';
@@ -59,6 +60,8 @@ export async function openWorker<T, R extends Running>(host: Host, parts: Worker
     if (slots === 0) loop.current?.recall();
   };
 
+  const slotsMax = slotsThatFit(host, parts.specs);
+
   const node: Node = await openNode({
     role: parts.role,
     pool: parts.pool,
@@ -90,9 +93,10 @@ export async function openWorker<T, R extends Running>(host: Host, parts: Worker
       setSlots(slots) {
         const pool = engines.current;
         if (!pool) return Promise.resolve({ kind: 'refused', reason: 'the worker is starting' });
-        pool.setSlots(slots);
+        const inForce = Math.min(slots, slotsMax);
+        pool.setSlots(inForce);
         refreshCredit();
-        return Promise.resolve({ kind: 'slots', slots });
+        return Promise.resolve({ kind: 'slots', slots: inForce });
       },
     },
   });
@@ -125,7 +129,7 @@ export async function openWorker<T, R extends Running>(host: Host, parts: Worker
       events,
     });
   }
-  if (parts.slots !== undefined) pool.setSlots(parts.slots);
+  if (parts.slots !== undefined || slotsMax !== Infinity) pool.setSlots(Math.min(parts.slots ?? Infinity, slotsMax));
   engines.current = pool;
   const context: WorkerContext = {
     nodeId: node.id,
@@ -214,6 +218,22 @@ export async function openWorker<T, R extends Running>(host: Host, parts: Worker
       await host.close();
     },
   };
+}
+
+/** Slots of all engines together for which there are files; more would fail one after the other. */
+function slotsThatFit(
+  { log }: Host,
+  specs: readonly Pick<ActorSpec<Running>, 'connections' | 'concurrencyMax'>[],
+): number {
+  const connections = specs.reduce((sum, spec) => sum + (spec.connections ?? 0), 0);
+  const engines = specs.filter((spec) => spec.connections !== undefined).length;
+  const filesMax = openFilesMax();
+  const short = shortOfFiles(connections, filesMax, engines);
+  if (short === undefined) return Infinity;
+  const configured = specs.reduce((sum, { concurrencyMax }) => sum + concurrencyMax, 0);
+  const slots = configured - connections + (connectionsMax(filesMax, engines) ?? 0);
+  log.warn(`fewer slots than configured: ${short}; raise \`ulimit -n\`, or lower the slots`, { slots, configured });
+  return slots;
 }
 
 /** Why an engine does not serve, in its own words; nothing where it has none. */

@@ -55,7 +55,8 @@ function specsOf(
   restartsMax: number,
   around: Surroundings,
 ): ActorSpec<WorkerEngine>[] {
-  const base = { kind: 'engine', gpus: [], concurrencyMax: engine.slots, restartsMax };
+  const connections = engine.kind === 'llama' ? {} : { connections: engine.slots };
+  const base = { kind: 'engine', gpus: [], concurrencyMax: engine.slots, ...connections, restartsMax };
   switch (engine.kind) {
     case 'openai': {
       const name = `openai-${at}`;

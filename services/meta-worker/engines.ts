@@ -22,6 +22,7 @@ export function metaEngines(config: Config, events: Events): readonly ActorSpec<
       name,
       gpus: [],
       concurrencyMax: engine.slots,
+      ...(engine.kind !== 'llama_yes_no' && { connections: engine.slots }),
       restartsMax: meta.restartsMax,
       start: async (signal) => {
         const opened = await open(engine, name, events, signal);

@@ -38,6 +38,8 @@ export interface ActorSpec<R extends Running> {
   readonly gpus: readonly number[];
   /** Things it may do at once. */
   readonly concurrencyMax: number;
+  /** Connections that it opens for that; absent: none. */
+  readonly connections?: number;
   /** Restarts after failures in a row; -1 for no end. */
   readonly restartsMax: number;
   /** Overrides the timing's, for what is known to load longer. */

@@ -4,7 +4,7 @@
 import { delimiter, isAbsolute, join } from 'node:path';
 import { access, constants } from 'node:fs/promises';
 import type { Health } from '../engine/engine.js';
-import { checkGguf } from '../engine/gguf-file.js';
+import { checkGguf, isGguf } from '../engine/gguf-file.js';
 import { findGpus, groupGpus } from '../engine/gpus.js';
 import { locateLlama } from '../engine/llama-runtime.js';
 import { openMetaEngine } from '../engine/meta.js';
@@ -12,15 +12,28 @@ import { openOpenAiEngine } from '../engine/openai.js';
 import { tryEngine } from '../engine/probe.js';
 import { limits } from '../limits.js';
 import { environment } from '../process/environment.js';
+import { openFilesMax, shortOfFiles } from '../process/open-files.js';
 import type { Config, EngineConfig, EngineConfigOf, MetaEngineConfig } from '../process/schema.js';
 import type { Say } from './finding.js';
 
 export async function checkEngines({ worker, meta, defaults }: Config, say: Say, signal: AbortSignal): Promise<void> {
+  checkFiles('worker.engines', worker.engines, say);
+  checkFiles('meta.engines', meta.engines, say);
   for (const [at, engine] of worker.engines.entries())
     if (!signal.aborted)
       await checkOne(`worker.engines.${at}`, () => checkEngine(engine, worker.gpus, defaults, signal), say);
   for (const [at, engine] of meta.engines.entries())
     if (!signal.aborted) await checkOne(`meta.engines.${at}`, () => checkMeta(engine, signal), say);
+}
+
+/** Each slot of an engine that is spoken to over HTTP is a connection. A worker gives out no more than fit. */
+function checkFiles(check: string, engines: readonly (EngineConfig | MetaEngineConfig)[], say: Say): void {
+  const overHttp = engines.filter(({ kind }) => kind !== 'llama' && kind !== 'llama_yes_no');
+  const slots = overHttp.reduce((sum, engine) => sum + engine.slots, 0);
+  const short = shortOfFiles(slots, openFilesMax(), overHttp.length);
+  if (short === undefined) return;
+  const fix = 'raise `ulimit -n` where the worker runs (LimitNOFILE= of a systemd unit), or lower the slots';
+  say({ check, result: 'warning', detail: `${short}: a worker here uses no more`, fix });
 }
 
 type Checked = { readonly ok: string } | { readonly failed: string; readonly fix: string };
@@ -123,6 +136,13 @@ async function checkManaged(
       failed: `${program} is not on PATH`,
       fix: 'install vLLM (`pip install vllm`), or set command to your server',
     };
+  if (isGguf(model)) {
+    const file = await guarded('give the path of a whole GGUF file', async () => {
+      await checkGguf(model);
+      return model;
+    });
+    if ('failed' in file) return file;
+  }
   const found = told === 'auto' ? await findGpus(CUDA_VISIBLE_DEVICES, signal) : undefined;
   if (found?.kind === 'none') return { ok: `${program} ${model}, no GPU: ${found.reason}` };
   const gpus = found ? found.gpus.map(({ index }) => index) : Array.isArray(told) ? (told as readonly number[]) : [];

@@ -11,6 +11,7 @@ import type {
   LlamaModel,
 } from 'node-llama-cpp';
 import { limits } from '../limits.js';
+import { checkGguf } from './gguf-file.js';
 import { openChat, type Chat } from './llama-chat.js';
 import { forkBy, possibleSharing } from './llama-fork.js';
 import { grammarText } from './llama-grammar.js';
@@ -47,6 +48,8 @@ export async function loadLlama(options: LlamaChildOptions, tell: (message: From
     logger: (level, message) => tell({ kind: 'log', level: logLevel(level), message: message.trimEnd() }),
   });
   const path = await resolveModel(library, options, progress);
+  // The parent has looked at a path; what was downloaded is seen here first.
+  if (path !== options.model) await checkGguf(path);
   const model = await llama.loadModel({
     modelPath: path,
     onLoadProgress: (doneRatio) => progress('load', doneRatio),

@@ -116,11 +116,24 @@ test('P1 P5: twelve seconds of a gateway’s own answers, to samples and to the 
   using client = clientOf(coordinator);
   await cluster.serving(client, 2, 1);
 
-  gateway.answer(how);
+  const answers = [
+    { status: 502, body: '<html>502 Bad Gateway</html>' },
+    { status: 500, body: 'oops' },
+    { status: 404, body: 'no route' },
+    { status: 529, body: 'overloaded' },
+    { status: 200, body: '<html>Please sign in</html>' },
+    { status: 408 },
+    { status: 400, body: 'not while we deploy' },
+    { status: 504 },
+  ];
+  gateway.answer(answers[0]);
   const verdicts = Array.from({ length: 24 }, (_, number) =>
-    client.score(request(`${name}-${number}`, { timeBudgetMs: 60_000, vote: 'meta_topk' })),
+    client.score(request(`gateway-${number}`, { timeBudgetMs: 60_000, vote: 'meta_topk' })),
   );
-  await sleep(12_000);
+  for (const answer of answers) {
+    gateway.answer(answer);
+    await sleep(1_500);
+  }
   gateway.answer(undefined);
   for (const verdict of await Promise.all(verdicts)) {
     expect(verdict).toMatchObject({ kind: 'valid', best: 0, kValid: k });
@@ -148,7 +161,7 @@ test('P1 P7: while every engine refuses, requests end at their time with the rea
   for (const verdict of verdicts) {
     expect(verdict).toMatchObject({
       kind: 'invalid',
-      reason: 'no_valid_sample',
+      reason: 'quorum_not_met',
       degraded: ['time_budget'],
       samples: [],
     });
