@@ -331,7 +331,6 @@ holds(
   limits.blobBytesMax >= limits.contentBytesMax + 3 * limits.kMax * limits.sampleTextBytesMax,
   'the biggest verdict fits a blob',
 );
-holds(limits.breakerWaitMsMin <= limits.breakerWaitMsMax, 'a wait does not begin above its bound');
 holds(limits.timeBudgetMsMax < limits.workKeepMs, 'a task outlives the time budget of its request');
 holds(
   limits.pullHeldMs + 2 * limits.workingEveryMs <= limits.ackWaitMs,

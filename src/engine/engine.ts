@@ -4,6 +4,8 @@
 //   N2. When `signal` aborts, what has not finished is reported as `cancelled`, and the engine stops generating it.
 //   N3. Every wait inside has a deadline: `deadlineAtMs` bounds the whole draw.
 
+import type { outageCauses } from '../observe/engine-metrics.js';
+
 /** One chat turn as engines take it. */
 export interface PromptMessage {
   readonly role: 'system' | 'user' | 'assistant';
@@ -53,8 +55,7 @@ export type Untaken = true;
  *   broke     the connection broke while the engine had the work: what it worked on may have killed it
  *   unclear   the engine rejects the request (400, 422): the prompt, or what we send with every prompt
  */
-export const engineTroubles = ['away', 'busy', 'refused', 'failing', 'broke', 'unclear'] as const;
-export type EngineTrouble = (typeof engineTroubles)[number];
+export type EngineTrouble = (typeof outageCauses)[number];
 
 /** Why an engine that is up gets no work. */
 export interface OutOfService {

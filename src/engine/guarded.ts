@@ -5,6 +5,7 @@
 //   U2. N1-N3 of engine.ts hold: a sample whose failure is still looked into is reported as cancelled when the draw is aborted, and its
 //       deadline bounds the look.
 
+import { setMaxListeners } from 'node:events';
 import type { Clock } from '../process/clock.js';
 import { systemClock } from '../process/clock.js';
 import type { Events } from '../observe/events.js';
@@ -12,7 +13,7 @@ import { limits } from '../limits.js';
 import { Attribution, outageOf } from './attribution.js';
 import type { DrawJob, DrawResult, Engine, MetaEngine, OutOfService, RankJob, RankResult } from './engine.js';
 import { knownPair } from './meta-self-test.js';
-import { cutoff } from './openai-cutoff.js';
+import { type Cutoff, cutoff } from './openai-cutoff.js';
 import { drawOne, findingOf, makeOf, probeEngine } from './probe.js';
 
 export interface GuardOptions {
@@ -34,20 +35,15 @@ export function guardEngine(engine: Engine, options: GuardOptions): Engine {
     plain: (make) => ({ ...make, temperature: 1, topP: 1 }),
   });
 
-  const looked = async (failed: Retry, job: DrawJob, signal: AbortSignal): Promise<DrawResult> => {
+  const looked = async (failed: Retry, job: DrawJob, cut: Cutoff): Promise<DrawResult> => {
     const outage = outageOf(failed);
     if (outage === undefined) return failed;
-    const cut = cutoff([signal], job.deadlineAtMs);
-    try {
-      const culprit = await attribution.whose(outage, makeOf(job), cut.signal);
-      if (signal.aborted) return { kind: 'cancelled', index: failed.index };
-      if (culprit === 'engine') return { ...failed, untaken: true };
-    } finally {
-      cut.dispose();
-    }
+    const culprit = await attribution.whose(outage, makeOf(job), cut.signal);
+    if (cut.why === 'cancelled') return { kind: 'cancelled', index: failed.index };
+    if (culprit === 'engine') return { ...failed, untaken: true };
     if (failed.trouble !== 'unclear') return counted(failed);
     // U1: a gateway's bad moment may have ended just before the probe.
-    const again = await drawOne(engine, job, failed.index, signal);
+    const again = await drawOne(engine, job, failed.index, cut.signal);
     if (again.kind === 'text') attribution.succeeded(makeOf(job));
     if (again.kind !== 'retryable' || again.trouble !== 'unclear') return again;
     return { kind: 'terminal', index: failed.index, why: 'rejected', reason: again.reason };
@@ -57,13 +53,23 @@ export function guardEngine(engine: Engine, options: GuardOptions): Engine {
     ...facts(engine, attribution),
     async draw(job, onResult, signal) {
       const looks: Promise<void>[] = [];
+      // One listener on the caller's signal, however many samples are looked into.
+      let cut: Cutoff | undefined;
       const heard = (result: DrawResult): void => {
         if (result.kind === 'text') attribution.succeeded(makeOf(job));
-        if (result.kind === 'retryable') looks.push(looked(result, job, signal).then(onResult));
-        else onResult(result);
+        if (result.kind !== 'retryable') return onResult(result);
+        if (cut === undefined) {
+          cut = cutoff([signal], job.deadlineAtMs);
+          setMaxListeners(0, cut.signal);
+        }
+        looks.push(looked(result, job, cut).then(onResult));
       };
-      await engine.draw(job, heard, signal);
-      await Promise.all(looks);
+      try {
+        await engine.draw(job, heard, signal);
+        await Promise.all(looks);
+      } finally {
+        cut?.dispose();
+      }
     },
   };
 }

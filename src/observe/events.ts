@@ -1,7 +1,7 @@
 // Events: what happens in a process, as a typed map. The code that does the work emits; metrics, log and tests listen.
 // Labels that become metric labels are bounded sets; request ids never are.
 
-import type { EngineTrouble } from '../engine/engine.js';
+import type { outageCauses } from './engine-metrics.js';
 import type { Class, StoppedBy, VoteMethod } from '../grm/query.js';
 import type { SampleInvalidReason, Usage } from '../grm/sample.js';
 import type { Degraded, Missing } from '../grm/verdict.js';
@@ -141,7 +141,7 @@ export interface EventMap {
   'engine.service': {
     readonly engine: string;
     readonly state: 'out' | 'back';
-    readonly cause?: EngineTrouble;
+    readonly cause?: (typeof outageCauses)[number];
     readonly reason?: string;
   };
   'node.drain': { readonly node: string; readonly phase: 'started' | 'finished' | 'resumed'; readonly running: number };

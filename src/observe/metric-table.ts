@@ -5,13 +5,13 @@
 //   M1. Every label has a closed set of values, or a limit on how many distinct ones it may take; what comes beyond is "other". No request id is ever a label.
 //   M2. Series whose labels are all closed exist with 0 from the start; the others exist whole as soon as their open label has a value.
 
-import { engineTroubles } from '../engine/engine.js';
 import { faults, type FaultKind } from '../fault.js';
 import { classes, voteMethods } from '../grm/query.js';
 import { sampleInvalidReasons, type SampleInvalidReason } from '../grm/sample.js';
 import { degradedReasons } from '../grm/verdict.js';
 import { limits } from '../limits.js';
 import type { Stage } from '../work/shard.js';
+import { engineMetrics } from './engine-metrics.js';
 import { passSeconds, processRoles, queueSeconds, wholeSeconds, type MetricRow } from './metric-row.js';
 
 /** What counts as unparsable output, apart from samples that brought no output at all. */
@@ -23,8 +23,6 @@ export const parseFailureReasons = [
   'truncated',
 ] as const satisfies readonly SampleInvalidReason[];
 export type ParseFailureReason = (typeof parseFailureReasons)[number];
-
-export const actorStates = ['pending', 'starting', 'alive', 'draining', 'restarting', 'dead'] as const;
 
 const faultKinds = Object.keys(faults) as FaultKind[];
 const stages = ['sample', 'meta'] as const satisfies readonly Stage[];
@@ -359,34 +357,7 @@ export const metricTable = {
     roles: everywhere,
   },
 
-  grm_actors: {
-    type: 'gauge',
-    unit: 'count',
-    help: 'Actors of this process by kind and state.',
-    labels: { kind: named, state: actorStates },
-    roles: everywhere,
-  },
-  grm_actor_restarts_total: {
-    type: 'counter',
-    unit: 'count',
-    help: 'Actors that failed and were put down for another start.',
-    labels: { kind: named },
-    roles: everywhere,
-  },
-  grm_engine_in_service: {
-    type: 'gauge',
-    unit: 'flag',
-    help: '1 while this engine takes work: it is up, and its breaker is closed.',
-    labels: { engine: named },
-    roles: workers,
-  },
-  grm_engine_out_of_service_total: {
-    type: 'counter',
-    unit: 'count',
-    help: 'Times that an engine which is up was taken out of service, or stayed out for another reason: away = no connection, busy = it turned work away, refused = key, address or gateway, failing = 5xx, time-outs and empty replies, broke = connections cut, unclear = it rejects whatever is asked.',
-    labels: { engine: named, cause: engineTroubles },
-    roles: workers,
-  },
+  ...engineMetrics,
   grm_draining: {
     type: 'gauge',
     unit: 'flag',

@@ -54,7 +54,7 @@ test('P5: samples for which no file is left are untaken, whatever becomes of the
       process.stdout.write(JSON.stringify(results));
     `;
     const [command, ...args] = [...underLimit(64), process.execPath, '--input-type=module', '-e', program];
-    const child = spawn(command!, args, { stdio: ['ignore', 'pipe', 'inherit'] });
+    const child = spawn(command, args, { stdio: ['ignore', 'pipe', 'inherit'] });
     let out = '';
     child.stdout.setEncoding('utf8').on('data', (text: string) => (out += text));
     expect(await new Promise((resolve) => child.once('exit', resolve))).toBe(0);
