@@ -51,8 +51,8 @@ export type Untaken = true;
  *   away      no connection came about, or this process could not make one: no prompt does that
  *   busy      the engine, or a limit before it, turned the work away for now (429, 503)
  *   refused   the engine answers, and not to us or not there: 401, 403, 404, a redirect, a sign-in page
- *   failing   the engine, or a gateway before it, gave up: 5xx, an empty reply, a time-out
- *   broke     the connection broke while the engine had the work: what it worked on may have killed it
+ *   failing   the engine, or a gateway before it, gave up: 5xx, an empty reply
+ *   broke     the connection broke while the engine had the work, or was broken off at the time-out: what it worked on may have killed it
  *   unclear   the engine rejects the request (400, 422): the prompt, or what we send with every prompt
  */
 export type EngineTrouble = (typeof outageCauses)[number];

@@ -1,7 +1,7 @@
 // Guarded: an engine with its attribution: its failures come out as what they are, and it says when it is out of service.
 //
-//   U1. What comes out of a guarded engine is `untaken` where the engine is at fault, a try that counts where the work is, and terminal where
-//       the engine rejected the work twice and took a probe of the same make in between.
+//   U1. What comes out of a guarded engine is `untaken` where the engine is at fault. Where a probe passed, the work is tried once more at once: a
+//       gateway's bad moment may have ended just before. What fails then is a try that counts, and terminal where the engine rejected it twice.
 //   U2. N1-N3 of engine.ts hold: a sample whose failure is still looked into is reported as cancelled when the draw is aborted, and its
 //       deadline bounds the look.
 
@@ -41,11 +41,11 @@ export function guardEngine(engine: Engine, options: GuardOptions): Engine {
     const culprit = await attribution.whose(outage, makeOf(job), cut.signal);
     if (cut.why === 'cancelled') return { kind: 'cancelled', index: failed.index };
     if (culprit === 'engine') return { ...failed, untaken: true };
-    if (failed.trouble !== 'unclear') return counted(failed);
-    // U1: a gateway's bad moment may have ended just before the probe.
+    // P5: what may have killed an engine is not put to it again at once.
+    if (failed.trouble === 'broke') return counted(failed);
     const again = await drawOne(engine, job, failed.index, cut.signal);
     if (again.kind === 'text') attribution.succeeded(makeOf(job));
-    if (again.kind !== 'retryable' || again.trouble !== 'unclear') return again;
+    if (again.kind !== 'retryable' || failed.trouble !== 'unclear' || again.trouble !== 'unclear') return again;
     return { kind: 'terminal', index: failed.index, why: 'rejected', reason: again.reason };
   };
 
@@ -98,10 +98,10 @@ export function guardMetaEngine(engine: MetaEngine, options: GuardOptions): Meta
     } finally {
       cut.dispose();
     }
-    if (failed.trouble !== 'unclear') return counted(failed);
+    if (failed.trouble === 'broke') return counted(failed);
     const again = await engine.rank(job, signal);
     if (again.kind === 'logit') attribution.succeeded(undefined);
-    if (again.kind !== 'retryable' || again.trouble !== 'unclear') return again;
+    if (again.kind !== 'retryable' || failed.trouble !== 'unclear' || again.trouble !== 'unclear') return again;
     return { kind: 'terminal', reason: again.reason };
   };
 

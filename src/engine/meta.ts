@@ -202,7 +202,7 @@ class HttpMetaEngine implements MetaEngine {
 function stopped(cut: Cutoff): Exclude<RankResult, { kind: 'logit' }> {
   if (cut.why === 'deadline') return { kind: 'retryable', reason: 'the deadline passed before the text was ranked' };
   if (cut.why === 'timeout') {
-    return { kind: 'retryable', reason: 'the meta RM took longer than the request time-out', trouble: 'failing' };
+    return { kind: 'retryable', reason: 'the meta RM took longer than the request time-out', trouble: 'broke' };
   }
   return { kind: 'cancelled' };
 }

@@ -175,6 +175,6 @@ function stopped(index: number, cut: Cutoff): DrawResult {
   if (cut.why === 'deadline')
     return { kind: 'retryable', index, reason: 'the deadline passed before the sample was finished' };
   if (cut.why === 'timeout')
-    return { kind: 'retryable', index, reason: 'the engine took longer than the request time-out', trouble: 'failing' };
+    return { kind: 'retryable', index, reason: 'the engine took longer than the request time-out', trouble: 'broke' };
   return { kind: 'cancelled', index };
 }

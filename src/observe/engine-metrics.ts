@@ -37,7 +37,7 @@ export const engineMetrics = {
   grm_engine_out_of_service_total: {
     type: 'counter',
     unit: 'count',
-    help: 'Times that an engine which is up was taken out of service, or stayed out for another reason: away = no connection, busy = it turned work away, refused = key, address or gateway, failing = 5xx, time-outs and empty replies, broke = connections cut, unclear = it rejects whatever is asked.',
+    help: 'Times that an engine which is up was taken out of service, or stayed out for another reason: away = no connection, busy = it turned work away, refused = key, address or gateway, failing = 5xx and empty replies, broke = connections cut or silent until the time-out, unclear = it rejects whatever is asked.',
     labels: { engine: named, cause: outageCauses },
     roles: workers,
   },

@@ -1,12 +1,17 @@
 // Engines that are up and do not work: a wrong key, a gateway without its server. Nothing of a request is lost to them.
 
+import { mkdtempSync, rmSync, truncateSync } from 'node:fs';
 import { createServer, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { expect, test } from 'vitest';
+import { locateLlama } from '../../src/engine/llama-runtime.js';
 import type { ScoreRequest } from '../../src/rpc/client.js';
 import { ActorState } from '../../src/wire/gen/grm/v1/cluster.js';
 import { clientOf, enginesAt, metric, page, quiet, startCluster } from '../support/cluster.js';
+import { writeTinyGguf } from '../support/gguf.js';
 import { until } from '../support/processes.js';
 
 const k = 8;
@@ -182,3 +187,31 @@ test('P1 P7: while every engine refuses, requests end at their time with the rea
   }
   await quiet(client);
 }, 240_000);
+
+test('a model file that is cut short ends its engine for good, and status says why', async () => {
+  await using cluster = await startCluster();
+  const folder = mkdtempSync(join(tmpdir(), 'grm-cut-'));
+  try {
+    const model = join(folder, 'cut.gguf');
+    writeTinyGguf(model, { seed: 1, contextTokens: 64 });
+    truncateSync(model, 200_000);
+    const coordinator = await cluster.start('coordinator');
+    const kinds = [{ kind: 'managed', model, command: ['/bin/true', '{model}', '{port}'], log_dir: folder }];
+    const llama = locateLlama(undefined).kind === 'found' ? [{ kind: 'llama', model }] : [];
+    const worker = await cluster.start('grm-worker', { GRM_WORKER__ENGINES: JSON.stringify([...kinds, ...llama]) });
+    using client = clientOf(coordinator);
+    const actors = async () => (await client.status()).nodes.find(({ id }) => id === worker.node)?.actors ?? [];
+    await until(
+      async () =>
+        (await actors()).filter(({ state }) => state === ActorState.DEAD).length === kinds.length + llama.length,
+      'the engines are given up',
+    );
+    for (const { stateReason, restarts } of await actors()) {
+      expect(stateReason).toContain('cut short');
+      expect(restarts).toBe(0);
+    }
+    expect((await page(worker, '/readyz')).body).toContain('cut short');
+  } finally {
+    rmSync(folder, { recursive: true, force: true });
+  }
+}, 60_000);

@@ -180,11 +180,14 @@ describe('T1: where a probe passes, the work is at fault', () => {
     expect(s.told).toEqual([]);
   });
 
-  it('U1: a gateway that had a bad moment costs no sample', async () => {
-    const s = await engineThat((_, number) => (number === 1 ? { status: 400 } : 'text'));
-    expect(await draw(s.engine)).toMatchObject([{ kind: 'text' }]);
-    expect(s.told).toEqual([]);
-  });
+  it.each<Answer>([{ status: 400 }, { status: 502 }, { status: 404 }, 'empty'])(
+    'U1: a gateway that had a bad moment costs no sample: %j',
+    async (answer) => {
+      const s = await engineThat((_, number) => (number === 1 ? answer : 'text'));
+      expect(await draw(s.engine)).toMatchObject([{ kind: 'text' }]);
+      expect(s.told).toEqual([]);
+    },
+  );
 
   it.each<[string, Answer]>([
     ['a 500', { status: 500 }],
@@ -198,6 +201,8 @@ describe('T1: where a probe passes, the work is at fault', () => {
     expect(result?.kind).toBe('retryable');
     expect(result).not.toHaveProperty('untaken');
     expect(s.told).toEqual([]);
+    // P5: what may have killed an engine is not put to it again at once.
+    expect(s.work()).toHaveLength(answer === 'reset' ? 1 : 2);
   });
 
   it('T2: what a caller’s own settings cause takes nothing from the others', async () => {
