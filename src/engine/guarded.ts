@@ -49,8 +49,8 @@ export function guardEngine(engine: Engine, options: GuardOptions): Engine {
     return { kind: 'terminal', index: failed.index, why: 'rejected', reason: again.reason };
   };
 
-  return {
-    ...facts(engine, attribution),
+  return withOverrides(engine, {
+    ...service(engine, attribution),
     async draw(job, onResult, signal) {
       const looks: Promise<void>[] = [];
       // One listener on the caller's signal, however many samples are looked into.
@@ -71,7 +71,7 @@ export function guardEngine(engine: Engine, options: GuardOptions): Engine {
         cut?.dispose();
       }
     },
-  };
+  });
 }
 
 /** As guardEngine. */
@@ -105,15 +105,14 @@ export function guardMetaEngine(engine: MetaEngine, options: GuardOptions): Meta
     return { kind: 'terminal', reason: again.reason };
   };
 
-  return {
-    ...facts(engine, attribution),
+  return withOverrides(engine, {
+    ...service(engine, attribution),
     async rank(job, signal) {
       const result = await engine.rank(job, signal);
       if (result.kind === 'logit') attribution.succeeded(undefined);
       return result.kind === 'retryable' ? looked(result, job, signal) : result;
     },
-    selfTest: (signal) => engine.selfTest(signal),
-  };
+  });
 }
 
 function common(engine: string, { events, clock = systemClock, random = Math.random }: GuardOptions) {
@@ -129,15 +128,21 @@ function common(engine: string, { events, clock = systemClock, random = Math.ran
   };
 }
 
-function facts(engine: Engine | MetaEngine, attribution: Pick<Attribution<unknown>, 'outOfService' | 'close'>) {
+/** The engine with some of its members replaced; whatever else it has is still its own. */
+function withOverrides<E extends object>(engine: E, overrides: Partial<E>): E {
+  return new Proxy(engine, {
+    get(target, key) {
+      if (key in overrides) return overrides[key as keyof E];
+      // Members that are private to a class are seen by the object itself alone.
+      const member: unknown = Reflect.get(target, key, target);
+      return typeof member === 'function' ? (member.bind(target) as unknown) : member;
+    },
+  });
+}
+
+function service(engine: Engine | MetaEngine, attribution: Pick<Attribution<unknown>, 'outOfService' | 'close'>) {
   return {
-    name: engine.name,
-    description: engine.description,
-    model: engine.model,
-    fake: engine.fake,
     outOfService: () => attribution.outOfService(),
-    health: (signal: AbortSignal) => engine.health(signal),
-    gauges: () => engine.gauges(),
     close: async () => {
       attribution.close();
       await engine.close();

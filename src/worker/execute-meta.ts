@@ -1,4 +1,4 @@
-// Execute a meta task: samples of one lane to rank, from pull to ack. The rules are those of execute-shard.ts (X1-X5, X9); a sample that cannot be
+// Execute a meta task: samples of one lane to rank, from pull to ack. The rules are those of execute-shard.ts (X1-X5, X10); a sample that cannot be
 // ranked gets a failed meta result with the reason, never a number (promise P7).
 //
 //   M1. A task that came back may hold a sample that kills who ranks it. So its samples are ranked one after the other, each stored before the
@@ -123,7 +123,7 @@ async function execute(
   const big = open.some(({ sample }) => sample === undefined);
   const stored = big ? (await ledger.samples(requestId, lane)).entries : undefined;
   const todo = open.flatMap(({ index, sample = stored?.get(index) }) => (sample?.kind === 'scored' ? [sample] : []));
-  // X9: of what is left, its sample is not there yet, or it has no scores to rank.
+  // X10: of what is left, its sample is not there yet, or it has no scores to rank.
   const isUnseen = !content || open.some(({ index, sample }) => sample === undefined && !stored?.has(index));
   const lookAgain = (): void =>
     isLastTry(deliveries)

@@ -12,7 +12,7 @@
 //       kills engines (promise P5).
 //   X8. A shard that came back is drawn order by order, each stored before the next, and each delivery begins one order further on: where one of
 //       its prompts kills, that one is lost alone (promise P5).
-//   X9. Content that the ledger does not show is looked for again: a replica may lag. Only a notice, or every delivery in vain, tells that nobody
+//   X10. Content that the ledger does not show is looked for again: a replica may lag. Only a notice, or every delivery in vain, tells that nobody
 //       waits for it any more.
 
 import { setMaxListeners } from 'node:events';
@@ -139,7 +139,7 @@ async function execute(
     await giveBack(delivery, () => context.requeue.shard(shard), context);
   };
   const content = shard.content ?? (await library.content(requestId, shard.nonce));
-  // X9.
+  // X10.
   if (!content)
     return isLastTry(deliveries) ? drop('cancelled') : retry('its content is not in the ledger', unseenMs(deliveries));
   const template = await library.template(shard.templateHash);

@@ -101,7 +101,7 @@ test('a task by reference reads sample and content from the ledger', async () =>
   expect(await m.stored()).toMatchObject({ kind: 'ranked' });
 });
 
-describe('X9: what the ledger does not show may stand on a replica that lags', () => {
+describe('X10: what the ledger does not show may stand on a replica that lags', () => {
   const byReference = (m: Awaited<ReturnType<typeof metaWorker>>, indexes: readonly number[]) => {
     const { content: _, ...bare } = aMetaTask('r1', 2, {
       items: indexes.map((index) => ({ index })),

@@ -418,7 +418,7 @@ describe('nobody waits for it any more', () => {
     }
   });
 
-  test('X9: content by reference is read once from the record, which a replica may show late; one that is gone or of other content is nobody’s', async () => {
+  test('X10: content by reference is read once from the record, which a replica may show late; one that is gone or of other content is nobody’s', async () => {
     const w = await shardWorker();
     const record = w.record('r1');
     await w.putShards(record, [0], { inline: false });
