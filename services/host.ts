@@ -6,20 +6,24 @@ import { serveObservability, type Readiness } from '../src/observe/http.js';
 import { logEvents, openLog, type Log } from '../src/observe/log.js';
 import { openMetrics, type GaugeSources } from '../src/observe/metrics.js';
 import type { ProcessRole } from '../src/observe/metric-row.js';
-import { systemClock, type Clock } from '../src/process/clock.js';
+import type { Clock } from '../src/process/clock.js';
 import { queueOptionsOf, workerQueueOptionsOf } from '../src/process/queue-options.js';
 import type { Config } from '../src/process/schema.js';
 import { version } from '../src/process/version.js';
 import type { QueueEvent } from '../src/queue/events.js';
 import { openQueue } from '../src/queue/jetstream.js';
 import type { QueueSystem } from '../src/queue/queue.js';
+import { openHostClock, type HostClock } from './clock.js';
 
 export interface Host {
   readonly role: ProcessRole;
   readonly config: Config;
   readonly events: Events;
   readonly log: Log;
+  /** The time of NATS. */
   readonly clock: Clock;
+  /** How far this machine's clock is from it. */
+  readonly hostClock: Pick<HostClock, 'skewMs' | 'refusal' | 'onRefusal'>;
   readonly queue: QueueSystem;
   readonly hostName: string;
   readonly version: string;
@@ -38,7 +42,6 @@ export interface Exposed {
 
 /** Coordinators make and change streams and consumers; workers wait for those of their pool. */
 export async function openHost(role: 'coordinator' | 'grm-worker' | 'meta-worker', config: Config): Promise<Host> {
-  const clock = systemClock;
   const events = new Events();
   const log = openLog({
     level: config.log.level,
@@ -50,12 +53,14 @@ export async function openHost(role: 'coordinator' | 'grm-worker' | 'meta-worker
   const unlog = logEvents(log, events);
 
   let exposed: Exposed | undefined;
+  let hostClock: HostClock | undefined;
   const sources: GaugeSources = {
     load: () => exposed?.sources.load?.() ?? { requestsInFlight: 0, samplesInFlight: 0, bytesInFlight: 0 },
     slots: () => exposed?.sources.slots?.() ?? { free: 0, busy: 0 },
     actors: () => exposed?.sources.actors?.() ?? [],
     engines: () => exposed?.sources.engines?.() ?? [],
     connected: () => exposed?.sources.connected?.() ?? false,
+    clockSkewMs: () => hostClock?.skewMs(),
     queueDepths: () => exposed?.sources.queueDepths?.() ?? Promise.resolve([]),
     deadShards: () => exposed?.sources.deadShards?.() ?? Promise.resolve(0),
   };
@@ -85,18 +90,21 @@ export async function openHost(role: 'coordinator' | 'grm-worker' | 'meta-worker
       onEvent: (event) => hear(event, events, log),
     });
     queue.onConnection((state, reason) => events.emit('queue.connection', { state, reason }));
+    const opened = (hostClock = await openHostClock(queue, events, config.nats.clockSkewMsMax));
     return {
       role,
       config,
       events,
       log,
-      clock,
+      clock: opened.time,
+      hostClock: opened,
       queue,
       hostName: hostname(),
       version,
       httpAddress: http.address,
       expose: (parts) => (exposed = parts),
       async close() {
+        opened.close();
         await queue.close();
         await closeDoors();
       },

@@ -4,6 +4,7 @@ import type { Actor, ActorSpec, Running } from '../src/actor/actor.js';
 import { answerWhoIsAt, listenCancel } from '../src/actor/handle.js';
 import type { EngineGauges } from '../src/engine/engine.js';
 import { openNode, type Node } from '../src/actor/node.js';
+import type { ReasoningMarkers } from '../src/grm/reasoning.js';
 import { limits } from '../src/limits.js';
 import type { Events } from '../src/observe/events.js';
 import { Rate } from '../src/observe/rate.js';
@@ -17,6 +18,7 @@ import { startLoop, type Loop } from '../src/worker/loop.js';
 import { EnginePool } from '../src/worker/pool.js';
 import { openRequeue } from '../src/worker/requeue.js';
 import { learnSlots, type Learning } from '../src/worker/useful-slots.js';
+import { standingOf } from './clock.js';
 import type { Host } from './host.js';
 import type { EngineNews, OpenedService } from './run.js';
 
@@ -30,6 +32,8 @@ export interface WorkerParts<T, R extends Running> {
   /** What an engine says of itself; given: its slots are learned from it, as far as they are configured. */
   readonly gauges?: (engine: R) => Promise<EngineGauges>;
   readonly drainGraceMs: number;
+  /** Markers of reasoning in what engines say. */
+  readonly reasoning?: readonly ReasoningMarkers[];
   readonly puller: Puller<T>;
   readonly cost: (task: T) => number;
   /** The most that one task may cost: how many tasks a pull asks for when several slots are free. */
@@ -47,15 +51,20 @@ export interface WorkerParts<T, R extends Running> {
 type Late<T> = { current: T | undefined };
 
 export async function openWorker<T, R extends Running>(host: Host, parts: WorkerParts<T, R>): Promise<OpenedService> {
-  const { queue, events, clock } = host;
+  const { queue, events, clock, hostClock } = host;
+  let expired = 0;
+  events.on('delivery.dropped', ({ why }) => {
+    if (why === 'expired') expired++;
+  });
   const rate = new Rate();
-  for (const name of ['sample.finished', 'meta.finished'] as const) events.on(name, () => rate.add(clock.now()));
+  for (const name of ['sample.finished', 'meta.finished'] as const) events.on(name, () => rate.add(clock.steadyNow()));
   const cancellations = openCancellations();
   const credit = new Credit();
   const loop: Late<Loop> = { current: undefined };
   const engines: Late<EnginePool<R>> = { current: undefined };
   const refreshCredit = (): void => {
-    const slots = loop.current?.isPaused() ? 0 : (engines.current?.slots() ?? 0);
+    const takes = loop.current?.isPaused() !== true && hostClock.refusal() === undefined;
+    const slots = takes ? (engines.current?.slots() ?? 0) : 0;
     credit.setSlots(slots);
     if (slots === 0) loop.current?.recall();
   };
@@ -76,9 +85,10 @@ export async function openWorker<T, R extends Running>(host: Host, parts: Worker
       slots: engines.current?.slots() ?? 0,
       running: credit.taken,
       done: rate.total,
-      ratePerSecond: rate.perSecond(clock.now()),
+      ratePerSecond: rate.perSecond(clock.steadyNow()),
     }),
     busy: () => ({ requests: cancellations.running() }),
+    standing: () => ({ ...standingOf(hostClock), expired }),
     handlers: {
       async drain() {
         loop.current?.pause();
@@ -141,6 +151,7 @@ export async function openWorker<T, R extends Running>(host: Host, parts: Worker
     random: Math.random,
     cancellations,
     requeue: openRequeue(queue.work, parts.pool, node.id, clock),
+    ...(parts.reasoning && { reasoning: parts.reasoning }),
   };
   const unlisten = await listenCancel(queue.control, (requestId, run) => void cancellations.cancel(requestId, run));
   const stage = parts.role === 'grm-worker' ? 'sample' : 'meta';
@@ -159,6 +170,10 @@ export async function openWorker<T, R extends Running>(host: Host, parts: Worker
     execute: (delivery, hurry, free) => parts.execute(delivery, pool, context, hurry, free),
   }));
   const unhears = (['actor.changed', 'engine.service'] as const).map((name) => events.on(name, refreshCredit));
+  hostClock.onRefusal(() => {
+    refreshCredit();
+    node.tell();
+  });
   refreshCredit();
 
   host.expose({
@@ -173,6 +188,8 @@ export async function openWorker<T, R extends Running>(host: Host, parts: Worker
       if (!queue.connected()) reasons.push('NATS does not answer');
       if (pool.serving().length === 0) reasons.push(['no engine serves', ...actors.flatMap(whyNot)].join(': '));
       if (node.draining()) reasons.push('draining');
+      const refusal = hostClock.refusal();
+      if (refusal !== undefined) reasons.push(refusal);
       return reasons;
     },
     debugState: () => ({

@@ -60,6 +60,12 @@ export const faults = {
     disposition: 'retryable',
     doc: 'NATS does not answer; nothing was accepted, or what was accepted goes on.',
   },
+  clock_off: {
+    grpc: 'UNAVAILABLE',
+    http: 503,
+    disposition: 'retryable',
+    doc: "This coordinator's machine has a clock that is too far from NATS's, or could not read NATS's yet; nothing was accepted; retry at another.",
+  },
   unreachable: {
     grpc: 'UNAVAILABLE',
     http: 503,

@@ -79,6 +79,17 @@ export const limits = {
   /** Control-plane heartbeat and the lease it renews. */
   heartbeatMs: 2_000,
   leaseMs: 6_000,
+  /** How often the clock of NATS is read: quartz drifts by less than 3 ms in this time. */
+  clockReadEveryMs: 30_000,
+  /** How long a start waits for the first reading of that clock; then the process goes on, takes no work before there is one, and says so. */
+  clockFirstReadMs: 10_000,
+  /** A clock that is further from NATS's is told, and warned of: NTP keeps clocks within a tenth of that. */
+  clockSkewToldMs: 1_000,
+  /**
+   * Default bound of the distance beyond which a process takes no work. A wrong time zone is 14 hours off at the most: a clock that is off by
+   * a day or more was never set at all.
+   */
+  clockSkewMsMax: 24 * 3_600_000,
   /** Ask over NATS: how long a control message may take. */
   askMs: 5_000,
   /** One PubAck: then the publish is repeated under the same id. */
@@ -237,6 +248,9 @@ export const limits = {
   /** Embedded engine: stop sequences, and the characters of one. They are searched for after each token. */
   llamaStopsMax: 8,
   llamaStopCharsMax: 256,
+  /** Pairs of markers of reasoning, and the characters of one marker. Each is searched for in each text. */
+  reasoningMarkersMax: 64,
+  reasoningMarkerCharsMax: 64,
   /** Distinct values of a metric label that the outside names (model, pool); further ones are counted as "other". */
   metricLabelValuesMax: 50,
   /** A gauge read from elsewhere (queue depths) may take this long before a scrape goes on without it. */

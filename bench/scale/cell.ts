@@ -67,6 +67,7 @@ const metaParsed = parsedMeta.template;
 function clockOf(loop: Loop, holder: Holder): Clock {
   return {
     now: () => loop.now(),
+    steadyNow: () => loop.now(),
     after: (delayMs, run) =>
       loop.after(delayMs, () => {
         if (!holder.dead) run();

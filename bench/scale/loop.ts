@@ -39,6 +39,10 @@ export class Loop implements Clock {
     return startsAtMs + Math.floor(this.#timeMs);
   }
 
+  steadyNow(): number {
+    return this.now();
+  }
+
   after(delayMs: number, run: () => void): () => void {
     return this.at(this.#timeMs + Math.max(0, delayMs), run);
   }

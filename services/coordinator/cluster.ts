@@ -38,6 +38,7 @@ export function clusterControl(
         requestsInFlight: coordinator.load().requestsInFlight,
         natsVersion: queue.serverVersion,
         drift: [...queue.drift],
+        nowMs: host.clock.now(),
       };
     },
     drain: (nodes) => order(nodes, { kind: 'drain' }),

@@ -2,6 +2,7 @@
 
 import { Admission } from '../../src/coordinator/admission.js';
 import type { CoordinatorContext, Members } from '../../src/coordinator/context.js';
+import type { ScoreInput, ScoreOutcome } from '../../src/coordinator/coordinator.js';
 import { Dispatcher } from '../../src/coordinator/dispatch.js';
 import { Hedging } from '../../src/coordinator/hedging.js';
 import { openCoordinator, type RunningCoordinator } from '../../src/coordinator/service.js';
@@ -10,10 +11,12 @@ import { windowOf } from '../../src/coordinator/window.js';
 import { askEach, askWhoIsAt, broadcastCancel, broadcastWanted, listenWanted } from '../../src/actor/handle.js';
 import { openNode, type Node } from '../../src/actor/node.js';
 import { openRegistry, type Registry } from '../../src/actor/registry.js';
+import { fault } from '../../src/fault.js';
 import { limits } from '../../src/limits.js';
 import { environment } from '../../src/process/environment.js';
 import type { Config } from '../../src/process/schema.js';
 import { serveRpc } from '../../src/rpc/server.js';
+import { standingOf } from '../clock.js';
 import { openHost, type Host } from '../host.js';
 import { runService } from '../run.js';
 import { loadGrmTemplates } from '../../src/process/templates.js';
@@ -30,7 +33,7 @@ async function openCoordinatorProcess(config: Config) {
   const passes = failpointOf(failpoint, () => process.kill(process.pid, 'SIGKILL'));
   const templates = await loadGrmTemplates(config);
   const host = await openHost('coordinator', config);
-  const { queue, events, clock } = host;
+  const { queue, events, clock, hostClock } = host;
   const settings = config.coordinator;
   for (const { hash, text } of templates) await queue.ledger.putTemplate(hash, text);
 
@@ -57,6 +60,7 @@ async function openCoordinatorProcess(config: Config) {
       const { requestIds, oldestOpenAtMs } = coordinator?.busy() ?? { requestIds: [], oldestOpenAtMs: clock.now() };
       return { requests: requestIds, ...(requestIds.length > 0 && { oldestOpenAtMs }) };
     },
+    standing: () => ({ ...standingOf(hostClock), expired: 0 }),
     refusesDrain: 'a coordinator is drained by stopping its process (SIGTERM)',
     handlers: {
       drain: () => Promise.resolve(),
@@ -108,10 +112,21 @@ async function openCoordinatorProcess(config: Config) {
       ...(tenants && { tenants }),
     })),
     maxConnectionAgeMs: config.grpc.maxConnectionAgeMs,
-    coordinator: { ...running, cancel: (requestId) => cancelAnywhere(requestId, running, registry, node, host) },
+    clock,
+    coordinator: {
+      ...running,
+      score: (input, caller) => withRightClock(host, input, () => running.score(input, caller)),
+      cancel: (requestId) => cancelAnywhere(requestId, running, registry, node, host),
+    },
     cluster: clusterControl(host, registry, running),
     events,
   });
+  const tellClock = (): void => rpc.setNotServing('clock', hostClock.refusal() !== undefined);
+  hostClock.onRefusal(() => {
+    tellClock();
+    node.tell();
+  });
+  tellClock();
   const endSweeps = startJanitor(host, registry, node, running);
 
   host.expose({
@@ -122,7 +137,11 @@ async function openCoordinatorProcess(config: Config) {
       queueDepths: () => queue.work.depths(),
       deadShards: () => queue.dead.count(),
     },
-    ready: () => [...(queue.connected() ? [] : ['NATS does not answer']), ...(node.draining() ? ['draining'] : [])],
+    ready: () => [
+      ...(queue.connected() ? [] : ['NATS does not answer']),
+      ...(node.draining() ? ['draining'] : []),
+      ...[hostClock.refusal() ?? []].flat(),
+    ],
     debugState: () => ({
       node: node.describe(),
       load: running.load(),
@@ -167,18 +186,34 @@ async function openCoordinatorProcess(config: Config) {
   };
 }
 
+/** Nothing is accepted while this machine's clock is too far off, or was not compared with NATS's yet. */
+function withRightClock(
+  { hostClock, events }: Host,
+  { tenant, class: klass }: ScoreInput,
+  score: () => Promise<ScoreOutcome>,
+): Promise<ScoreOutcome> {
+  const refusal = hostClock.refusal();
+  if (refusal === undefined) return score();
+  events.emit('admission.rejected', { tenant, class: klass, reason: 'clock_off', why: 'clock' });
+  return Promise.resolve({ kind: 'fault', fault: fault('clock_off', refusal, { retryAfterMs: 1_000 }) });
+}
+
 /** The coordinator's view of the cluster, from the leases. */
 function membersOf(registry: Registry, node: Node, host: Host): Members {
   const { config, queue, clock } = host;
   let metaServedAtMs = -Infinity;
   const metaServing = (): number | 'unknown' => {
     const serving = registry.serving('meta-worker', config.coordinator.metaPool);
-    if (serving > 0) metaServedAtMs = clock.now();
+    if (serving > 0) metaServedAtMs = clock.steadyNow();
     return queue.connected() ? serving : 'unknown';
   };
   registry.onChange(() => void metaServing());
   return {
-    alive: (id) => (id === node.id ? true : registry.alive(id)),
+    alive: (id) => {
+      if (id === node.id) return true;
+      // Its budgets would be told by a clock that nothing is known of.
+      return host.hostClock.refusal() === undefined ? registry.alive(id) : 'unknown';
+    },
     coordinators: () => {
       const ids = registry.taking('coordinator');
       return ids.includes(node.id) ? ids : [...ids, node.id];
@@ -187,7 +222,7 @@ function membersOf(registry: Registry, node: Node, host: Host): Members {
     metaExpected: () =>
       metaServing() !== 0 ||
       registry.expected('meta-worker', config.coordinator.metaPool) > 0 ||
-      clock.now() - metaServedAtMs < config.coordinator.metaPatienceMs,
+      clock.steadyNow() - metaServedAtMs < config.coordinator.metaPatienceMs,
     fleet: () => {
       const { engines, slots, running } = registry.pool('grm-worker', config.coordinator.pool);
       return { engines, slots, busyRatio: slots === 0 ? 1 : running / slots };

@@ -13,6 +13,7 @@ import type { Events } from '../../src/observe/events.js';
 import type { Log } from '../../src/observe/log.js';
 import { environment } from '../../src/process/environment.js';
 import type { Config, EngineConfig, EngineConfigOf } from '../../src/process/schema.js';
+import { reopening } from '../../src/worker/reopening.js';
 
 export type WorkerEngine = Engine & Supervised;
 
@@ -36,9 +37,14 @@ export async function grmEngines(config: Config, events: Events, log: Log): Prom
       : [];
   if (found?.kind === 'none') log.info('no GPU', { reason: found.reason });
 
-  const specs = worker.engines.flatMap((engine, at) =>
-    specsOf(engine, at, gpus, worker.restartsMax, { env, events, log }),
-  );
+  const specs = worker.engines.flatMap((engine, at) => {
+    const own = specsOf(engine, at, gpus, worker.restartsMax, { env, events, log });
+    if (!engine.opensReasoning) return own;
+    return own.map((spec) => ({
+      ...spec,
+      start: async (signal: AbortSignal) => reopening(await spec.start(signal), worker.reasoning),
+    }));
+  });
   return { specs, gpus: gpus.length };
 }
 
@@ -127,7 +133,7 @@ async function startLlama(
   events: Events,
   signal: AbortSignal,
 ): Promise<WorkerEngine> {
-  const { kind: _, ...options } = engine;
+  const { kind: _, opensReasoning: __, ...options } = engine;
   const opened = await openLlamaEngine({
     ...options,
     name,

@@ -20,6 +20,7 @@ await runService('grm-worker', async (config: Config) => {
     slots: worker.slots,
     ...(worker.learnSlots && { gauges: (engine: WorkerEngine) => engine.gauges() }),
     drainGraceMs: worker.drainGraceMs,
+    reasoning: worker.reasoning,
     puller: await host.queue.work.pullShards(worker.pool),
     cost: (shard) => shard.samples.length,
     costMax: limits.shardSamplesMax,

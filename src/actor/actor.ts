@@ -137,7 +137,7 @@ class SupervisedActor<R extends Running> implements Actor<R> {
       ...(spec.startTimeoutMs === undefined ? {} : { startTimeoutMs: spec.startTimeoutMs }),
     };
     this.#concurrencyMax = spec.concurrencyMax;
-    this.#state = pending(clock.now());
+    this.#state = pending(clock.steadyNow());
     this.#done = this.#supervise().catch((error: unknown) => {
       this.#trouble('supervisor', error);
       this.#end(`bug in its supervisor: ${words(error)}`);
@@ -199,7 +199,7 @@ class SupervisedActor<R extends Running> implements Actor<R> {
       const resource = this.#life.signal.aborted ? undefined : await this.#bringUp(this.#life);
       if (resource === undefined) continue;
       const end = await this.#watch(resource, this.#life.signal);
-      if (end.kind === 'failed') this.#fail(end.reason, this.#clock.now() - this.#aliveAtMs);
+      if (end.kind === 'failed') this.#fail(end.reason, this.#clock.steadyNow() - this.#aliveAtMs);
       await this.#release(resource);
     }
     this.#end('closed');
@@ -212,7 +212,7 @@ class SupervisedActor<R extends Running> implements Actor<R> {
       if (this.#closing.signal.aborted || state.kind === 'dead') return false;
       const waitMs =
         state.kind === 'restarting'
-          ? state.retryAtMs - this.#clock.now()
+          ? state.retryAtMs - this.#clock.steadyNow()
           : state.kind === 'pending' && !state.held
             ? 0
             : Infinity;
@@ -244,7 +244,7 @@ class SupervisedActor<R extends Running> implements Actor<R> {
       this.#fail(start.reason, 0, start.hopeless);
       return undefined;
     }
-    this.#aliveAtMs = this.#clock.now();
+    this.#aliveAtMs = this.#clock.steadyNow();
     this.#apply({ kind: 'started', resource: start.resource });
     return start.resource;
   }
@@ -321,7 +321,7 @@ class SupervisedActor<R extends Running> implements Actor<R> {
     this.#history = judgement.history;
     if (judgement.kind === 'give_up')
       this.#apply({ kind: 'failed', reason: `given up after ${restartsMax} restarts: ${reason}` });
-    else this.#apply({ kind: 'failed', reason, retryAtMs: this.#clock.now() + judgement.delayMs });
+    else this.#apply({ kind: 'failed', reason, retryAtMs: this.#clock.steadyNow() + judgement.delayMs });
   }
 
   #end(reason: string): void {
@@ -330,7 +330,7 @@ class SupervisedActor<R extends Running> implements Actor<R> {
 
   #apply(event: LifecycleEvent<R>): void {
     const from = this.#state;
-    this.#state = transition(from, event, this.#clock.now());
+    this.#state = transition(from, event, this.#clock.steadyNow());
     const change = this.#change;
     this.#change = new AbortController();
     change.abort();

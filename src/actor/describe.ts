@@ -1,6 +1,7 @@
 // Describe: an actor as others see it, in the wire's form.
 
 import { limits } from '../limits.js';
+import type { Clock } from '../process/clock.js';
 import { ActorState, type Actor as WireActor } from '../wire/gen/grm/v1/cluster.js';
 import type { Actor, Running } from './actor.js';
 import type { LifecycleKind } from './lifecycle.js';
@@ -14,7 +15,7 @@ export const actorStates: Readonly<Record<LifecycleKind, ActorState>> = {
   dead: ActorState.DEAD,
 };
 
-export function describeActor<R extends Running>(actor: Actor<R>): WireActor {
+export function describeActor<R extends Running>(actor: Actor<R>, clock: Pick<Clock, 'now' | 'steadyNow'>): WireActor {
   const state = actor.state();
   const held = actor.held();
   const out = state.kind === 'alive' ? held?.outOfService?.() : undefined;
@@ -31,6 +32,7 @@ export function describeActor<R extends Running>(actor: Actor<R>): WireActor {
     gpus: [...actor.spec.gpus],
     model: (held?.model ?? '').slice(0, limits.engineLabelCharsMax),
     engine: (held?.description ?? '').slice(0, limits.engineLabelCharsMax),
-    stateSinceMs: out?.sinceMs ?? state.sinceMs,
+    // The actor goes by the steady clock, which is this process's own.
+    stateSinceMs: Math.max(0, clock.now() - (clock.steadyNow() - (out ?? state).sinceMs)),
   };
 }

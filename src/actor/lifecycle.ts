@@ -65,7 +65,7 @@ export function pending(now: number): Lifecycle<never> {
   return { kind: 'pending', sinceMs: now, starts: 0, reason: '', held: false };
 }
 
-/** The one place where an actor's state changes. `now` in milliseconds since the Unix epoch. */
+/** The one place where an actor's state changes. `now` by the steady clock (process/clock.ts). */
 export function transition<R>(state: Lifecycle<R>, event: LifecycleEvent<R>, now: number): Lifecycle<R> {
   const { starts } = state;
   if (event.kind === 'ended' && state.kind !== 'dead')

@@ -1,6 +1,7 @@
 // Node: this process in the cluster. It keeps a lease alive, supervises its actors, and answers control messages.
 //
-//   D1. While the node is open and NATS answers, its lease is renewed every heartbeat, and at once when its actors, their service or its drain change.
+//   D1. While the node is open and NATS answers, its lease is renewed every heartbeat, and at once when its actors, their service, its drain or its
+//       standing (`tell`) change.
 //   D2. A renewal that fails is trouble, told once per outage; the node and its work go on.
 //   D3. The lease outlives the actors: it is dropped when they are closed, and no renewal follows the drop.
 //   D4. A drain is taken at once and idempotent: the worker's handler hears of it first, then the actors; `finished` is told when the work is done.
@@ -25,6 +26,16 @@ export interface NodeLoad {
   readonly done: number;
   /** Finished per second over the last ten seconds. */
   readonly ratePerSecond: number;
+}
+
+/** What others should know before they count on the node. */
+export interface NodeStanding {
+  /** This machine's clock less NATS's; absent while that is not known. */
+  readonly clockSkewMs?: number;
+  /** Why it takes no work; empty: it does. */
+  readonly refuses: string;
+  /** Tasks that it dropped because their time was over. */
+  readonly expired: number;
 }
 
 /** The node's owner carries the orders out. One that rejects is answered `refused` with its message. */
@@ -62,6 +73,8 @@ export interface NodeOptions {
   /** Absent: it holds no requests. */
   busy?(): Busy;
   readonly handlers: NodeHandlers;
+  /** Absent: it takes whatever work comes. */
+  standing?(): NodeStanding;
   /** Given: orders to drain and to resume are refused with this reason. The node's owner may still drain it. */
   readonly refusesDrain?: string;
   /** Default limits.heartbeatMs. */
@@ -79,6 +92,8 @@ export interface Node {
   /** The same as the control message. Resolves when the work is done. */
   drain(): Promise<void>;
   resume(): Promise<void>;
+  /** Something that others should know has changed: the lease is renewed before its time. */
+  tell(): void;
   /** What the lease says now. */
   describe(): WireNode;
   /** Renewals that failed in a row: 0 while NATS answers. */
@@ -174,9 +189,14 @@ class LiveNode implements Node {
     this.#emitDrain('resumed');
   }
 
+  tell(): void {
+    this.#wake.abort();
+  }
+
   describe(): WireNode {
     const { role, host, pid, version, pool, gpus, address } = this.#options;
     const { slots, running, done, ratePerSecond } = this.#options.load();
+    const { clockSkewMs, refuses, expired } = this.#options.standing?.() ?? { refuses: '', expired: 0 };
     return {
       id: this.id,
       role,
@@ -189,12 +209,15 @@ class LiveNode implements Node {
       running,
       done,
       ratePerSecond,
-      actors: this.actors().map((actor) => describeActor(actor)),
+      actors: this.actors().map((actor) => describeActor(actor, this.#options.clock)),
       startedAtMs: this.#startedAtMs,
       heartbeatAgeMs: 0,
       address: address ?? '',
       fake: this.#options.fake === true || this.actors().some((actor) => actor.held()?.fake === true),
       draining: this.draining(),
+      clockSkewMs,
+      refuses: refuses.slice(0, limits.actorReasonCharsMax),
+      expired,
     };
   }
 
@@ -227,11 +250,11 @@ class LiveNode implements Node {
     while (!this.#closing.signal.aborted) {
       // `close` aborts it too.
       this.#wake = new AbortController();
-      const dueAtMs = clock.now() + heartbeatMs;
+      const dueAtMs = clock.steadyNow() + heartbeatMs;
       await this.#renew();
       // Changes come in bursts (eight engines start at once): they share a renewal.
       await sleep(clock, Math.min(limits.heartbeatMsMin, heartbeatMs), this.#closing.signal);
-      await sleep(clock, dueAtMs - clock.now(), this.#wake.signal);
+      await sleep(clock, dueAtMs - clock.steadyNow(), this.#wake.signal);
     }
   }
 

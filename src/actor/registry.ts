@@ -52,15 +52,15 @@ export interface Registry {
   alive(nodeId: string): boolean | 'unknown';
   /** The reading is unbroken for long enough that a node which is not there is not there (R2). */
   known(): boolean;
-  /** Nodes of that role and pool that take work: not draining, with an engine alive. The last known number while NATS is away. */
+  /** Nodes of that role and pool that take work: neither draining nor refusing, with an engine alive. The last known number while NATS is away. */
   serving(role: string, pool: string): number;
-  /** The same, and those that are about to: their engine loads, or is started again. Not those that drain or have given up. */
+  /** The same, and those that are about to: their engine loads, or is started again. Not those that drain, refuse work or have given up. */
   expected(role: string, pool: string): number;
-  /** Of that role and pool's nodes that do not drain. */
+  /** Of that role and pool's nodes that take work. */
   pool(role: string, pool: string): PoolCount;
   /** Why none of them serves, in their own words; undefined while one does, and while the leases cannot be read. */
   outage(role: string, pool: string): string | undefined;
-  /** Names of that role's nodes that do not drain. */
+  /** Names of that role's nodes that take work. */
   taking(role: string): readonly string[];
   work(): ClusterWork;
   /** Called when nodes come, go, drain or resume, or their actors change state. The returned function ends it. */
@@ -116,7 +116,7 @@ class LeaseRegistry implements Registry {
   }
 
   nodes(): readonly NodeInfo[] {
-    const sinceMs = Math.max(0, this.#clock.now() - this.#readAtMs);
+    const sinceMs = Math.max(0, this.#clock.steadyNow() - this.#readAtMs);
     return [...this.#nodes.values()].map((info) => ({
       ...info,
       node: { ...info.node, heartbeatAgeMs: info.node.heartbeatAgeMs + sinceMs },
@@ -171,7 +171,7 @@ class LeaseRegistry implements Registry {
   taking(role: string): readonly string[] {
     let ids = this.#taking.get(role);
     if (!ids) {
-      ids = [...this.#nodes.values()].flatMap(({ node }) => (node.role === role && !node.draining ? [node.id] : []));
+      ids = [...this.#nodes.values()].flatMap(({ node }) => (node.role === role && takes(node) ? [node.id] : []));
       this.#taking.set(role, ids);
     }
     return ids;
@@ -180,7 +180,7 @@ class LeaseRegistry implements Registry {
   #count(role: string, pool: string): PoolCount {
     const count = { engines: 0, slots: 0, running: 0, serving: 0, expected: 0 };
     for (const { node } of this.#nodes.values()) {
-      if (node.role !== role || node.pool !== pool || node.draining) continue;
+      if (node.role !== role || node.pool !== pool || !takes(node)) continue;
       const engines = node.actors.filter(({ kind }) => engineKinds.has(kind));
       count.engines += Math.max(1, node.actors.length);
       count.slots += node.slots;
@@ -226,7 +226,7 @@ class LeaseRegistry implements Registry {
   }
 
   #stale(): boolean {
-    return this.#failing || this.#clock.now() - this.#readAtMs > this.#leaseMs;
+    return this.#failing || this.#clock.steadyNow() - this.#readAtMs > this.#leaseMs;
   }
 
   async #read(): Promise<void> {
@@ -239,7 +239,7 @@ class LeaseRegistry implements Registry {
   }
 
   #take(leases: Awaited<ReturnType<ControlPlane['leases']>>): void {
-    const now = this.#clock.now();
+    const now = this.#clock.steadyNow();
     if (this.#failing || now - this.#readAtMs > this.#leaseMs || now < this.#readAtMs) this.#unbrokenSinceMs = now;
     this.#failing = false;
     this.#readAtMs = now;
@@ -279,6 +279,7 @@ class LeaseRegistry implements Registry {
       [...this.#nodes.values()].map(({ node }) => [
         node.id,
         node.draining,
+        node.refuses,
         node.actors.map((actor) => [actor.id, actor.state]),
       ]),
     );
@@ -297,6 +298,10 @@ class LeaseRegistry implements Registry {
 const stateWords: ReadonlyMap<ActorState, string> = new Map(
   Object.entries(actorStates).map(([word, state]) => [state, word]),
 );
+/** Whether work may be left to it. */
+function takes(node: NodeInfo['node']): boolean {
+  return !node.draining && node.refuses === '';
+}
 
 /** Kinds of actor that do a pool's work. */
 const engineKinds: ReadonlySet<string> = new Set(['engine', 'meta-engine']);

@@ -174,6 +174,7 @@ const codes: Partial<Record<GrmError['kind'], ExitCode>> = {
   unreachable: exitCodes.unavailable,
   queue_unavailable: exitCodes.unavailable,
   draining: exitCodes.unavailable,
+  clock_off: exitCodes.unavailable,
   overloaded: exitCodes.unavailable,
   deadline_exceeded: exitCodes.unavailable,
   invalid_request: exitCodes.usage,

@@ -1,6 +1,8 @@
 // Doctor, cluster: does a coordinator answer, does every engine serve, do the processes belong together.
 
+import { limits } from '../limits.js';
 import { version } from '../process/version.js';
+import { skewText } from '../queue/server-time.js';
 import type { GrmClient } from '../rpc/client.js';
 import { ActorState, type Actor, type Node } from '../wire/gen/grm/v1/cluster.js';
 import { failureOf, type Door } from './context.js';
@@ -26,6 +28,10 @@ export async function checkCluster(client: GrmClient, door: Door, say: Say, sign
   const coordinators = nodes.filter((node) => node.role === 'coordinator').length;
   say({ check: 'coordinator', result: 'ok', detail: `${door.address} answers, ${coordinators} in the cluster` });
   checkVersions(nodes, say);
+  for (const node of nodes) {
+    checkNodeClock(node, say);
+    checkExpired(node, say);
+  }
   checkRole('grm-worker', 'GRM engines', nodes, say);
   checkRole('meta-worker', 'meta RM', nodes, say);
   if (nodes.some((node) => node.fake)) {
@@ -43,6 +49,36 @@ function checkVersions(nodes: readonly Node[], say: Say): void {
     say({ check, result: 'warning', detail, fix: 'finish the upgrade' });
   }
 }
+
+/** A version before tells nothing of its clock. */
+function checkNodeClock({ id, clockSkewMs, refuses, version: its }: Node, say: Say): void {
+  const check = 'clocks';
+  const fix = 'run an NTP client on its machine, and on the machines of NATS';
+  if (refuses !== '') return say({ check, result: 'failed', detail: `${id} takes no work: ${refuses}`, fix });
+  if (clockSkewMs === undefined) {
+    const detail = `${id} does not know the time of NATS and goes by its own clock`;
+    const how = `let its NATS user read the clock (docs/operations.md, Clocks)`;
+    say({ check, result: 'warning', detail, fix: its === version ? how : 'finish the upgrade' });
+    return;
+  }
+  const detail = `${id} is ${skewText(clockSkewMs)} NATS`;
+  if (Math.abs(clockSkewMs) <= limits.clockSkewToldMs) say({ check, result: 'ok', detail });
+  else say({ check, result: 'warning', detail, fix });
+}
+
+/** Few come too late where the work is withdrawn with its request: many mean that the node and the coordinators disagree on the time. */
+function checkExpired({ id, expired, done }: Node, say: Say): void {
+  if (expired < expiredMin || expired < expiredRatio * done) return;
+  say({
+    check: 'expired tasks',
+    result: 'warning',
+    detail: `${id} dropped ${expired} tasks because their time was over, and finished ${done} samples`,
+    fix: 'compare the clocks above; where they agree the queue is too long for the time budgets: add engines, or raise time_budget_ms',
+  });
+}
+
+const expiredMin = 10;
+const expiredRatio = 0.05;
 
 const missing = {
   'grm-worker': { result: 'failed', fix: 'start one with worker.engines set' },

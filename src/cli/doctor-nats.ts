@@ -4,13 +4,13 @@ import { FaultError, type FaultKind } from '../fault.js';
 import { scrubbed } from '../observe/redact.js';
 import { queueOptionsOf } from '../process/queue-options.js';
 import type { Config } from '../process/schema.js';
+import { limits } from '../limits.js';
 import { openQueue } from '../queue/jetstream.js';
 import type { QueueSystem } from '../queue/queue.js';
+import { skewText } from '../queue/server-time.js';
 import { failureOf } from './context.js';
 import type { Say } from './finding.js';
 
-/** Clock differences that are told: a shard's deadline is the one time that crosses hosts. */
-const skewMsMax = 2_000;
 const connectMs = 5_000;
 
 /** @param servers of the cluster; empty: nobody knows them */
@@ -42,7 +42,7 @@ export async function checkNats(config: Config, servers: readonly string[], say:
   try {
     await checkServer(queue, servers, say);
     checkStreams(queue, say);
-    await checkClock(queue, say);
+    await checkClock(queue, config.nats.clockSkewMsMax, say);
     await checkWork(queue, say);
   } catch (error) {
     const fix =
@@ -88,11 +88,15 @@ function checkStreams({ drift }: QueueSystem, say: Say): void {
   for (const detail of drift) say({ check, result: 'warning', detail, fix });
 }
 
-async function checkClock(queue: QueueSystem, say: Say): Promise<void> {
-  const skewMs = await queue.clockSkewMs();
-  const detail = `NATS is ${Math.round(skewMs)} ms from this machine`;
-  if (Math.abs(skewMs) <= skewMsMax) say({ check: 'clock', result: 'ok', detail });
-  else say({ check: 'clock', result: 'warning', detail, fix: 'run an NTP client on every host' });
+async function checkClock(queue: QueueSystem, skewMsMax: number, say: Say): Promise<void> {
+  const skewMs = -(await queue.clockSkewMs());
+  const check = 'clock';
+  const detail = `this machine is ${skewText(skewMs)} NATS`;
+  const fix = 'run an NTP client on every host';
+  if (Math.abs(skewMs) > skewMsMax) {
+    say({ check, result: 'failed', detail: `${detail}: a worker or coordinator here would take no work`, fix });
+  } else if (Math.abs(skewMs) > limits.clockSkewToldMs) say({ check, result: 'warning', detail, fix });
+  else say({ check, result: 'ok', detail });
 }
 
 async function checkWork(queue: QueueSystem, say: Say): Promise<void> {

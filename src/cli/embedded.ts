@@ -10,6 +10,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { join } from 'node:path';
 import { limits } from '../limits.js';
 import { scrubbed } from '../observe/redact.js';
+import { steadyNow } from '../process/clock.js';
 import type { Config } from '../process/schema.js';
 import { exitCodes, type ExitCode } from '../process/run.js';
 import { CliError } from './context.js';
@@ -103,7 +104,7 @@ class Cluster implements Embedded {
     private readonly graceMs: number,
   ) {
     const { workers, metaWorkers, tell, hurrying } = options;
-    this.#watch = new EngineWatch({ workers, metaWorkers }, () => Date.now(), tell);
+    this.#watch = new EngineWatch({ workers, metaWorkers }, steadyNow, tell);
     this.failed = new Promise((resolve) => (this.#fail = resolve));
     hurrying?.addEventListener('abort', () => this.#hurry());
   }
@@ -292,12 +293,12 @@ class Cluster implements Embedded {
 
   /** Models take their time to load. */
   async #untilServing(): Promise<void> {
-    const giveUpAtMs = Date.now() + limits.upServingMs;
+    const giveUpAtMs = steadyNow() + limits.upServingMs;
     while (!this.#watch.complete()) {
       if (this.#closed) throw interrupted;
       const hopeless = this.#watch.hopeless();
       if (hopeless !== undefined) throw new CliError(hopeless);
-      if (Date.now() > giveUpAtMs) {
+      if (steadyNow() > giveUpAtMs) {
         const logs = join(this.folder.path, 'logs');
         throw new CliError(`the engines did not serve within ${limits.upServingMs / 3_600_000} hours; see ${logs}`);
       }
@@ -308,11 +309,11 @@ class Cluster implements Embedded {
   /** How the start goes, now and then. The returned function ends it. */
   #tellWaiting(): () => void {
     const everyMs = this.options.tellEveryMs ?? tellEveryMsDefault;
-    const startedAtMs = Date.now();
+    const startedAtMs = steadyNow();
     const say = (): void => {
       const starting = this.#services.filter((each) => !each.isReady);
       const processes = starting.map(({ name, lastLine }) => ({ name, says: lastLine }));
-      this.options.tell(this.#watch.waiting(Date.now() - startedAtMs, processes));
+      this.options.tell(this.#watch.waiting(steadyNow() - startedAtMs, processes));
       timer = setTimeout(say, everyMs);
     };
     let timer = setTimeout(say, everyMs);

@@ -12,6 +12,7 @@ import { readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { mkdir } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { steadyNow } from '../process/clock.js';
 import { takeLock, type Lock } from './lock.js';
 import { commandOf, isAlive } from './process-table.js';
 
@@ -115,18 +116,18 @@ async function endLeftBehind(
 ): Promise<void> {
   const processes = Object.entries(state?.processes ?? {});
   const left = () => processes.filter(([, { pid, command }]) => commandOf(pid)?.includes(command) === true);
-  const startedAtMs = Date.now();
+  const startedAtMs = steadyNow();
   let toldAtMs = -Infinity;
   for (let found = left(); found.length > 0; found = left()) {
     if (signal.aborted) throw new Error('interrupted');
-    const waitedMs = Date.now() - startedAtMs;
+    const waitedMs = steadyNow() - startedAtMs;
     // Without its keeper nobody else ends it.
     if (found.every(([name]) => name === natsName)) for (const [, { pid }] of found) killIfThere(pid, 'SIGTERM');
     if (waitedMs > graceMs) for (const [, { pid }] of found) killIfThere(pid);
     if (waitedMs > graceMs + toldEveryMs)
       throw new Error(`left behind by an earlier \`grm up\`, and not to be ended: ${pidsText(found)}`);
-    if (Date.now() - toldAtMs >= toldEveryMs) {
-      toldAtMs = Date.now();
+    if (steadyNow() - toldAtMs >= toldEveryMs) {
+      toldAtMs = steadyNow();
       tell(found.map(([name, { pid }]) => `${name} (pid ${pid})`));
     }
     await sleep(100);

@@ -5,6 +5,7 @@
 
 import { parseArgs } from 'node:util';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { steadyNow } from '../process/clock.js';
 import { exitCodes } from '../process/run.js';
 import { commandOf } from './process-table.js';
 import { startNats } from './nats-server.js';
@@ -39,8 +40,8 @@ process.on('SIGINT', () => undefined);
 process.on('SIGHUP', () => undefined);
 process.on('disconnect', () => {
   void (async () => {
-    const giveUpAtMs = Date.now() + guarded.graceMs;
-    while (Date.now() < giveUpAtMs && guarded.pids.some((pid) => commandOf(pid) !== undefined)) await sleep(100);
+    const giveUpAtMs = steadyNow() + guarded.graceMs;
+    while (steadyNow() < giveUpAtMs && guarded.pids.some((pid) => commandOf(pid) !== undefined)) await sleep(100);
     await end();
   })();
 });

@@ -6,6 +6,7 @@ import { mkdir, readdir, readFile, rm } from 'node:fs/promises';
 import { delimiter, isAbsolute, join, resolve } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { ServerLog } from '../engine/server-log.js';
+import { steadyNow } from '../process/clock.js';
 
 export interface OwnNats {
   readonly url: string;
@@ -82,8 +83,8 @@ export async function startNats(
 }
 
 async function portFrom(folder: string): Promise<string> {
-  const giveUpAtMs = Date.now() + readyMs;
-  while (Date.now() < giveUpAtMs) {
+  const giveUpAtMs = steadyNow() + readyMs;
+  while (steadyNow() < giveUpAtMs) {
     for (const name of await readdir(folder)) {
       if (!name.endsWith('.ports')) continue;
       try {

@@ -28,7 +28,7 @@ export interface ProgressOptions {
   readonly startAt: number;
   /** Undefined while it cannot be known. */
   readonly total: number | undefined;
-  readonly clock: Clock;
+  readonly clock: Pick<Clock, 'now' | 'after'>;
   readonly stream: NodeJS.WritableStream & { readonly isTTY?: boolean };
 }
 

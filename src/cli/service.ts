@@ -12,6 +12,7 @@ import { fork, type ChildProcess } from 'node:child_process';
 import { join } from 'node:path';
 import { ServerLog } from '../engine/server-log.js';
 import { limits } from '../limits.js';
+import { steadyNow } from '../process/clock.js';
 import { exitCodes } from '../process/run.js';
 import { packageRoot } from '../process/version.js';
 import { CliError } from './context.js';
@@ -159,7 +160,7 @@ export class Service {
     });
     this.#child = child;
     this.hooks.onStarted();
-    const startedAtMs = Date.now();
+    const startedAtMs = steadyNow();
     const last: string[] = [];
     for (const stream of [child.stdout, child.stderr]) {
       const splitter = new LineSplitter((line) => {
@@ -199,7 +200,7 @@ export class Service {
           reject(new CliError(`${this.name} did not start (${how}):\n${words}`, codeOf(child.exitCode)));
           if (this.#stopping || !this.#ready) return;
           const error = lastError(last);
-          this.#startAgain(error === undefined ? how : `${how}: ${error}`, Date.now() - startedAtMs);
+          this.#startAgain(error === undefined ? how : `${how}: ${error}`, steadyNow() - startedAtMs);
         };
         child.once('error', (error) => {
           // Without a process there is no exit to wait for.

@@ -1,6 +1,7 @@
 // grm status: nodes, actors, GPUs, queues and rates, as `ray status` shows a cluster.
 
 import { setTimeout as sleep } from 'node:timers/promises';
+import { limits } from '../limits.js';
 import { exitCodes, type ExitCode } from '../process/run.js';
 import type { ClusterStatus } from '../rpc/client.js';
 import { ActorState, type Actor, type Node } from '../wire/gen/grm/v1/cluster.js';
@@ -77,7 +78,7 @@ export function statusText(found: ClusterStatus): string {
   lines.push('', paint.bold('nodes'));
   lines.push(
     table(
-      ['node', 'role', 'pool', 'host', 'pid', 'GPUs', 'slots', 'busy', 'done', 'per s', 'up', 'heartbeat', ''],
+      ['node', 'role', 'pool', 'host', 'pid', 'GPUs', 'slots', 'busy', 'done', 'per s', 'up', 'heartbeat', 'clock', ''],
       nodes.map((node) => [
         node.id,
         node.role,
@@ -89,11 +90,18 @@ export function statusText(found: ClusterStatus): string {
         node.running,
         node.role === 'coordinator' ? '-' : node.done,
         node.role === 'coordinator' ? '-' : node.ratePerSecond.toFixed(1),
-        ageText(Date.now() - node.startedAtMs),
+        // The cluster's time, and not this machine's: its clock may be off.
+        ageText((found.nowMs || Date.now()) - node.startedAtMs),
         `${(node.heartbeatAgeMs / 1_000).toFixed(1)} s ago`,
+        clockCell(node),
         node.draining ? { painted: paint.yellow('draining') } : node.address,
       ]),
     ),
+  );
+  lines.push(
+    ...clockLines(nodes)
+      .map((line) => oneLine(line, 400))
+      .map((line) => paint.yellow(line)),
   );
   const actors = nodes.flatMap((node) => node.actors);
   if (actors.length > 0) {
@@ -143,6 +151,22 @@ const failedStates: ReadonlySet<ActorState> = new Set([
   ActorState.RESTARTING,
   ActorState.OUT_OF_SERVICE,
 ]);
+function clockCell({ clockSkewMs }: Node): Cell {
+  if (clockSkewMs === undefined) return { painted: paint.yellow('unknown') };
+  const words = `${clockSkewMs < 0 ? '-' : '+'}${(Math.abs(clockSkewMs) / 1_000).toFixed(1)} s`;
+  return Math.abs(clockSkewMs) > limits.clockSkewToldMs ? { painted: paint.yellow(words) } : words;
+}
+
+/** What is wrong with the nodes' clocks, and what came too late. */
+function clockLines(nodes: readonly Node[]): readonly string[] {
+  return nodes.flatMap(({ id, refuses, clockSkewMs, expired }) => [
+    ...(refuses === '' ? [] : [`${id} takes no work: ${refuses}`]),
+    ...(refuses === '' && clockSkewMs === undefined
+      ? [`${id} does not know the time of NATS and goes by its own clock`]
+      : []),
+    ...(expired > 0 ? [`${id} dropped ${expired} tasks because their time was over`] : []),
+  ]);
+}
 
 function stateCell(actor: Actor): Cell {
   const word = stateWords[actor.state] ?? String(actor.state);

@@ -6,6 +6,7 @@ import { join } from 'node:path';
 import type { Command } from 'commander';
 import { intake } from '../coordinator/intake.js';
 import { prettyLine } from '../observe/log.js';
+import { steadyNow } from '../process/clock.js';
 import { environment } from '../process/environment.js';
 import { exitCodes, type ExitCode } from '../process/run.js';
 import type { NamedFlag } from '../process/sources.js';
@@ -116,7 +117,7 @@ async function demo(global: GlobalOptions, options: UpOptions, path: string, sto
     try {
       const door = { address: reachable(cluster.grpcAddress), own: true };
       using client = connect(global, resolved, door, 'long');
-      const startedAtMs = Date.now();
+      const startedAtMs = steadyNow();
       let samples = 0;
       const tally = new Tally();
       const summary = await scoreRows(client, {
@@ -137,7 +138,7 @@ async function demo(global: GlobalOptions, options: UpOptions, path: string, sto
           process.stdout.write(`${global.json ? rowJson(row, answer) : rowText(row, answer)}\n`);
         },
       });
-      const seconds = (Date.now() - startedAtMs) / 1_000;
+      const seconds = (steadyNow() - startedAtMs) / 1_000;
       const { rows, invalid, failed } = summary;
       teller.pass(
         global.json

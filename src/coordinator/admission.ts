@@ -150,7 +150,7 @@ export class Admission {
   }
 
   #noteFinish(): void {
-    const now = this.clock.now();
+    const now = this.clock.steadyNow();
     if (this.#lastFinishAtMs !== undefined)
       this.#finishEveryMs += 0.1 * (now - this.#lastFinishAtMs - this.#finishEveryMs);
     this.#lastFinishAtMs = now;

@@ -54,7 +54,7 @@ const silenceFactorMax = 16;
  * Draws the request's samples (and has them ranked) until all are there, the budget ends, or the run is stopped.
  * @param fresh the record was accepted just now: the ledger cannot hold samples that no worker will repeat
  * @param name of this run, distinct from all others: its tasks carry it
- * @param deadlineAtMs end of the time budget on this process's clock; patient callers may be fewer (run.endsAtMs)
+ * @param deadlineAtMs end of the time budget; patient callers may be fewer (run.endsAtMs)
  */
 export async function collect(
   record: RequestRecord,
@@ -84,7 +84,7 @@ export async function collect(
   let round = 0;
   /** Unique: what a request that was cancelled and comes again asks for, or one that asks again, must not pass for a repeated publish. */
   const epoch = (): string => `${name}-${round}`;
-  let lastNewsAtMs = clock.now();
+  let lastNewsAtMs = clock.steadyNow();
   let quietMs = settings.silenceMs;
   let metaGoneSinceMs: number | undefined;
   let settled: (collected: Collected) => void = () => undefined;
@@ -119,7 +119,7 @@ export async function collect(
     const samples = event.kind === 'samples' ? newOf('sample', event.samples, before.samples, state.samples) : [];
     if (event.kind === 'metas') newOf('meta', event.results, before.metas, state.metas);
     if (state === before) return;
-    lastNewsAtMs = clock.now();
+    lastNewsAtMs = clock.steadyNow();
     quietMs = settings.silenceMs;
     if (samples.length > 0) came(samples);
     tell();
@@ -300,7 +300,7 @@ export async function collect(
   const isAsking = (): boolean => asking;
 
   const onTick = (why: 'tick' | 'reconnected'): void => {
-    const now = clock.now();
+    const now = clock.steadyNow();
     if (why === 'reconnected' || now - lastNewsAtMs >= quietMs) {
       lastNewsAtMs = now;
       // Long samples are silent for long: each look that finds nothing doubles the time to the next.

@@ -36,7 +36,7 @@ export class LateShards {
 
   sent(shard: Shard): void {
     const { clock, hedging } = this.parts.context;
-    const sentAtMs = clock.now();
+    const sentAtMs = clock.steadyNow();
     this.#out.add({ shard, sentAtMs, lateFromMs: sentAtMs, hedged: false });
     hedging.asked(shard.samples.length);
   }
@@ -45,7 +45,7 @@ export class LateShards {
   came(indexes: readonly number[]): void {
     const { context, has, requestId } = this.parts;
     const those = new Set(indexes);
-    const nowMs = context.clock.now();
+    const nowMs = context.clock.steadyNow();
     for (const each of this.#out) {
       const specs = each.shard.samples;
       const back = specs.filter(({ index }) => those.has(index)).length;
@@ -63,7 +63,7 @@ export class LateShards {
     const lateMs = hedging.lateMs();
     // A worker that is at a shard draws no hedge of it.
     if (lateMs === undefined || members.fleet().engines < 2) return;
-    const nowMs = clock.now();
+    const nowMs = clock.steadyNow();
     for (const each of this.#out) {
       if (each.hedged || nowMs - each.lateFromMs <= lateMs) continue;
       const { length } = this.#missing(each);

@@ -32,6 +32,7 @@ export type Job =
 export async function scoreRequest(job: Job, run: Run, context: CoordinatorContext): Promise<ScoreOutcome> {
   const { admission, clock, events } = context;
   const startedAtMs = clock.now();
+  const begunMs = clock.steadyNow();
 
   // 1. Admission: within bounds, or shed with a retry delay. What was accepted before and finds no room now stays accepted: the next look
   //    for unfinished requests brings it again.
@@ -70,8 +71,8 @@ export async function scoreRequest(job: Job, run: Run, context: CoordinatorConte
       admitted.ticket.drew(collected.gather.reach);
 
     // 4. Vote, store, answer.
-    const outcome = await conclude(mine, collected, name, startedAtMs, context);
-    report(mine.record, outcome, startedAtMs, context, collected.kind === 'gathered' ? ahead(collected.gather) : 0);
+    const outcome = await conclude(mine, collected, name, begunMs, context);
+    report(mine.record, outcome, begunMs, context, collected.kind === 'gathered' ? ahead(collected.gather) : 0);
     return outcome;
   } catch (error) {
     const failed =
@@ -82,7 +83,7 @@ export async function scoreRequest(job: Job, run: Run, context: CoordinatorConte
       if (accepted) await attempt('forget', record.requestId, context, () => context.ledger.forget(record.requestId));
     }
     const outcome: ScoreOutcome = { kind: 'fault', fault: failed };
-    report(record, outcome, startedAtMs, context);
+    report(record, outcome, begunMs, context);
     return outcome;
   } finally {
     admitted.ticket.release();
@@ -183,7 +184,7 @@ async function conclude(
   mine: Extract<Mine, { kind: 'mine' }>,
   collected: Collected,
   run: string,
-  startedAtMs: number,
+  begunMs: number,
   context: CoordinatorContext,
 ): Promise<ScoreOutcome> {
   const { ledger, clock } = context;
@@ -209,7 +210,7 @@ async function conclude(
     metaRewards: new Map(ranked.map(({ index, metaReward }) => [index, metaReward])),
     metaModel: ranked[0]?.model ?? '',
     expired: cut,
-    durationMs: finishedAtMs - startedAtMs,
+    durationMs: clock.steadyNow() - begunMs,
     finishedAtMs,
     nonce: record.nonce,
     ...(stopping && { stopping }),
@@ -293,7 +294,7 @@ async function attempt(
 function report(
   record: RequestRecord,
   outcome: ScoreOutcome,
-  startedAtMs: number,
+  begunMs: number,
   context: CoordinatorContext,
   samplesAhead = 0,
 ): void {
@@ -301,7 +302,7 @@ function report(
     requestId: record.requestId,
     tenant: record.tenant,
     class: record.class,
-    durationMs: context.clock.now() - startedAtMs,
+    durationMs: context.clock.steadyNow() - begunMs,
   };
   if (outcome.kind === 'fault') {
     context.events.emit('request.finished', { ...base, outcome: outcome.fault.kind });

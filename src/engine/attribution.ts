@@ -123,12 +123,12 @@ export class Attribution<M> {
   #apply(event: BreakerEvent, make: M): void {
     const { clock, random, onChange } = this.#options;
     const before = this.#breaker;
-    const now = nextBreaker(before, event, clock.now(), random());
+    const now = nextBreaker(before, event, clock.steadyNow(), random());
     this.#breaker = now;
     if (now === before || this.#closing.signal.aborted) return;
     if (now.kind === 'open') {
       this.#cancelTimer();
-      this.#cancelTimer = clock.after(now.probeAtMs - clock.now(), () => void this.#probeAgain(make));
+      this.#cancelTimer = clock.after(now.probeAtMs - clock.steadyNow(), () => void this.#probeAgain(make));
     }
     const changed = (before.kind === 'closed') !== (now.kind === 'closed') || reasonOf(before) !== reasonOf(now);
     if (changed) onChange(this.outOfService());

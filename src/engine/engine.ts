@@ -26,7 +26,7 @@ export interface DrawJob {
   readonly temperature: number;
   readonly topP: number;
   readonly maxTokens: number;
-  /** Milliseconds since the Unix epoch. */
+  /** Told by the steady clock of this process (steadyNow): not the cluster's time. */
   readonly deadlineAtMs: number;
   /** 0 = most urgent; sent to engines that have priority scheduling switched on in the configuration. */
   readonly priority: number;
@@ -61,7 +61,7 @@ export type EngineTrouble = (typeof outageCauses)[number];
 export interface OutOfService {
   readonly cause: EngineTrouble;
   readonly reason: string;
-  /** Milliseconds since the Unix epoch. */
+  /** By the steady clock (process/clock.ts). */
   readonly sinceMs: number;
 }
 
@@ -139,6 +139,7 @@ export interface RankJob {
   readonly messages: readonly PromptMessage[];
   /** The same content as plain text, for scalar heads that take no chat. */
   readonly text: string;
+  /** Told by the steady clock of this process (steadyNow): not the cluster's time. */
   readonly deadlineAtMs: number;
   readonly requestId: string;
 }

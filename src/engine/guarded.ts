@@ -7,7 +7,7 @@
 
 import { setMaxListeners } from 'node:events';
 import type { Clock } from '../process/clock.js';
-import { systemClock } from '../process/clock.js';
+import { steadyNow, systemClock } from '../process/clock.js';
 import type { Events } from '../observe/events.js';
 import { limits } from '../limits.js';
 import { Attribution, outageOf } from './attribution.js';
@@ -79,7 +79,7 @@ export function guardMetaEngine(engine: MetaEngine, options: GuardOptions): Meta
   const attribution = new Attribution<undefined>({
     ...common(engine.name, options),
     probe: async (_, signal) => {
-      const job = { ...knownPair.right, deadlineAtMs: Date.now() + limits.breakerProbeMs, requestId: 'probe' };
+      const job = { ...knownPair.right, deadlineAtMs: steadyNow() + limits.breakerProbeMs, requestId: 'probe' };
       const result = await (engine.probe?.(job, signal) ?? engine.rank(job, signal));
       return findingOf(result, engine.probe !== undefined);
     },

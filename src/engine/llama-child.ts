@@ -8,6 +8,7 @@ import { fork, type ChildProcess } from 'node:child_process';
 import { availableParallelism, homedir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { limits } from '../limits.js';
+import { steadyAfter, steadyNow } from '../process/clock.js';
 import { UnfitModel, type Health } from './engine.js';
 import { checkGguf } from './gguf-file.js';
 import type {
@@ -25,8 +26,6 @@ import { locateLlama } from './llama-runtime.js';
 
 /** What of the child's last words is kept for the reason of its death, characters. */
 const LAST_WORDS_CHARS = 500;
-/** Node's timers take 31 bits. */
-const TIMER_MS_MAX = 2_147_483_647;
 /** The opening listens under the id that no call gets. */
 const OPENING = 0;
 
@@ -72,7 +71,7 @@ export type Ending =
   | { readonly kind: 'lost'; readonly reason: string };
 
 export interface CallTerms {
-  /** Milliseconds since the Unix epoch. */
+  /** Told by steadyNow. */
   readonly deadlineAtMs: number;
   readonly signal: AbortSignal | undefined;
 }
@@ -228,7 +227,7 @@ export class LlamaChild {
    */
   async call(make: (id: number) => ToChild, terms: CallTerms, heard: (message: FromChild) => boolean): Promise<Ending> {
     const { signal, deadlineAtMs } = terms;
-    const leftMs = deadlineAtMs - Date.now();
+    const leftMs = deadlineAtMs - steadyNow();
     if (this.#state.kind === 'lost') return this.#state;
     if (this.#state.kind !== 'alive') return { kind: 'closed' };
     if (signal?.aborted) return { kind: 'aborted' };
@@ -237,13 +236,13 @@ export class LlamaChild {
     return await new Promise<Ending>((resolve) => {
       const end = (ending: Ending): void => {
         if (!this.#calls.delete(id)) return;
-        clearTimeout(timer);
+        endTimer();
         signal?.removeEventListener('abort', abort);
         if (ending.kind === 'aborted' || ending.kind === 'expired') this.#post({ kind: 'cancel', id });
         resolve(ending);
       };
       const abort = (): void => end({ kind: 'aborted' });
-      const timer = setTimeout(() => end({ kind: 'expired' }), Math.min(leftMs, TIMER_MS_MAX));
+      const endTimer = steadyAfter(leftMs, () => end({ kind: 'expired' }));
       signal?.addEventListener('abort', abort, { once: true });
       const answer = (message: FromChild): void => {
         if (heard(message)) end({ kind: 'answered' });
@@ -256,7 +255,7 @@ export class LlamaChild {
   /** Undefined when it does not answer in time or is gone. */
   async stats(signal?: AbortSignal): Promise<LlamaStats | undefined> {
     let stats: LlamaStats | undefined;
-    const terms = { deadlineAtMs: Date.now() + limits.llamaAnswerMsMax, signal };
+    const terms = { deadlineAtMs: steadyNow() + limits.llamaAnswerMsMax, signal };
     await this.call(
       (id) => ({ kind: 'stats', id }),
       terms,

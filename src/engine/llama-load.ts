@@ -11,6 +11,7 @@ import type {
   LlamaModel,
 } from 'node-llama-cpp';
 import { limits } from '../limits.js';
+import { steadyNow } from '../process/clock.js';
 import { checkGguf } from './gguf-file.js';
 import { openChat, type Chat } from './llama-chat.js';
 import { forkBy, possibleSharing } from './llama-fork.js';
@@ -98,7 +99,7 @@ type Progress = (stage: 'download' | 'load', doneRatio: number) => void;
 function progressTeller(tell: (message: FromChild) => void): Progress {
   let toldAtMs = 0;
   return (stage, doneRatio) => {
-    const nowMs = Date.now();
+    const nowMs = steadyNow();
     if (nowMs - toldAtMs < PROGRESS_EVERY_MS && doneRatio < 1) return;
     toldAtMs = nowMs;
     tell({ kind: 'progress', stage, doneRatio });

@@ -1,6 +1,7 @@
 // The embedded model as a meta reward model: the log-odds of Yes against No after the rendered text (llama-yesno.ts).
 
 import { limits } from '../limits.js';
+import { steadyNow } from '../process/clock.js';
 import {
   UnfitModel,
   type EngineGauges,
@@ -87,7 +88,7 @@ class EmbeddedMeta implements LlamaMeta {
   }
 
   async selfTest(signal: AbortSignal): Promise<Health> {
-    const deadlineAtMs = Date.now() + limits.engineSelfTestMs;
+    const deadlineAtMs = steadyNow() + limits.engineSelfTestMs;
     const ask: Ask = async (input) => {
       const result = await this.rank({ ...input, deadlineAtMs, requestId: 'self-test' }, signal);
       // Raw by construction: no reply stands between the logits and this.

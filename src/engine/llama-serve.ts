@@ -4,6 +4,7 @@
 //   V2. A failed evaluation leaves sequences in an unknown state, so it is the end of this child: `fatal` is called after the answer.
 
 import { limits } from '../limits.js';
+import { steadyNow } from '../process/clock.js';
 import type { DrawResult, DrawSpec, RankResult } from './engine.js';
 import { generate } from './llama-lane.js';
 import type { Loaded } from './llama-load.js';
@@ -68,7 +69,7 @@ export class LlamaServer {
   }
 
   async #draw(id: number, call: DrawCall, signal: AbortSignal): Promise<void> {
-    const arrivedAtMs = Date.now();
+    const arrivedAtMs = steadyNow();
     const open = new Set(call.samples.map((sample) => sample.index));
     const report = (result: DrawResult): void => {
       open.delete(result.index);
@@ -118,7 +119,7 @@ export class LlamaServer {
     const promptTokens = this.#countPrompt(prompt, drawn.cachedTokens);
     const { text, finishReason, cachedTokens, completionTokens } = drawn;
     const usage = { promptTokens, cachedTokens, completionTokens };
-    return { kind: 'text', index, text, finishReason, usage, engineMs: Date.now() - arrivedAtMs };
+    return { kind: 'text', index, text, finishReason, usage, engineMs: steadyNow() - arrivedAtMs };
   }
 
   async #rank(id: number, call: RankCall, signal: AbortSignal): Promise<void> {

@@ -7,6 +7,7 @@
 import { randomUUID } from 'node:crypto';
 import { setMaxListeners } from 'node:events';
 import { limits } from '../limits.js';
+import { steadyNow } from '../process/clock.js';
 import type { EngineGauges, Health, MetaEngine, RankJob, RankResult } from './engine.js';
 import {
   type ActivationSwitch,
@@ -116,7 +117,7 @@ class HttpMetaEngine implements MetaEngine {
   }
 
   async selfTest(signal: AbortSignal): Promise<Health> {
-    const deadlineAtMs = Date.now() + limits.engineSelfTestMs;
+    const deadlineAtMs = steadyNow() + limits.engineSelfTestMs;
     const ask: Ask = async (input, activation) => {
       const answer = await this.#ask(input, activation, deadlineAtMs, 'self-test', signal);
       if (answer.kind === 'logit') return answer;

@@ -2,6 +2,8 @@
 //
 // Not AbortSignal.any: on Node 20 a signal composed from a long-lived one is kept by it for as long as that lives.
 
+import { steadyAfter, steadyNow } from '../process/clock.js';
+
 export type CutoffReason = 'cancelled' | 'deadline' | 'timeout';
 
 export interface Cutoff {
@@ -14,12 +16,10 @@ export interface Cutoff {
   dispose(): void;
 }
 
-/** The longest delay that setTimeout takes. */
-const timerMsMax = 2_147_483_647;
-
+/** @param deadlineAtMs told by steadyNow */
 export function cutoff(parents: readonly AbortSignal[], deadlineAtMs: number): Cutoff {
   const controller = new AbortController();
-  const timers: NodeJS.Timeout[] = [];
+  const timers: (() => void)[] = [];
   let why: CutoffReason | undefined;
   const cut = (reason: CutoffReason) => {
     why ??= reason;
@@ -27,14 +27,14 @@ export function cutoff(parents: readonly AbortSignal[], deadlineAtMs: number): C
   };
   const arm = (delayMs: number, reason: CutoffReason) => {
     if (delayMs <= 0) cut(reason);
-    else if (delayMs <= timerMsMax) timers.push(setTimeout(() => cut(reason), delayMs));
+    else timers.push(steadyAfter(delayMs, () => cut(reason)));
   };
   const cancel = () => cut('cancelled');
   for (const parent of parents) {
     if (parent.aborted) cancel();
     else parent.addEventListener('abort', cancel, { once: true });
   }
-  arm(deadlineAtMs - Date.now(), 'deadline');
+  arm(deadlineAtMs - steadyNow(), 'deadline');
   return {
     signal: controller.signal,
     get why() {
@@ -42,7 +42,7 @@ export function cutoff(parents: readonly AbortSignal[], deadlineAtMs: number): C
     },
     limit: (timeoutMs) => arm(timeoutMs, 'timeout'),
     dispose() {
-      for (const timer of timers) clearTimeout(timer);
+      for (const end of timers) end();
       for (const parent of parents) parent.removeEventListener('abort', cancel);
     },
   };

@@ -87,7 +87,10 @@ export function openEndpoint(options: EndpointOptions): Endpoint {
     // The status stands, even when its words break off.
     const text = await readText(reply.body, limits.engineErrorBytesMax).catch(() => undefined);
     const retryAfter = reply.headers['retry-after'];
-    const retryAfterMs = parseRetryAfter(typeof retryAfter === 'string' ? retryAfter : undefined, Date.now());
+    // A date is one of the server's clock, which says beside it what time it is there.
+    const serverMs = Date.parse(String(reply.headers.date ?? ''));
+    const nowMs = Number.isNaN(serverMs) ? Date.now() : serverMs;
+    const retryAfterMs = parseRetryAfter(typeof retryAfter === 'string' ? retryAfter : undefined, nowMs);
     const location = locationOf(reply.headers.location);
     return {
       kind: 'status',

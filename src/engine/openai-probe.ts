@@ -1,5 +1,6 @@
 // The small questions to a server, the same for samples and for meta rewards: which models, how is your health, what do your metrics say.
 import { limits } from '../limits.js';
+import { steadyNow } from '../process/clock.js';
 import type { EngineGauges, Health } from './engine.js';
 import { cutoff } from './openai-cutoff.js';
 import { connectionReason, type Endpoint, type HttpReply, readText } from './openai-http.js';
@@ -56,7 +57,7 @@ type Probe =
   | { readonly kind: 'failing'; readonly reason: string; readonly status?: number };
 
 async function probe(endpoint: Endpoint, path: string, signal: AbortSignal | undefined): Promise<Probe> {
-  const cut = cutoff(signal === undefined ? [] : [signal], Date.now() + limits.engineProbeMs);
+  const cut = cutoff(signal === undefined ? [] : [signal], steadyNow() + limits.engineProbeMs);
   try {
     const reply: HttpReply = await endpoint.send({ method: 'GET', path }, cut.signal);
     if (reply.kind === 'ok') {

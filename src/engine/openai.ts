@@ -164,7 +164,8 @@ class OpenAiEngine implements Engine {
       await drop(reply.body);
       return { index, ...page };
     }
-    const generation = await readGeneration(reply, limits.engineReplyBytesMax, (text) => endpoint.redact(text));
+    const redact = (text: string) => endpoint.redact(text);
+    const generation = await readGeneration(reply, limits.engineReplyBytesMax, redact, job.maxTokens);
     if (generation.kind === 'text') return { index, ...generation, engineMs: performance.now() - startedMs };
     return cut.why === undefined ? { index, ...generation } : stopped(index, cut);
   }

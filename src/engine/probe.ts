@@ -1,6 +1,7 @@
 // Probe: a tiny request that tells whether an engine works, made as real work is: same way, same key, same settings.
 
 import { limits } from '../limits.js';
+import { steadyNow } from '../process/clock.js';
 import { outageOf, type ProbeFinding } from './attribution.js';
 import type { DrawJob, DrawResult, Engine, Health, PromptMessage, RankResult } from './engine.js';
 
@@ -17,7 +18,7 @@ export function makeOf(job: DrawJob): DrawJob {
 
 /** @param make see makeOf */
 export async function probeEngine(engine: Engine, make: DrawJob, signal: AbortSignal): Promise<ProbeFinding> {
-  const job = { ...make, deadlineAtMs: Date.now() + limits.breakerProbeMs };
+  const job = { ...make, deadlineAtMs: steadyNow() + limits.breakerProbeMs };
   const result = await (engine.probe?.(job, signal) ?? drawOne(engine, job, 0, signal));
   return findingOf(result, engine.probe !== undefined);
 }

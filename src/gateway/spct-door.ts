@@ -1,6 +1,6 @@
 // SPCT door: the rule-based reward over HTTP, for a trainer that runs elsewhere than in TypeScript.
 //
-//   POST /spct/reward {"rows": [{"completion", "labels" | "best" with "n", "permutation"?, "finish_reason"?}, ...]}
+//   POST /spct/reward {"rows": [{"completion", "labels" | "best" with "n", "permutation"?, "finish_reason"?, "opens_reasoning"?}, ...]}
 //     200 {"rewards": [1, -1, ...], "reasons": [null, "tie", ...], "scores": [[3, 9], ...]}, in the order of the rows
 //     400 with violations, each with the row's index and the field: the first limits.violationsMax; `count` has the total
 //     401, 404, 413, 415 and 500 in the same form. 408 (a request that is too slow), 431 (a head that is too big) and 503 (a request on a

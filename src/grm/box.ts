@@ -1,8 +1,8 @@
 // Box: what stands inside \boxed{...}, or in a line of scores, as numbers.
 //
 // Strict where a guess would invent a score, lenient about dress: "8/10" and "\frac{8}{10}" mean 8, "\text{8}", "**8**", "$8$",
-// doubled backslashes and one pair of brackets around the list are undressed. Words, labels, other denominators, empty places, NaN, infinities
-// and exponents are no scores.
+// doubled backslashes, one pair of brackets around the list, spaces and invisible marks of all kinds and full-width digits are undressed. Words, labels,
+// other denominators, empty places, NaN, infinities and exponents are no scores; nor are digits of other scripts, superscripts and percentages.
 
 import type { SampleInvalidReason } from './sample.js';
 
@@ -24,9 +24,18 @@ const ofTen = /^\s*10(?:\.0*)?$/;
 const fraction = /\\{0,4}[dt]?frac\s*\{([^{}]*)\}\s*\{([^{}]*)\}/g;
 /** Macros that only change the look of what they hold. A macro that computes (\sqrt) must not be here. */
 const look =
-  /\\{1,4}(?:text(?:bf|it|rm|sf|tt|normal)?|math(?:bf|it|rm|sf|tt|normal)?|bf|bm|boldsymbol|emph|underline)\s*\{([^{}]*)\}/g;
-/** LaTeX's spaces. */
-const space = /\\{1,4}(?:[,;:! ]|q?quad(?![a-zA-Z]))|~/g;
+  /\\{1,4}(?:text(?:bf|it|rm|sf|tt|sl|sc|up|md|normal)?|math(?:bf|it|rm|sf|tt|normal)?|bf|bm|boldsymbol|emph|underline|[mhf]box|framebox|ensuremath)\s*\{([^{}]*)\}/g;
+/** LaTeX's spaces, and commands that print nothing: the size of a bracket, of letters, of a formula. */
+const space =
+  /\\{1,4}(?:[,;:!> ]|(?:q?quad|enspace|enskip|(?:neg)?(?:thin|med|thick)space|nobreakspace|space|left|right|[bB]igg?[lrm]?|displaystyle|textstyle|bf|bfseries|boldmath|rm|it|tt|normalsize|large|Large|LARGE|huge|Huge)(?![a-zA-Z])|hspace\s*\*?\s*\{[^{}]*\})|~/g;
+/** A comma that LaTeX sets without a space after it. */
+const closeComma = /\{([,;])\}/g;
+const group = /\{([^{}]*)\}/g;
+/** Marks without a look of their own: zero width, direction of writing. */
+const invisible = /[\ufe0e-\ufe0f\u00ad\u061c\u200b-\u200f\u202a-\u202e\u2060-\u2064\u2066-\u2069\ufeff]/g;
+const fullWidth = /[\uff01-\uff5e\u2212]/g;
+/** More than ASCII without what is read as it is. */
+const foreign = /[^\t\n\r -~，；、]/;
 const separator = /[,;，；、]/;
 
 /** Short enough for a log line. */
@@ -47,6 +56,15 @@ function undress(item: string): string {
 function isDress(code: number): boolean {
   return (
     code <= 32 ||
+    (code >= 0x2000 && code <= 0x200a) ||
+    code === 0x1680 ||
+    code === 0x2028 ||
+    code === 0x2029 ||
+    code === 0x202f ||
+    code === 0x205f ||
+    code === 0x3000 ||
+    code === 0x201c ||
+    code === 0x201d ||
     code === 42 ||
     code === 95 ||
     code === 36 ||
@@ -94,14 +112,22 @@ function unbracket(list: string): string {
   return pair === '[]' || pair === '()' || pair === '{}' ? bare.slice(1, -1) : bare;
 }
 
+/** Full-width characters as ASCII, and without marks that print nothing. */
+function plainCharacters(content: string): string {
+  return content
+    .replace(invisible, '')
+    .replace(fullWidth, (wide) => (wide === '\u2212' ? '-' : String.fromCharCode(wide.charCodeAt(0) - 0xfee0)));
+}
+
 function withoutMacros(content: string): string {
-  let plain = content.replace(space, ' ');
+  let plain = content.replace(space, ' ').replace(closeComma, '$1');
   for (let depth = 0; depth < lookDepthMax; depth += 1) {
     const before = plain;
     plain = plain.replace(look, '$1');
     if (plain === before) break;
   }
-  return plain.replace(fraction, '$1/$2');
+  // What braces are left only group. The blanks keep {1}{0} from becoming a number.
+  return plain.replace(fraction, '$1/$2').replace(group, ' $1 ');
 }
 
 /** Reads the text between a box's braces. */
@@ -109,7 +135,8 @@ export function readBox(content: string, n: number): Scores {
   if (content.length > boxCharsMax) {
     return { kind: 'invalid', reason: 'not_a_number', detail: `a box of ${content.length} characters` };
   }
-  const list = unbracket(content.includes('\\') || content.includes('~') ? withoutMacros(content) : content);
+  const plain = foreign.test(content) ? plainCharacters(content) : content;
+  const list = unbracket(/[\\~{]/.test(plain) ? withoutMacros(plain) : plain);
   if (list.trim() === '') return { kind: 'invalid', reason: 'wrong_count', detail: `an empty box for ${n} responses` };
   return readScores(list.split(separator), n);
 }

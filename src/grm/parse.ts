@@ -1,16 +1,19 @@
 // Parse: what a generation says, in the format that templates/ ask for.
 //
 //   R1. No text makes it throw; time is linear in the text.
-//   R2. Only the model's own last score section is read (promise P8): once the text has a line that begins with "Scores:" and a box follows,
-//       boxes before it (quoted from a response, say) count for nothing. Without such a line every box is looked at.
-//   R3. There, the LAST box that reads as exactly n numbers within 1..10 gives the scores; text after it does not matter.
-//   R4. When no box does, the reason is the last box's; `no_box` when there is none. A box that is never closed is none.
-//   R5. A generation cut by its token limit (finish reason "length") must have reached its scores: a valid box has to follow the very last
-//       "Scores:" line. Otherwise it is `truncated`, even if some box stands earlier: that one may be a quotation.
-//   R6. Reasoning is not judgement: a leading <think> block, or what stands before a </think> whose beginning stood in the prompt, is dropped.
+//   R2. Only the judge's own score section is read (promise P8): score-section.ts says which box that is, and when none is certain.
+//   R3. A box that reads as exactly n numbers within 1..10 gives the scores (box.ts).
+//   R4. When no box does, the reason is the last own box's; `no_box` when the judge has none of its own. A box that is never closed is none.
+//   R5. A generation that was cut (finish.ts) must have reached its scores: a valid box has to follow the very last score heading. Otherwise it is
+//       `truncated`, even if some box stands earlier: that one may be a quotation.
+//   R6. Reasoning is not judgement: it is dropped before anything is read (reasoning.ts).
 
-import { readBox } from './box.js';
+import { findBoxes } from './boxes.js';
+import { finishOf } from './finish.js';
+import { withoutReasoning, type ReasoningMarkers } from './reasoning.js';
 import type { SampleInvalidReason } from './sample.js';
+import { readOwnScores, type ScoreHeading } from './score-section.js';
+import { heading } from './score-words.js';
 
 interface Parts {
   /** Empty when the text has no such heading. */
@@ -25,116 +28,66 @@ export type Parsed = Parts &
     | { readonly kind: 'invalid'; readonly reason: SampleInvalidReason; readonly detail: string }
   );
 
-/**
- * A part's heading at the beginning of a line, in plain text or Markdown ("### Analysis:", "**Scores:", "3. Scores"). All repetition is bounded:
- * one pass is linear in the text.
- */
-const heading =
-  /[ \t#>*_.()\d-]{0,24}(?:((?:specific )?(?:criteria|principles))|(analysis|critique)|(?:final |overall )?scores?)[ \t*_]{0,8}(?:[:：]|$|(?=\\))[ \t*_]{0,8}/imy;
-
-const thinkTag = /<(\/?)think(?:ing)?>/gi;
-
 interface Layout {
   /** Where each part's own text begins; -1 when there is no such heading. */
   readonly principlesAt: number;
   readonly critiqueAt: number;
-  /** Where these headings themselves begin: the critique's, the score heading that counts (R2), the very last score heading (R5). */
+  /** Where the critique's heading itself begins. */
   readonly critiqueHeadAt: number;
-  readonly scoresHeadAt: number;
-  readonly lastScoresHeadAt: number;
+  readonly lastScores: ScoreHeading | undefined;
+  /** The first heading of another part after the last one of scores; else the text's length. */
+  readonly scoresEnd: number;
 }
 
-/** Finds the headings; `lastBoxAt` is where the last closed box stands, or -1. */
-function layOut(text: string, lastBoxAt: number): Layout {
-  const layout = { principlesAt: -1, critiqueAt: -1, critiqueHeadAt: -1, scoresHeadAt: -1, lastScoresHeadAt: -1 };
+const fence = /[ \t]{0,8}(?:```|~~~)/y;
+const indent = /(?: {4}| {0,3}\t)/y;
+
+/** Finds the headings. */
+function layOut(text: string): Layout {
+  let principlesAt = -1;
+  let critiqueAt = -1;
+  let critiqueHeadAt = -1;
+  let lastScores: ScoreHeading | undefined;
+  let scoresEnd = text.length;
+  /** Of a code block that the text is in. */
+  let fenced = false;
+  let wholeIsFenced = false;
+  let indentedBefore = true;
   for (let line = 0; line >= 0; line = nextLine(text, line)) {
+    indent.lastIndex = line;
+    const indented = indent.test(text);
+    fence.lastIndex = line;
+    if (fence.test(text)) {
+      fenced = !fenced;
+      wholeIsFenced ||= fenced && text.slice(0, line).trim() === '';
+    }
     heading.lastIndex = line;
     const found = heading.exec(text);
-    if (found === null) continue;
-    if (found[1] !== undefined) {
-      if (layout.principlesAt < 0 && layout.critiqueAt < 0) layout.principlesAt = heading.lastIndex;
-    } else if (found[2] !== undefined) {
-      if (layout.critiqueAt < 0) {
-        layout.critiqueAt = heading.lastIndex;
-        layout.critiqueHeadAt = found.index;
+    if (found?.[1] !== undefined) {
+      if (principlesAt < 0 && critiqueAt < 0) principlesAt = heading.lastIndex;
+    } else if (found?.[2] !== undefined) {
+      if (critiqueAt < 0) {
+        critiqueAt = heading.lastIndex;
+        critiqueHeadAt = found.index;
       }
-    } else {
-      layout.lastScoresHeadAt = found.index;
-      if (found.index < lastBoxAt) layout.scoresHeadAt = found.index;
+    } else if (found !== null) {
+      const setOff = (fenced && !wholeIsFenced) || (indented && !indentedBefore);
+      lastScores = { at: found.index, end: heading.lastIndex, setOff };
+      scoresEnd = text.length;
     }
+    if (found !== null && found[3] === undefined && found[4] === undefined && lastScores !== undefined)
+      scoresEnd = Math.min(scoresEnd, line);
+    if (text.charCodeAt(line) !== newline) indentedBefore = indented;
   }
-  return layout;
+  return { principlesAt, critiqueAt, critiqueHeadAt, lastScores, scoresEnd };
 }
+
+const newline = 10;
 
 /** Where the line after the one at `from` begins, or -1. Looking at line beginnings alone makes this several times faster than a search. */
 function nextLine(text: string, from: number): number {
   const end = text.indexOf('\n', from);
   return end < 0 ? -1 : end + 1;
-}
-
-/** What was said, less the reasoning (R6); undefined when the reasoning never ends. */
-function withoutThinking(text: string): string | undefined {
-  let from = 0;
-  thinkTag.lastIndex = 0;
-  for (let found = thinkTag.exec(text); found !== null; found = thinkTag.exec(text)) {
-    if (found[1] === '/') {
-      // Only the first tag of a text can close what the prompt opened; a later one is quoted.
-      return from === 0 ? text.slice(thinkTag.lastIndex) : text.slice(from);
-    }
-    if (text.slice(from, found.index).trim() !== '') break;
-    let close = thinkTag.exec(text);
-    while (close !== null && close[1] !== '/') close = thinkTag.exec(text);
-    if (close === null) return undefined;
-    from = thinkTag.lastIndex;
-  }
-  return from === 0 ? text : text.slice(from);
-}
-
-interface Box {
-  /** Where "boxed" begins. */
-  readonly at: number;
-  readonly content: string;
-}
-
-/**
- * The last closed box that begins before `end`, or undefined. A box has to close before `end`, where the next one begins; that keeps a walk over
- * all boxes linear. The backslash is not asked for: escaping may have doubled it, or eaten it together with the b.
- */
-function boxBefore(text: string, end: number): Box | undefined {
-  let limit = end;
-  for (let at = text.lastIndexOf('oxed', end); at > 0; at = text.lastIndexOf('oxed', at - 1)) {
-    const before = text.charCodeAt(at - 1);
-    if (before !== letterB && before !== backspace) continue;
-    let open = at + 4;
-    while (text.charCodeAt(open) === blank) open += 1;
-    if (text.charCodeAt(open) !== openBrace) continue;
-    const close = closeOf(text, open, limit);
-    if (close >= 0) return { at: at - 1, content: text.slice(open + 1, close) };
-    limit = at - 1;
-  }
-  return undefined;
-}
-
-const letterB = 98;
-/** What "\b" in "\boxed" becomes when a program reads it as an escape sequence. */
-const backspace = 8;
-const blank = 32;
-const openBrace = 123;
-const closeBrace = 125;
-const backslash = 92;
-
-/** Where the brace opened at `open` closes before `end`, or -1. */
-function closeOf(text: string, open: number, end: number): number {
-  let depth = 0;
-  for (let at = open; at < end; at += 1) {
-    const code = text.charCodeAt(at);
-    if (code === openBrace) depth += 1;
-    else if (code === closeBrace) {
-      depth -= 1;
-      if (depth === 0) return at;
-    }
-  }
-  return -1;
 }
 
 /** Cuts principles and critique out of the text; the scores begin at `scoresAt`. */
@@ -149,43 +102,30 @@ function partsOf(text: string, layout: Layout, scoresAt: number): Parts {
   return { principles: '', critique: text.slice(0, scoresAt).trim() };
 }
 
-function startOfBox(text: string, at: number): number {
-  let start = at;
-  while (start > 0 && text.charCodeAt(start - 1) === backslash) start -= 1;
-  return start;
-}
-
 /**
  * Reads a generation that judged `n` responses.
  *
- * `shownScores` stand in the order shown to the model. `finishReason` is the engine's word; only "length" (token limit) matters here.
+ * `shownScores` stand in the order shown to the model. `finishReason` is the engine's word; what matters is whether the text was cut.
  */
-export function parseOutput(text: string, n: number, finishReason: string): Parsed {
-  const cut = finishReason === 'length';
-  const said = withoutThinking(text);
+export function parseOutput(
+  text: string,
+  n: number,
+  finishReason: string,
+  reasoning?: readonly ReasoningMarkers[],
+): Parsed {
+  const finish = finishOf(finishReason);
+  const cut = finish === 'cut' || finish === 'gave_up';
+  const said = withoutReasoning(text, reasoning);
   if (said === undefined) {
     const reason = cut ? 'truncated' : 'no_box';
     return { kind: 'invalid', reason, detail: 'the reasoning never ends', principles: '', critique: '' };
   }
-  const lastBox = boxBefore(said, said.length);
-  const layout = layOut(said, lastBox?.at ?? -1);
-  const headAt = cut ? layout.lastScoresHeadAt : layout.scoresHeadAt;
-  const scoresAt = headAt >= 0 ? headAt : lastBox === undefined ? said.length : startOfBox(said, lastBox.at);
-  const parts = partsOf(said, layout, scoresAt);
-
-  if (cut && (headAt < 0 || lastBox === undefined || lastBox.at < headAt)) {
-    return { kind: 'invalid', reason: 'truncated', detail: 'the token limit came before the scores', ...parts };
-  }
-  if (lastBox === undefined)
-    return { kind: 'invalid', reason: 'no_box', detail: 'the text holds no closed box', ...parts };
-
-  const last = readBox(lastBox.content, n);
-  if (last.kind === 'scores') return { kind: 'scores', shownScores: last.scores, ...parts };
-  for (let box = boxBefore(said, lastBox.at); box !== undefined && box.at > headAt; box = boxBefore(said, box.at)) {
-    const read = readBox(box.content, n);
-    if (read.kind === 'scores') return { kind: 'scores', shownScores: read.scores, ...parts };
-  }
-  return { ...last, ...parts };
+  const boxes = findBoxes(said);
+  const layout = layOut(said);
+  const { lastScores, scoresEnd } = layout;
+  const parts = partsOf(said, layout, lastScores?.at ?? boxes.at(-1)?.at ?? said.length);
+  const own = readOwnScores({ text: said, n, cut, boxes, heading: lastScores, sectionEnd: scoresEnd });
+  return own.kind === 'scores' ? { kind: 'scores', shownScores: own.scores, ...parts } : { ...own, ...parts };
 }
 
 /** Scores in the request's order, from scores in the order shown: `permutation[place]` is the response shown in that place. */

@@ -1,32 +1,15 @@
-// Engine metrics: the rows of metric-table.ts that tell of actors and engines.
+// Engine metrics: the rows of metric-table.ts that tell of engines.
 
 import { limits } from '../limits.js';
-import { processRoles, type MetricRow } from './metric-row.js';
-
-export const actorStates = ['pending', 'starting', 'alive', 'draining', 'restarting', 'dead'] as const;
+import type { MetricRow } from './metric-row.js';
 
 /** Why an engine that is up gets no work; engine/engine.ts says what each means. */
 export const outageCauses = ['away', 'busy', 'refused', 'failing', 'broke', 'unclear'] as const;
 
 const named = { limited: limits.metricLabelValuesMax } as const;
-const everywhere = processRoles;
 const workers = ['grm-worker', 'meta-worker'] as const;
 
 export const engineMetrics = {
-  grm_actors: {
-    type: 'gauge',
-    unit: 'count',
-    help: 'Actors of this process by kind and state.',
-    labels: { kind: named, state: actorStates },
-    roles: everywhere,
-  },
-  grm_actor_restarts_total: {
-    type: 'counter',
-    unit: 'count',
-    help: 'Actors that failed and were put down for another start.',
-    labels: { kind: named },
-    roles: everywhere,
-  },
   grm_engine_in_service: {
     type: 'gauge',
     unit: 'flag',

@@ -51,7 +51,7 @@ export interface EventMap {
     readonly tenant: string;
     readonly class: Class;
     readonly reason: FaultKind;
-    readonly why: 'samples' | 'bytes' | 'waiters' | 'queue_full' | 'draining';
+    readonly why: 'samples' | 'bytes' | 'waiters' | 'queue_full' | 'draining' | 'clock';
   };
 
   /** An engine failed samples, and another one of the same worker tries them. */
@@ -120,6 +120,13 @@ export interface EventMap {
     readonly phantoms: number;
   };
   'queue.drift': { readonly what: string };
+  /** The distance of this machine's clock from NATS's became or ceased to be worth telling. */
+  'clock.told': {
+    readonly how: 'agrees' | 'off' | 'refused' | 'unread' | 'denied';
+    readonly words: string;
+    /** This machine's clock less NATS's; absent while that is not known. */
+    readonly skewMs?: number;
+  };
 
   'actor.changed': {
     readonly id: string;

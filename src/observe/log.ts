@@ -148,11 +148,12 @@ const lines: { readonly [K in EventName]: (event: EventMap[K]) => Line } = {
   'result.suppressed': () => ['debug', 'result was there already'],
   'delivery.retried': () => ['warn', 'shard handed back for another try'],
   'delivery.redelivered': () => ['info', 'shard delivered again'],
-  'delivery.dropped': () => ['debug', 'shard dropped unworked'],
+  'delivery.dropped': (e) => [e.why === 'expired' ? 'warn' : 'debug', 'shard dropped unworked'],
   'delivery.dead': () => ['error', 'shard quarantined'],
   'queue.connection': (e) => (e.state === 'connected' ? ['info', 'connected to NATS'] : ['warn', 'lost NATS']),
   'queue.swept': () => ['warn', 'queue swept of what a killed server left behind'],
   'queue.drift': () => ['warn', 'stream setting differs from what was asked'],
+  'clock.told': (e) => [clockLevels[e.how], `clock: ${e.words}`],
   'engine.loading': (e) => [e.doneRatio === undefined ? 'info' : 'debug', 'engine loading'],
   'actor.changed': (e) => [e.to === 'restarting' || e.to === 'dead' ? 'warn' : 'info', `actor ${e.to}`],
   'engine.service': (e) =>
@@ -160,6 +161,8 @@ const lines: { readonly [K in EventName]: (event: EventMap[K]) => Line } = {
   'node.drain': (e) => ['info', `drain ${e.phase}`],
   trouble: () => ['error', 'trouble'],
 };
+
+const clockLevels = { agrees: 'info', off: 'warn', refused: 'error', unread: 'error', denied: 'error' } as const;
 
 function finishedLevel(outcome: EventMap['request.finished']['outcome']): LineLevel {
   switch (outcome) {

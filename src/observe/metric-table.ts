@@ -1,4 +1,4 @@
-// Metric table: every metric of the project, one row each. prom-client's metrics are made from it (metrics.ts), docs/metrics.md is generated from it.
+// Metric table: every metric of the project, one row each (those of the process itself in process-metrics.ts). prom-client's metrics are made from it (metrics.ts), docs/metrics.md is generated from it.
 //
 // Names: prefix `grm_`, base units last (`_seconds`, `_bytes`, `_ratio`), counters end in `_total`.
 //
@@ -13,6 +13,7 @@ import { limits } from '../limits.js';
 import type { Stage } from '../work/shard.js';
 import { engineMetrics } from './engine-metrics.js';
 import { passSeconds, processRoles, queueSeconds, wholeSeconds, type MetricRow } from './metric-row.js';
+import { processMetrics } from './process-metrics.js';
 
 /** What counts as unparsable output, apart from samples that brought no output at all. */
 export const parseFailureReasons = [
@@ -83,7 +84,7 @@ export const metricTable = {
     type: 'counter',
     unit: 'count',
     help: 'Requests turned away at the door, by what was full.',
-    labels: { reason: ['samples', 'bytes', 'waiters', 'queue_full', 'draining'] },
+    labels: { reason: ['samples', 'bytes', 'waiters', 'queue_full', 'draining', 'clock'] },
     roles: coordinator,
   },
   grm_inflight_requests: {
@@ -342,36 +343,8 @@ export const metricTable = {
     labels: {},
     roles: everywhere,
   },
-  grm_nats_connected: {
-    type: 'gauge',
-    unit: 'flag',
-    help: '1 while this process is connected to NATS.',
-    labels: {},
-    roles: everywhere,
-  },
-  grm_nats_reconnects_total: {
-    type: 'counter',
-    unit: 'count',
-    help: 'Connections to NATS that came back after they were lost.',
-    labels: {},
-    roles: everywhere,
-  },
-
   ...engineMetrics,
-  grm_draining: {
-    type: 'gauge',
-    unit: 'flag',
-    help: '1 while this process drains.',
-    labels: {},
-    roles: everywhere,
-  },
-  grm_troubles_total: {
-    type: 'counter',
-    unit: 'count',
-    help: 'Unexpected errors that were no fault of a caller; the log holds each.',
-    labels: {},
-    roles: everywhere,
-  },
+  ...processMetrics,
 } as const satisfies Record<`grm_${string}`, MetricRow>;
 
 export type MetricTable = typeof metricTable;

@@ -30,6 +30,8 @@ export interface GaugeSources {
   /** The engines of this worker. */
   readonly engines?: () => Iterable<{ readonly engine: string; readonly serves: boolean }>;
   readonly connected?: () => boolean;
+  /** This machine's clock less NATS's; undefined while that is not known. */
+  readonly clockSkewMs?: () => number | undefined;
   /** May fail or be late: then the scrape goes without it. */
   readonly queueDepths?: () => Promise<
     readonly {
@@ -290,6 +292,7 @@ async function readSources(sources: GaugeSources, m: Meters): Promise<void> {
     m.set('grm_engine_in_service', { engine }, serves ? 1 : 0);
   }
   if (sources.connected) m.set('grm_nats_connected', {}, sources.connected() ? 1 : 0);
+  if (sources.clockSkewMs) m.set('grm_clock_skew_seconds', {}, (sources.clockSkewMs() ?? NaN) / 1_000);
   if (sources.actors) {
     const counts = new Map<string, { kind: string; state: LabelsOf<'grm_actors'>['state']; n: number }>();
     for (const { kind, state } of sources.actors()) {

@@ -7,7 +7,7 @@ export class Rate {
   #second = 0;
   #total = 0;
 
-  /** @param now milliseconds since the Unix epoch */
+  /** @param now milliseconds since some beginning, by a clock that only moves forward */
   add(now: number): void {
     this.#turnTo(now);
     this.#counts[this.#second % this.#counts.length]!++;

@@ -23,6 +23,10 @@ const extraBody = told(
   'Fields for this server alone, such as guided_regex. They never replace ours.',
 );
 const stop = list(text, limits.llamaStopsMax, [], 'Texts that end a generation.');
+const opensReasoning = flag(
+  false,
+  'The prompt template opens the reasoning, so texts begin inside of it: what stands before its closing marker is never read for scores, nor a text without one.',
+);
 
 const llamaCommon = {
   warmPrompts: optional(
@@ -62,6 +66,7 @@ const openai = z.strictObject({
   priorityScheduling: flag(false, 'The server runs with priority scheduling: send it the class of a request.'),
   extraBody,
   stop,
+  opensReasoning,
 });
 
 const managed = z.strictObject({
@@ -89,6 +94,7 @@ const managed = z.strictObject({
   ),
   extraBody,
   stop,
+  opensReasoning,
 });
 
 const llama = z.strictObject({
@@ -98,6 +104,7 @@ const llama = z.strictObject({
   ...llamaCommon,
   grammar: choice(['none', 'score_box'], 'none', "Hold the output to the project's answer form."),
   stop,
+  opensReasoning,
 });
 
 /** An engine that draws samples. */

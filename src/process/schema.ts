@@ -4,6 +4,7 @@
 
 import { z } from 'zod';
 import { classes, stopRules, voteMethods } from '../grm/query.js';
+import { reasoningDefaults } from '../grm/reasoning.js';
 import { stopErrorDefault, waveSizes } from '../grm/stop.js';
 import { limits } from '../limits.js';
 import { logLevels } from '../observe/log.js';
@@ -78,6 +79,12 @@ const nats = z.strictObject({
     limits.publishForMs,
     limits.publishForMs,
     'A message that NATS does not store is tried again for so long; then its request is told UNAVAILABLE, or its shard goes back to the queue. Shorter: callers hear sooner, and shorter outages cost work.',
+  ),
+  clockSkewMsMax: whole(
+    second,
+    30 * day,
+    limits.clockSkewMsMax,
+    "A process whose machine's clock is further from NATS's takes no work and says so. Deadlines are told by the clock of NATS, so that smaller distances do no harm; above a second they are warned of.",
   ),
   serverBinary: told(text.default('nats-server'), 'Program that `grm up` starts when no server is given.'),
 });
@@ -274,6 +281,15 @@ const worker = z.strictObject({
   ),
   drainGraceMs: whole(0, hour, minute, 'Time for running samples when told to stop; the rest is handed back.'),
   restartsMax: whole(-1, 1_000_000, -1, 'Restarts of a failing engine; -1 = no end.'),
+  reasoning: list(
+    z.strictObject({
+      open: told(text.max(limits.reasoningMarkerCharsMax), 'Marker that opens reasoning, in any case of letters.'),
+      close: told(text.max(limits.reasoningMarkerCharsMax), 'Marker that closes it.'),
+    }),
+    limits.reasoningMarkersMax,
+    [...reasoningDefaults],
+    'Markers between which models reason; what stands there is never read for scores. A list given here replaces the default one.',
+  ),
 });
 
 const meta = z.strictObject({

@@ -12,6 +12,7 @@ import { randomUUID } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fault, FaultError } from '../fault.js';
 import { limits } from '../limits.js';
+import { steadyNow } from '../process/clock.js';
 import { purge, subjectsOf } from './api.js';
 import type { Publisher } from './publisher.js';
 import type { Requests } from './requests.js';
@@ -58,11 +59,11 @@ export class Blobs {
   async put(holds: BlobKind, requestId: string, bytes: Uint8Array): Promise<BlobPut> {
     const name = `${holds}.${token(requestId, 'request')}.${randomUUID()}`;
     const entry: Entry = { bytes: bytes.length, chunks: Math.ceil(bytes.length / chunkBytes) };
-    const giveUpAt = Date.now() + limits.blobMs;
+    const giveUpAt = steadyNow() + limits.blobMs;
     let whole = false;
     try {
       for (let first = 0; first < entry.chunks; first += aheadMax) {
-        if (Date.now() > giveUpAt) {
+        if (steadyNow() > giveUpAt) {
           throw new FaultError(fault('queue_unavailable', `GRM_BLOBS ${name}: not stored within ${limits.blobMs} ms`));
         }
         const many = Math.min(aheadMax, entry.chunks - first);

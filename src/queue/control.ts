@@ -7,7 +7,7 @@ import { headers as newHeaders, type Msg } from '@nats-io/transport-node';
 import { fault, FaultError } from '../fault.js';
 import { limits } from '../limits.js';
 import { subjectsOf } from './api.js';
-import type { Clock } from './clock.js';
+import type { ServerClock } from './clock.js';
 import type { OnQueueEvent } from './events.js';
 import { deniedFault, type Link } from './link.js';
 import type { Publisher } from './publisher.js';
@@ -24,7 +24,7 @@ export interface ControlParts {
   readonly link: Link;
   readonly requests: Requests;
   readonly publisher: Publisher;
-  readonly clock: Clock;
+  readonly clock: ServerClock;
   readonly leaseMs: number;
   readonly onEvent: OnQueueEvent;
 }
@@ -45,7 +45,7 @@ export class JetStreamControlPlane implements ControlPlane {
   }
 
   async leases() {
-    const skewMs = await this.parts.clock.skewMs();
+    const nowMs = await this.parts.clock.now();
     const held = await subjectsOf(this.parts.requests, bucket, filters.leases);
     const read = held.map(async ({ subject }) => {
       const name = parseLeaseSubject(subject);
@@ -53,7 +53,7 @@ export class JetStreamControlPlane implements ControlPlane {
       const msg = await this.parts.requests.call(`$JS.API.DIRECT.GET.${bucket}.${subject}`);
       const writtenAt = msg.headers?.get('Nats-Time-Stamp') ?? '';
       if (writtenAt === '' || msg.headers?.get(operation) !== '') return [];
-      const ageMs = Math.max(0, Date.now() + skewMs - Date.parse(writtenAt));
+      const ageMs = Math.max(0, nowMs - Date.parse(writtenAt));
       // The server removes it at about this age, in its own time.
       if (ageMs > this.parts.leaseMs) return [];
       return [{ name, body: Uint8Array.from(msg.data), ageMs }];

@@ -12,6 +12,7 @@
 //       `settleMs` another server has to lead it, or it is made anew where there is none. Whoever works on what is not disturbed by that.
 
 import type { JetStreamManager } from '@nats-io/jetstream';
+import { steadyNow } from '../process/clock.js';
 import {
   ApiError,
   consumersOf,
@@ -173,7 +174,7 @@ export class Janitor {
 
   /** True when the same picture has been there for settleMs. */
   private settled(key: string, picture: string): boolean {
-    const now = Date.now();
+    const now = steadyNow();
     const before = this.suspicions.get(key);
     if (before?.picture === picture) return now - before.sinceMs >= this.parts.settleMs;
     this.suspicions.set(key, { picture, sinceMs: now });

@@ -3,8 +3,9 @@
 import { jetstreamManager } from '@nats-io/jetstream';
 import { fault, FaultError } from '../fault.js';
 import { limits } from '../limits.js';
+import { systemClock } from '../process/clock.js';
 import { Blobs } from './blobs.js';
-import { Clock } from './clock.js';
+import { ServerClock } from './clock.js';
 import { JetStreamControlPlane } from './control.js';
 import { JetStreamDeadLetters } from './dead.js';
 import type { SendAck } from './delivery.js';
@@ -16,6 +17,7 @@ import { Publisher, publisherBounds } from './publisher.js';
 import { pullTimesFor, type PullTimes } from './puller.js';
 import type { QueueSystem } from './queue.js';
 import { Requests } from './requests.js';
+import { keepTime, type TimeKeeper } from './time-keeper.js';
 import { wantedConsumers, wantedStreams, type Pools, type Retention } from './streams.js';
 import { ensureTopology } from './topology.js';
 import { Trimmer } from './trim.js';
@@ -99,7 +101,11 @@ async function assemble(link: Link, options: QueueOptions, onEvent: OnQueueEvent
     onEvent,
     publisherBounds(options.publishForMs ?? limits.publishForMs),
   );
-  const clock = new Clock(link, requests, publisher);
+  const clock = new ServerClock(link, requests);
+  const keepers = new Set<TimeKeeper>();
+  link.onChange((state) => {
+    if (state === 'connected') for (const keeper of keepers) keeper.again();
+  });
   const blobs = new Blobs(requests, publisher);
   const work = new JetStreamWork({
     link,
@@ -137,9 +143,16 @@ async function assemble(link: Link, options: QueueOptions, onEvent: OnQueueEvent
     connected: () => link.connected(),
     onConnection: (hear) => void link.onChange(hear),
     rttMs: () => nc.rtt(),
-    clockSkewMs: () => clock.measure(),
+    time: clock.time,
+    keepTime(hear) {
+      const keeper = keepTime({ time: clock.time, read: () => clock.read(), clock: systemClock, hear });
+      keepers.add(keeper);
+      return keeper;
+    },
+    clockSkewMs: () => clock.skewMs(),
     sweep: (state) => janitor.sweep(state),
     async close() {
+      for (const keeper of keepers) keeper.close();
       await work.close();
       await publisher.settle(limits.pubAckMs);
       await link.close();

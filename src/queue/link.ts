@@ -18,6 +18,7 @@ import { readFile } from 'node:fs/promises';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fault, FaultError } from '../fault.js';
 import { limits } from '../limits.js';
+import { steadyNow } from '../process/clock.js';
 import { scrubbed } from '../observe/redact.js';
 import type { OnQueueEvent } from './events.js';
 
@@ -219,7 +220,7 @@ async function firstConnection(options: LinkOptions): Promise<NatsConnection> {
     ...(options.credsFile !== undefined && { authenticator: credsAuthenticator(await readFile(options.credsFile)) }),
     ...(tls && { tls: { ...tls } }),
   };
-  const giveUpAt = Date.now() + (options.connectMs ?? limits.natsConnectMs);
+  const giveUpAt = steadyNow() + (options.connectMs ?? limits.natsConnectMs);
   for (;;) {
     try {
       return await connect(wanted);
@@ -232,10 +233,10 @@ async function firstConnection(options: LinkOptions): Promise<NatsConnection> {
       if (error instanceof errors.AuthorizationError && !late) {
         throw new FaultError(fault('permission_denied', `NATS at ${where} refuses these credentials: ${words}`));
       }
-      if (Date.now() >= giveUpAt) {
+      if (steadyNow() >= giveUpAt) {
         throw new FaultError(fault('queue_unavailable', `no NATS server answers at ${where}: ${words}`));
       }
-      await sleep(Math.min(250, Math.max(1, giveUpAt - Date.now())));
+      await sleep(Math.min(250, Math.max(1, giveUpAt - steadyNow())));
     }
   }
 }

@@ -9,6 +9,7 @@ import type { Msg, MsgHdrs } from '@nats-io/transport-node';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fault, FaultError } from '../fault.js';
 import { limits } from '../limits.js';
+import { steadyNow } from '../process/clock.js';
 import type { OnQueueEvent } from './events.js';
 import { deniedFault, type Link } from './link.js';
 import type { Requests } from './requests.js';
@@ -74,8 +75,8 @@ export class Publisher {
 
   /** Resolves when nothing waits for its ack, or after `ms`. */
   async settle(ms: number): Promise<void> {
-    const giveUpAt = Date.now() + ms;
-    while (this.pending > 0 && Date.now() < giveUpAt) await sleep(5);
+    const giveUpAt = steadyNow() + ms;
+    while (this.pending > 0 && steadyNow() < giveUpAt) await sleep(5);
   }
 
   private full(): boolean {
@@ -83,9 +84,9 @@ export class Publisher {
   }
 
   private async room(subject: string): Promise<void> {
-    const giveUpAt = Date.now() + this.bounds.roomMs;
+    const giveUpAt = steadyNow() + this.bounds.roomMs;
     while (this.full()) {
-      const leftMs = giveUpAt - Date.now();
+      const leftMs = giveUpAt - steadyNow();
       if (leftMs <= 0) {
         const words = `${this.pending} messages before ${subject} still wait for NATS to store them`;
         throw new FaultError(fault('queue_unavailable', words));
@@ -103,10 +104,10 @@ export class Publisher {
   }
 
   private async attempt(subject: string, data: Uint8Array, headers?: MsgHdrs): Promise<PublishResult> {
-    const giveUpAt = Date.now() + this.bounds.publishForMs;
+    const giveUpAt = steadyNow() + this.bounds.publishForMs;
     let wasSilent = false;
     for (let tries = 1; ; tries += 1) {
-      const askMs = Math.max(1, Math.min(limits.pubAckMs, giveUpAt - Date.now()));
+      const askMs = Math.max(1, Math.min(limits.pubAckMs, giveUpAt - steadyNow()));
       const reply = await this.requests.ask(subject, data, askMs, headers);
       let why: string;
       if (reply.kind === 'message') {
@@ -119,7 +120,7 @@ export class Publisher {
         why = reply.why;
         wasSilent ||= why === 'timeout';
       }
-      const leftMs = giveUpAt - Date.now();
+      const leftMs = giveUpAt - steadyNow();
       if (tries >= limits.publishTriesMax || leftMs <= 0) {
         const words = `NATS did not store ${subject} in ${tries} tries: ${why}${wasSilent ? silentHint : ''}`;
         throw new FaultError(fault('queue_unavailable', words));

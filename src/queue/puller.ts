@@ -13,6 +13,7 @@ import type { Msg, Subscription } from '@nats-io/transport-node';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { classes, type Class } from '../grm/query.js';
 import { limits } from '../limits.js';
+import { steadyNow } from '../process/clock.js';
 import { JetStreamDelivery, type SendAck } from './delivery.js';
 import type { OnQueueEvent } from './events.js';
 import type { Link } from './link.js';
@@ -206,13 +207,13 @@ export class JetStreamPuller<T> implements Puller<T> {
 
   /** Keeps a claim on every class until one is served; resolves with what came in that turn. */
   private async wait(max: number, signal: AbortSignal): Promise<readonly Delivery<T>[]> {
-    const giveUpAt = Date.now() + this.parts.times.expiresMs;
+    const giveUpAt = steadyNow() + this.parts.times.expiresMs;
     const stir = (): void => {
       this.stir();
     };
     signal.addEventListener('abort', stir);
     const timer = setTimeout(stir, this.parts.times.expiresMs);
-    while (this.held.size === 0 && this.pauseMs === 0 && !signal.aborted && Date.now() < giveUpAt) {
+    while (this.held.size === 0 && this.pauseMs === 0 && !signal.aborted && steadyNow() < giveUpAt) {
       const stirred = new Promise<void>((resolve) => (this.stir = resolve));
       for (const cls of classes) if (!this.claims.has(cls)) this.claim(cls);
       await stirred;

@@ -5,11 +5,14 @@
 //   Q2. A follower hears of a sample only after it is stored. It may miss one (then it reads the ledger) and may hear one twice.
 //   Q3. A delivery is given to somebody else when it is neither renewed nor settled for the ack wait (nats.ack_wait_ms). An ack is not ownership: the ledger is.
 //   Q4. Every method ends within a bound of limits.ts; when NATS does not answer in that time it throws FaultError(queue_unavailable).
+//   Q5. Every instant that crosses from one process to another is told in the server's time (`time`): no clock of a machine of ours matters.
 
 import type { Class } from '../grm/query.js';
 import type { Sample } from '../grm/sample.js';
 import type { Verdict } from '../grm/verdict.js';
 import type { DeadLetter, MetaResult, MetaTask, RequestRecord, Shard, Stage } from '../work/shard.js';
+import type { ClockState, ServerTime } from './server-time.js';
+import type { TimeKeeper } from './time-keeper.js';
 
 export type Accepted =
   /** Stored now, first of its id. */
@@ -181,7 +184,7 @@ export interface SweepState {
   readonly busy: ReadonlySet<string>;
   /** False when live nodes may run more than `busy` names: then no consumer is made anew. */
   readonly complete: boolean;
-  /** When the oldest running request was accepted, by our clock, milliseconds since the Unix epoch. */
+  /** When the oldest running request was accepted, by the server's clock, milliseconds since the Unix epoch. */
   readonly oldestOpenAtMs: number;
 }
 
@@ -200,7 +203,11 @@ export interface QueueSystem {
   onConnection(hear: (state: 'connected' | 'disconnected', reason: string) => void): void;
   /** Round trip to the server, milliseconds. */
   rttMs(): Promise<number>;
-  /** Server clock less ours, milliseconds, from a stored message's time stamp. */
+  /** The server's clock, as far as it was read (server-time.ts). */
+  readonly time: ServerTime;
+  /** Reads it from now on, until the keeper or the queue is closed. */
+  keepTime(hear: (state: ClockState) => void): TimeKeeper;
+  /** Reads it once. Server clock less ours, milliseconds; throws FaultError when it cannot be read. */
   clockSkewMs(): Promise<number>;
   /**
    * One janitor pass: clears orphans and phantom pendings of the work queues that no live worker holds, and under storage pressure trims

@@ -9,6 +9,7 @@ import { headers as newHeaders, type Msg, type MsgHdrs } from '@nats-io/transpor
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fault, FaultError } from '../fault.js';
 import { limits } from '../limits.js';
+import { steadyNow } from '../process/clock.js';
 import { deniedFault, type Denied, type Link } from './link.js';
 
 export type Reply =
@@ -64,7 +65,7 @@ export class Requests {
     if (this.deaf) return Promise.resolve({ kind: 'denied', denied: this.deaf });
     return new Promise((done) => {
       const id = (this.next++).toString(36);
-      this.waiting.set(id, { subject, expiresAtMs: Date.now() + timeoutMs, done });
+      this.waiting.set(id, { subject, expiresAtMs: steadyNow() + timeoutMs, done });
       this.timer ??= setInterval(() => {
         this.expire();
       }, tickMs);
@@ -127,7 +128,7 @@ export class Requests {
   }
 
   private expire(): void {
-    const now = Date.now();
+    const now = steadyNow();
     for (const [id, { expiresAtMs }] of this.waiting) if (expiresAtMs <= now) this.end(id, timeout);
     if (this.waiting.size > 0) return;
     clearInterval(this.timer);

@@ -5,6 +5,7 @@ import { type JetStreamManager, JetStreamApiError } from '@nats-io/jetstream';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fault, FaultError } from '../fault.js';
 import { limits } from '../limits.js';
+import { steadyNow } from '../process/clock.js';
 import type { OnQueueEvent } from './events.js';
 import { denialIn, deniedFault } from './link.js';
 import type { ConsumerWanted, StreamWanted } from './streams.js';
@@ -26,7 +27,7 @@ export async function ensureTopology(
   consumers: readonly ConsumerWanted[],
   options: TopologyOptions,
 ): Promise<readonly string[]> {
-  const giveUpAt = Date.now() + options.waitMs;
+  const giveUpAt = steadyNow() + options.waitMs;
   const drift: string[] = [];
   for (const wanted of streams) {
     const part: Part = {
@@ -98,7 +99,7 @@ async function waitFor(part: Part, options: TopologyOptions, giveUpAt: number) {
     if (found) return found;
     if (tries === 0)
       options.onEvent({ kind: 'waiting', words: `${part.what} is missing: its owner has not made it yet` });
-    if (Date.now() >= giveUpAt) {
+    if (steadyNow() >= giveUpAt) {
       const words = `${part.what} is missing and this process does not make it: start a coordinator that serves this pool`;
       throw new FaultError(fault('failed_precondition', words));
     }
@@ -133,7 +134,7 @@ async function patiently<T>(act: () => Promise<T>, what: string, giveUpAt: numbe
       if (answer || storage) throw error;
       const denied = denialIn(error);
       if (denied) throw deniedFault(denied);
-      if (Date.now() >= giveUpAt) {
+      if (steadyNow() >= giveUpAt) {
         throw new FaultError(
           fault(
             'queue_unavailable',

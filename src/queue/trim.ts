@@ -6,7 +6,7 @@
 
 import { lastMessage, purge, streamInfo, subjectsOf, type StreamState } from './api.js';
 import type { Blobs, HeldBlob } from './blobs.js';
-import type { Clock } from './clock.js';
+import type { ServerClock } from './clock.js';
 import type { OnQueueEvent } from './events.js';
 import type { Requests } from './requests.js';
 import { filters, subjects } from './subjects.js';
@@ -14,7 +14,7 @@ import { filters, subjects } from './subjects.js';
 export interface TrimmerParts {
   readonly requests: Requests;
   readonly blobs: Blobs;
-  readonly clock: Clock;
+  readonly clock: ServerClock;
   /** J3: kept besides what is open. */
   readonly trimMarginMs: number;
   /** J5: a blob without its message is left over after so long. */
@@ -64,13 +64,13 @@ export class Trimmer {
       requests: await this.ids('GRM_REQ', filters.requests),
       verdicts: await this.ids('GRM_FIN', filters.verdicts),
     };
-    const skewMs = await this.parts.clock.skewMs();
+    const nowMs = await this.parts.clock.now();
     if (pressed.length > 0) {
-      const byClocksMs = Math.min(oldestOpenAtMs, Date.now()) + skewMs - this.parts.trimMarginMs;
+      const byClocksMs = Math.min(oldestOpenAtMs, nowMs) - this.parts.trimMarginMs;
       const keepFromMs = Math.min(byClocksMs, await this.oldestOpenMs(ledger));
       for (const { name, info } of pressed) await this.trimLedger(name, info, keepFromMs);
     }
-    if (storePressed) await this.trimBlobs(store, held, ledger, Date.now() + skewMs);
+    if (storePressed) await this.trimBlobs(store, held, ledger, nowMs);
   }
 
   private async ids(stream: LedgerStream, filter: string): Promise<ReadonlySet<string>> {

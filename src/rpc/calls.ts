@@ -5,6 +5,7 @@ import type { Metadata, sendUnaryData, ServerUnaryCall } from '@grpc/grpc-js';
 import { fault, FaultError, type Fault } from '../fault.js';
 import type { Coordinator } from '../coordinator/coordinator.js';
 import type { Events } from '../observe/events.js';
+import type { Clock } from '../process/clock.js';
 import type { Auth } from './auth.js';
 import type { ClusterControl } from './cluster.js';
 import { statusOf } from './status.js';
@@ -15,6 +16,8 @@ export interface RpcContext {
   readonly events: Events;
   readonly auth: Auth;
   readonly open: OpenCalls;
+  /** The coordinator's. */
+  readonly clock: Pick<Clock, 'now'>;
 }
 
 export type Answer<T> = { readonly kind: 'ok'; readonly value: T } | { readonly kind: 'fault'; readonly fault: Fault };
@@ -79,9 +82,12 @@ export interface CallBase {
   once(event: 'cancelled', hear: () => void): unknown;
 }
 
-/** Milliseconds since the Unix epoch; Infinity without a deadline. */
-export function deadlineOf(call: CallBase): number {
-  return Number(call.getDeadline());
+/**
+ * By the coordinator's clock; Infinity without a deadline. gRPC sends the time that is left, and grpc-js adds it to the system's clock: which
+ * may be an hour off.
+ */
+export function deadlineOf(call: CallBase, { clock }: Pick<RpcContext, 'clock'>): number {
+  return clock.now() + (Number(call.getDeadline()) - Date.now());
 }
 
 /** Aborts when the caller goes away or its deadline passes. */

@@ -10,6 +10,7 @@ import {
 } from '@grpc/grpc-js';
 import { fault } from '../fault.js';
 import { limits } from '../limits.js';
+import { systemAt } from '../process/clock.js';
 import { ClusterServiceClient } from '../wire/gen/grm/v1/cluster.js';
 import { RewardServiceClient } from '../wire/gen/grm/v1/reward.js';
 import { GrmError } from './grm-error.js';
@@ -72,7 +73,10 @@ type Unary<Q, T> = (
   reply: (error: ServiceError | null, response: T) => void,
 ) => ClientUnaryCall;
 
-/** One try of a unary call. Rejects with GrmError. */
+/**
+ * One try of a unary call. Rejects with GrmError.
+ * @param deadlineAtMs told by steadyNow
+ */
 export function callOnce<Q, T>(
   call: Unary<Q, T>,
   request: Q,
@@ -81,7 +85,7 @@ export function callOnce<Q, T>(
   signal: AbortSignal | undefined,
 ): Promise<T> {
   return new Promise((resolve, reject) => {
-    const running = call(request, metadata, { deadline: deadlineAtMs }, (error, response) => {
+    const running = call(request, metadata, { deadline: systemAt(deadlineAtMs) }, (error, response) => {
       signal?.removeEventListener('abort', cancel);
       if (error) reject(new GrmError(faultOfError(error)));
       else resolve(response);

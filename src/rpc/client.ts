@@ -10,6 +10,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fault, type Fault } from '../fault.js';
 import type { JudgedSample, StoredVerdict, Verdict } from '../grm/verdict.js';
+import { steadyNow, systemAt } from '../process/clock.js';
 import { contentFromProto, sampleFromProto, verdictFromProto } from '../wire/convert.js';
 import type { DeadShard, GetStatusResponse } from '../wire/gen/grm/v1/cluster.js';
 import type { Sample as WireSample, Verdict as WireVerdict } from '../wire/gen/grm/v1/judgement.js';
@@ -219,13 +220,13 @@ export class GrmClient {
 
   /** Counts the tries of one call. `failed` waits for the next, or throws when there is none (C2, C3). */
   #tries({ deadlineMs = deadlineMsDefault, signal }: CallLimits) {
-    const deadlineAtMs = Date.now() + Math.min(deadlineMs, timerMsMax);
+    const deadlineAtMs = steadyNow() + Math.min(deadlineMs, timerMsMax);
     let count = 0;
     return {
       deadlineAtMs,
       failed: async (it: Fault): Promise<void> => {
         if (signal?.aborted) throw new GrmError(fault('cancelled', 'the caller cancelled'));
-        const next = nextTry(it, ++count, deadlineAtMs - Date.now(), this.#policy, Math.random);
+        const next = nextTry(it, ++count, deadlineAtMs - steadyNow(), this.#policy, Math.random);
         if (next.kind === 'never') throw new GrmError(it);
         await sleep(next.delayMs, undefined, signal && { signal }).catch(() => {
           throw new GrmError(fault('cancelled', 'the caller cancelled'));
@@ -240,7 +241,9 @@ export class GrmClient {
     signal: AbortSignal | undefined,
   ): AsyncGenerator<WatchScoreResponse, void, undefined> {
     this.#channel.checkOpen();
-    const call = this.#channel.reward.watchScore({ request }, this.#channel.metadata, { deadline: deadlineAtMs });
+    const call = this.#channel.reward.watchScore({ request }, this.#channel.metadata, {
+      deadline: systemAt(deadlineAtMs),
+    });
     const cancel = () => call.cancel();
     signal?.addEventListener('abort', cancel, { once: true });
     if (signal?.aborted) cancel();

@@ -4,8 +4,8 @@
 import type { Server } from '@grpc/grpc-js';
 import { HealthImplementation } from 'grpc-health-check';
 
-/** draining: for good; nats: while the queue is away; starting: until the process is ready. */
-export type NotServing = 'draining' | 'nats' | 'starting';
+/** draining: for good; nats: while the queue is away; starting: until the process is ready; clock: while this machine's is too far off. */
+export type NotServing = 'draining' | 'nats' | 'starting' | 'clock';
 
 const rewardNames = ['', 'grm.v1.RewardService'];
 const clusterName = 'grm.v1.ClusterService';

@@ -12,6 +12,7 @@ import type { ClientDuplexStream } from '@grpc/grpc-js';
 import { fault, faults, type Fault } from '../fault.js';
 import type { Verdict } from '../grm/verdict.js';
 import { limits } from '../limits.js';
+import { steadyNow } from '../process/clock.js';
 import { verdictFromProto } from '../wire/convert.js';
 import type {
   ScoreRequest as WireRequest,
@@ -113,7 +114,7 @@ class Many<R extends ScoreRequest> {
   ) {
     this.#concurrency = Math.min(limits.streamOpenMax, Math.max(1, options.concurrency ?? limits.streamOpenMax));
     this.#source = Symbol.asyncIterator in requests ? requests[Symbol.asyncIterator]() : requests[Symbol.iterator]();
-    this.#trouble = new TroubleTeller((trouble) => options.onTrouble?.(trouble), Date.now);
+    this.#trouble = new TroubleTeller((trouble) => options.onTrouble?.(trouble), steadyNow);
     this.#sweep = setInterval(() => {
       this.#expire();
       this.#checkLost();
@@ -171,7 +172,7 @@ class Many<R extends ScoreRequest> {
     const index = this.#count++;
     const asking = toMessage(request, this.settings.tenant);
     if (asking.kind === 'fault') return this.#give({ index, request, kind: 'fault', fault: asking.fault });
-    const deadlineAtMs = Date.now() + this.settings.deadlineMs;
+    const deadlineAtMs = steadyNow() + this.settings.deadlineMs;
     const entry: Entry<R> = { index, request, message: asking.message, deadlineAtMs, tries: 0 };
     this.#open.set(String(index), entry);
     this.#unsent.push(entry);
@@ -229,7 +230,7 @@ class Many<R extends ScoreRequest> {
 
   #failed(entry: Entry<R>, it: Fault): void {
     if (entry.timer) return;
-    const leftMs = entry.deadlineAtMs - Date.now();
+    const leftMs = entry.deadlineAtMs - steadyNow();
     const next = nextTry(it, ++entry.tries, leftMs, this.settings.policy, Math.random);
     if (next.kind === 'never') return this.#settle(entry, { kind: 'fault', fault: it });
     if (faults[it.kind].grpc === 'UNAVAILABLE') this.#trouble.away(it, patienceMs(this.settings.policy, entry.tries));
@@ -248,9 +249,9 @@ class Many<R extends ScoreRequest> {
     if (this.#over() || (this.#sourceDone && this.#open.size === 0)) return;
     const next = nextTry(it, ++this.#failures, this.settings.deadlineMs, this.settings.policy, Math.random);
     if (next.kind === 'never') return this.#fail(new GrmError(it));
-    const endsAtMs = this.#lost?.endsAtMs ?? Date.now() + patienceMs(this.settings.policy);
+    const endsAtMs = this.#lost?.endsAtMs ?? steadyNow() + patienceMs(this.settings.policy);
     this.#lost = { fault: it, endsAtMs };
-    this.#trouble.away(it, endsAtMs - Date.now());
+    this.#trouble.away(it, endsAtMs - steadyNow());
     this.#unsent = [...this.#open.values()].filter((entry) => !entry.timer);
     this.#reconnect = setTimeout(() => {
       this.#reconnect = undefined;
@@ -263,7 +264,7 @@ class Many<R extends ScoreRequest> {
     if (!this.#lost || this.#over()) return;
     if (this.#stream && this.settings.isConnected()) return this.#found();
     const { fault: it, endsAtMs } = this.#lost;
-    const leftMs = endsAtMs - Date.now();
+    const leftMs = endsAtMs - steadyNow();
     if (leftMs > 0) this.#trouble.away(it, leftMs);
     // The last try is under way; without its connection it may take its time.
     else if (leftMs < -connectMs) this.#fail(new GrmError(it));
@@ -275,7 +276,7 @@ class Many<R extends ScoreRequest> {
   }
 
   #expire(): void {
-    const now = Date.now();
+    const now = steadyNow();
     for (const entry of this.#open.values()) {
       if (entry.deadlineAtMs > now) return;
       this.#settle(entry, { kind: 'fault', fault: fault('deadline_exceeded', faults.deadline_exceeded.doc) });

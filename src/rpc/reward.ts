@@ -29,7 +29,7 @@ export function rewardHandlers(context: RpcContext): RewardServiceServer {
     score: unary<ScoreRequest, ScoreResponse>(context, 'rpc Score', async (call) => {
       const asked = readRequest(call.request, context.auth.grant(call.metadata), context.coordinator.templates);
       if (asked.kind === 'fault') return asked;
-      const caller = { deadlineAtMs: deadlineOf(call), signal: signalOf(call, context.open) };
+      const caller = { deadlineAtMs: deadlineOf(call, context), signal: signalOf(call, context.open) };
       const outcome = await context.coordinator.score(asked.input, caller);
       if (outcome.kind === 'fault') return outcome;
       const { value, detail } = verdictAt(outcome.verdict, asked.detail);
@@ -88,7 +88,7 @@ async function watch(
   if (asked.kind === 'fault') return void call.emit('error', statusOf(asked.fault));
   const samplesWanted = asked.detail !== Detail.REWARDS;
   const outcome = await context.coordinator.score(asked.input, {
-    deadlineAtMs: deadlineOf(call),
+    deadlineAtMs: deadlineOf(call, context),
     signal: signalOf(call, context.open),
     onSample: (judged) => {
       if (gone(call) || !samplesWanted) return;

@@ -10,6 +10,7 @@ import { Server, type ServerCredentials } from '@grpc/grpc-js';
 import type { Coordinator } from '../coordinator/coordinator.js';
 import { limits } from '../limits.js';
 import type { Events } from '../observe/events.js';
+import type { Clock } from '../process/clock.js';
 import { ClusterServiceService } from '../wire/gen/grm/v1/cluster.js';
 import { RewardServiceService } from '../wire/gen/grm/v1/reward.js';
 import { arrivalGuard } from './arrival.js';
@@ -17,6 +18,7 @@ import { Auth, type Token } from './auth.js';
 import { OpenCalls, type RpcContext } from './calls.js';
 import { clusterHandlers, type ClusterControl } from './cluster.js';
 import { Health, type NotServing } from './health.js';
+import { longDeadlines } from './long-deadlines.js';
 import { reflection } from './reflection.js';
 import { rewardHandlers } from './reward.js';
 import { checkExposure, hostOf, serverCredentials, type ServerTls } from './tls.js';
@@ -32,6 +34,8 @@ export interface RpcOptions {
   readonly coordinator: Coordinator;
   readonly cluster: ClusterControl;
   readonly events: Events;
+  /** The coordinator's; default: the system's. */
+  readonly clock?: Pick<Clock, 'now'>;
   /** Default 5 minutes. */
   readonly maxConnectionAgeMs?: number;
   /** A ping after so long a silence, and how long its answer may take. Defaults 30 s and 10 s. */
@@ -62,9 +66,9 @@ const flushMs = 1_000;
 /** Rejects when the address cannot be had, when TLS files do not load, or when the door would stand open by mistake (tls.ts, T1). */
 export async function serveRpc(options: RpcOptions): Promise<RpcServer> {
   checkExposure(options.listen, options.tls, options.allowInsecure ?? false);
-  const { coordinator, cluster, events } = options;
+  const { coordinator, cluster, events, clock = { now: () => Date.now() } } = options;
   const auth = new Auth(options.tokens ?? []);
-  const context: RpcContext = { coordinator, cluster, events, auth, open: new OpenCalls() };
+  const context: RpcContext = { coordinator, cluster, events, auth, open: new OpenCalls(), clock };
   const trouble = (error: unknown) => events.emit('trouble', { where: 'rpc tls files', error });
   const credentials = serverCredentials(options.tls, options.tlsReloadMs ?? defaults.tlsReloadMs, trouble);
 
@@ -77,7 +81,7 @@ export async function serveRpc(options: RpcOptions): Promise<RpcServer> {
     'grpc.keepalive_timeout_ms': options.keepaliveTimeoutMs ?? defaults.keepaliveTimeoutMs,
     // Channelz stays on: without it grpc-js 1.14 keeps no list of sessions, and forceShutdown() would cut none.
     'grpc.so_reuseport': 0,
-    interceptors: [arrivalGuard(options.arrivalMs ?? limits.requestArrivalMs), ...auth.interceptors()],
+    interceptors: [longDeadlines(), arrivalGuard(options.arrivalMs ?? limits.requestArrivalMs), ...auth.interceptors()],
   });
   const health = new Health();
   server.addService(RewardServiceService, rewardHandlers(context));

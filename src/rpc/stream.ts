@@ -51,7 +51,7 @@ export class ScoreStreamSession implements OpenCall {
     private readonly call: Call,
     private readonly context: RpcContext,
   ) {
-    this.#deadlineAtMs = deadlineOf(call);
+    this.#deadlineAtMs = deadlineOf(call, context);
     this.#grant = context.auth.grant(call.metadata);
     setMaxListeners(limits.streamOpenMax, this.#gone.signal);
   }

@@ -8,6 +8,7 @@
 import { Findings } from '../coordinator/findings.js';
 import type { Violation } from '../fault.js';
 import { mapScores, parseOutput } from '../grm/parse.js';
+import { reopened } from '../grm/reasoning.js';
 import type { SampleInvalidReason } from '../grm/sample.js';
 import { limits } from '../limits.js';
 import { judge, readLabel, type Label, type Outcome } from './label.js';
@@ -30,11 +31,13 @@ export interface RewardRow {
   readonly permutation: readonly number[];
   /** The engine's word; "length" marks an output that its token limit cut. */
   readonly finishReason: string;
+  /** The prompt opened the reasoning: the output begins inside of it. */
+  readonly opensReasoning: boolean;
 }
 
 /** The reward of one well-formed row. */
-export function ruleReward({ completion, label, permutation, finishReason }: RewardRow): RuleReward {
-  const parsed = parseOutput(completion, label.n, finishReason);
+export function ruleReward({ completion, label, permutation, finishReason, opensReasoning }: RewardRow): RuleReward {
+  const parsed = parseOutput(opensReasoning ? reopened(completion) : completion, label.n, finishReason);
   if (parsed.kind === 'invalid') return { reward: -1, reason: parsed.reason };
   const scores = mapScores(parsed.shownScores, permutation);
   const outcome = judge(scores, label);
@@ -47,7 +50,7 @@ export type ReadRewardRow =
 
 /**
  * Reads one row as JSON has it:
- * `{"completion": text | [{role, content}], "labels": [number] | "best": index with "n", "permutation"?: [index], "finish_reason"?: text}`.
+ * `{"completion": text | [{role, content}], "labels": [number] | "best": index with "n", "permutation"?: [index], "finish_reason"?: text, "opens_reasoning"?: true | false}`.
  */
 export function readRewardRow(raw: unknown): ReadRewardRow {
   const found = new Findings();
@@ -61,9 +64,10 @@ export function readRewardRow(raw: unknown): ReadRewardRow {
   const permutation = readPermutation(row.permutation, count, found);
   const finishReason =
     row.finish_reason === undefined || row.finish_reason === null ? '' : found.text('finish_reason', row.finish_reason);
+  const opensReasoning = found.boolean('opens_reasoning', row.opens_reasoning ?? false) ?? false;
   if (found.any || completion === undefined || typeof label !== 'object' || !permutation || finishReason === undefined)
     return { kind: 'violations', violations: found.list() };
-  return { kind: 'row', row: { completion, label, permutation, finishReason } };
+  return { kind: 'row', row: { completion, label, permutation, finishReason, opensReasoning } };
 }
 
 /** Trainers of chat models hand over the generated turns: the last one is what the model said. */

@@ -1,5 +1,6 @@
 // What a worker works with: interfaces and values, wired together in services/grm-worker and services/meta-worker.
 
+import type { ReasoningMarkers } from '../grm/reasoning.js';
 import type { Events } from '../observe/events.js';
 import type { Clock } from '../process/clock.js';
 import type { DeadLetters, Ledger, Published } from '../queue/queue.js';
@@ -17,6 +18,8 @@ export interface WorkerContext {
   readonly random: () => number;
   readonly cancellations: Cancellations;
   readonly requeue: Requeue;
+  /** Markers of reasoning; absent: those that are common. */
+  readonly reasoning?: readonly ReasoningMarkers[];
 }
 
 /** Puts a task into its queue as a new one: the deliveries that it had do not count against it. */

@@ -10,7 +10,7 @@ import type { MetaEngine, RankResult } from '../engine/engine.js';
 import { renderMetaPrompt, type MetaTemplate } from '../grm/prompt.js';
 import type { ScoredSample } from '../grm/sample.js';
 import { limits } from '../limits.js';
-import { sleep } from '../process/clock.js';
+import { sleep, steadyAt } from '../process/clock.js';
 import type { Delivery } from '../queue/queue.js';
 import { firstOf } from '../work/lane.js';
 import type { MetaResult, MetaTask } from '../work/shard.js';
@@ -84,7 +84,7 @@ async function execute(
   }
   if (open.length === 0) return drop('answered');
 
-  const queueMs = clock.now() - task.queuedAtMs;
+  const queueMs = Math.max(0, clock.now() - task.queuedAtMs);
   const engineMs = new Map<number, number>();
   const appender = openAppender<MetaResult>(
     log,
@@ -135,19 +135,19 @@ async function execute(
   if (!reserved) return back('no meta engine serves', untakenMs(context.random));
 
   const { engine, release } = reserved;
-  const startedAtMs = clock.now();
+  const startedAtMs = clock.steadyNow();
   const failed: Retry[] = [];
   let cancelled = 0;
   const rank = async (sample: ScoredSample): Promise<void> => {
     const { index } = sample;
     const { messages, text } = renderMetaPrompt(template, { content, sample, nonce: task.nonce });
-    const job = { messages, text, deadlineAtMs: task.deadlineAtMs, requestId };
+    const job = { messages, text, deadlineAtMs: steadyAt(clock, task.deadlineAtMs), requestId };
     const result = await engine.rank(job, stop);
     if (result.kind === 'retryable') failed.push(result);
     else if (result.kind === 'cancelled') cancelled++;
     else {
       answered.add(index);
-      engineMs.set(index, clock.now() - startedAtMs);
+      engineMs.set(index, clock.steadyNow() - startedAtMs);
       const base = { requestId, index, model: engine.model, worker: context.nodeId };
       if (result.kind === 'logit') appender.add({ kind: 'ranked', ...base, metaReward: result.metaReward });
       else appender.add({ kind: 'failed', ...base, failure: result.reason });

@@ -20,7 +20,7 @@ import type { DrawJob, DrawResult, Engine } from '../engine/engine.js';
 import { renderPrompt } from '../grm/prompt.js';
 import type { Sample } from '../grm/sample.js';
 import { limits } from '../limits.js';
-import { sleep } from '../process/clock.js';
+import { sleep, steadyAt } from '../process/clock.js';
 import { classes } from '../grm/query.js';
 import type { Delivery } from '../queue/queue.js';
 import { byOrder } from '../work/plan.js';
@@ -151,7 +151,7 @@ async function execute(
   if (!reserved) return back('no engine serves', untakenMs(context.random));
 
   // Draw; each sample is parsed and stored as it finishes.
-  const queueMs = clock.now() - shard.queuedAtMs;
+  const queueMs = Math.max(0, clock.now() - shard.queuedAtMs);
   const answered = new Set<number>();
   let failed: Retry[] = [];
   let cancelled = 0;
@@ -162,14 +162,14 @@ async function execute(
       answered.add(result.index);
       freeSeat();
       free();
-      appender.add(sampleOf(result, { shard, worker: context.nodeId, engine, queueMs }));
+      appender.add(sampleOf(result, { shard, worker: context.nodeId, engine, queueMs, reasoning: context.reasoning }));
     }
   };
   const job: Omit<DrawJob, 'messages' | 'samples' | 'scoreCount'> = {
     temperature: shard.temperature,
     topP: shard.topP,
     maxTokens: shard.maxTokens,
-    deadlineAtMs: shard.deadlineAtMs,
+    deadlineAtMs: steadyAt(clock, shard.deadlineAtMs),
     priority: classes.indexOf(shard.class),
     requestId,
   };
@@ -243,7 +243,7 @@ async function giveUp(
     unit,
     reason,
     async () => {
-      const queueMs = context.clock.now() - shard.queuedAtMs;
+      const queueMs = Math.max(0, context.clock.now() - shard.queuedAtMs);
       for (const { index } of left) appender.add(deadSample(shard, index, reason, context.nodeId, queueMs));
       await appender.flushed();
     },

@@ -61,8 +61,8 @@ export function startLoop<T>(options: LoopOptions<T>): Loop {
   const inHand = new Set<Promise<void>>();
   /** One signal per delivery: a shared one would gather listeners and dependent signals for as long as the process lives. */
   const hurries = new Set<AbortController>();
-  let cautiousUntilMs = clock.now() + cautionMs;
-  let lookAtMs = clock.now();
+  let cautiousUntilMs = clock.steadyNow() + cautionMs;
+  let lookAtMs = clock.steadyNow();
   let pulls = new AbortController();
   let paused = false;
   let wake: () => void = () => undefined;
@@ -103,7 +103,7 @@ export function startLoop<T>(options: LoopOptions<T>): Loop {
 
   /** L4. What comes back during the look keeps the caution. */
   const isCautious = (): boolean => {
-    const now = clock.now();
+    const now = clock.steadyNow();
     if (now >= cautiousUntilMs) return false;
     if (options.calm && now >= lookAtMs) {
       lookAtMs = now + calmEveryMs;
@@ -120,7 +120,7 @@ export function startLoop<T>(options: LoopOptions<T>): Loop {
 
   /** Begins with what was pulled; resolves when more may be pulled. */
   const take = async (pulled: readonly Delivery<T>[]): Promise<void> => {
-    if (pulled.some(({ deliveries }) => deliveries > 1)) cautiousUntilMs = clock.now() + limits.workerCautionMs;
+    if (pulled.some(({ deliveries }) => deliveries > 1)) cautiousUntilMs = clock.steadyNow() + limits.workerCautionMs;
     const suspects = pulled.filter(({ deliveries }) => deliveries >= limits.aloneFromDelivery);
     for (const delivery of pulled) if (!suspects.includes(delivery)) void hold(delivery);
     if (suspects.length === 0) return;

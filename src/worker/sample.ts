@@ -2,6 +2,7 @@
 
 import type { DrawResult, Engine } from '../engine/engine.js';
 import { makeFailedSample, makeSample } from '../grm/make-sample.js';
+import type { ReasoningMarkers } from '../grm/reasoning.js';
 import type { Provenance, Sample } from '../grm/sample.js';
 import { limits } from '../limits.js';
 import type { SampleSpec, Shard } from '../work/shard.js';
@@ -11,6 +12,8 @@ export interface DrawnFrom {
   readonly worker: string;
   readonly engine: Engine;
   readonly queueMs: number;
+  /** Markers of reasoning; absent: those that are common. */
+  readonly reasoning?: readonly ReasoningMarkers[] | undefined;
 }
 
 type Finished = Extract<DrawResult, { kind: 'text' | 'terminal' }>;
@@ -33,7 +36,7 @@ export function sampleOf(result: Finished, from: DrawnFrom): Sample {
   const text = clip(result.text);
   const { usage, engineMs } = result;
   const finishReason = text.length < result.text.length ? 'length' : result.finishReason;
-  return makeSample(result.index, text, { ...origin, usage, engineMs, finishReason });
+  return makeSample(result.index, text, { ...origin, usage, engineMs, finishReason }, from.reasoning);
 }
 
 /** Stands in for a sample that nobody could draw. */

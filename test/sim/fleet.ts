@@ -120,6 +120,14 @@ export class Fleet {
     this.world.cluster.clock.after(forMs, () => this.#resume(handle));
   }
 
+  /** Somebody sets the clock of its machine. */
+  setClock(number: number, skewMs: number): void {
+    const { node } = this.#places[number] ?? {};
+    if (!node) return;
+    this.world.history.add({ kind: 'fault', what: `the clock of ${node.handle.id} is set to be ${skewMs} ms ahead` });
+    node.handle.process.skewMs = skewMs;
+  }
+
   drain(number: number, backAfterMs: number): void {
     const { cluster, history } = this.world;
     const place = this.#places[number];
@@ -257,7 +265,8 @@ export class Fleet {
       case 'coordinator': {
         let cut: () => void = () => undefined;
         const broken = new Promise<void>((resolve) => (cut = resolve));
-        place.node = { role: 'coordinator', handle: cluster.coordinator(id), break: cut, broken };
+        const handle = cluster.coordinator(id, {}, await cluster.enter(id));
+        place.node = { role: 'coordinator', handle, break: cut, broken };
         return;
       }
       case 'grm': {

@@ -40,3 +40,7 @@ test('P1: a cluster that leaves dead coordinators’ requests alone is found', a
 test('P1: a coordinator that trusts notices alone is found', async () => {
   expect(await firstFound({ noReplay: true }, 'rest')).toMatch(/does not come to rest/);
 });
+
+test('P1: processes that go by the clocks of their own machines are found', async () => {
+  expect(await firstFound({ ownClocks: true }, 'P1 answered')).toMatch(/was accepted and has no verdict/);
+});

@@ -93,7 +93,10 @@ export interface Scenario {
   readonly waves: WaveSizes;
   /** Late samples are asked for twice, early and often. */
   readonly hedges: boolean;
+  /** The clocks of the machines are as far off as that, ... */
   readonly skewMsMax: number;
+  /** ... and some are set while they run. */
+  readonly clockSets: readonly { readonly atMs: number; readonly node: number; readonly skewMs: number }[];
   readonly network: NetworkPlan;
   readonly engine: EnginePlan;
   readonly faults: readonly FaultPlan[];
@@ -131,7 +134,7 @@ export function scenarioOf(seed: number): Scenario {
     slots: chance.whole(1, 8),
     hedges: chanceOf(seed, 'hedges').is(0.5),
     waves: chanceOf(seed, 'waves').is(0.75) ? 'by_load' : 'small',
-    skewMsMax: chance.is(0.5) ? 5_000 : 0,
+    ...clocksOf(chance.is(0.5), chanceOf(seed, 'clocks'), coordinators + workers + metaWorkers, healAtMs),
     network: networkOf(chance),
     engine,
     faults: faultsOf(coordinators + workers + metaWorkers, healAtMs, chance),
@@ -141,6 +144,17 @@ export function scenarioOf(seed: number): Scenario {
     // One request alone always fits.
     workMessagesMax: crowded && chance.is(0.3) ? chance.whole(4, 8) : 1_000_000,
   };
+}
+
+function clocksOf(skewed: boolean, chance: Chance, nodes: number, healAtMs: number) {
+  const skewMsMax = skewed ? chance.of([5_000, 30_000, 3_600_000, 3_600_000]) : 0;
+  const sets = skewed && chance.is(0.5) ? chance.whole(1, 4) : 0;
+  const clockSets = Array.from({ length: sets }, () => ({
+    atMs: chance.whole(0, healAtMs),
+    node: chance.whole(0, nodes - 1),
+    skewMs: chance.whole(-600_000, 600_000),
+  }));
+  return { skewMsMax, clockSets };
 }
 
 /** The same requests, one healthy node of each kind, and nothing goes wrong. */
@@ -166,6 +180,7 @@ export function undisturbed(scenario: Scenario): Scenario {
     waves: 'small',
     hedges: false,
     skewMsMax: 0,
+    clockSets: [],
     network: calmNetwork,
     engine: calmEngine,
     faults: [],

@@ -27,6 +27,8 @@ export interface Sabotage {
   readonly queue?: Broken;
   /** Nobody looks for what dead coordinators left behind. */
   readonly noTakeover?: boolean;
+  /** Every process goes by the clock of its own machine. */
+  readonly ownClocks?: boolean;
   /** Nobody reads the ledger when notices are lost. */
   readonly noReplay?: boolean;
 }
@@ -104,11 +106,14 @@ class World {
         silenceMs: sabotage.noReplay ? Infinity : 2_000,
         waves: scenario.waves,
       },
-      skewMs: (id) => {
-        const known = skews.get(id) ?? skewing.whole(-scenario.skewMsMax, scenario.skewMsMax);
-        skews.set(id, known);
-        return known;
-      },
+      ...(sabotage.ownClocks && { ownClocks: true }),
+      ...(scenario.skewMsMax > 0 && {
+        skewMs: (id: string) => {
+          const known = skews.get(id) ?? skewing.whole(-scenario.skewMsMax, scenario.skewMsMax);
+          skews.set(id, known);
+          return known;
+        },
+      }),
       dispatcher: (id, windowSamples, weights: DispatchWeights) =>
         new WatchedDispatcher(windowSamples, weights, (turn) => history.add({ kind: 'turn', node: id, ...turn })),
       watch: (seen) => this.#see(seen),
@@ -138,6 +143,7 @@ class World {
         if (!this.#calm) this.#fault(fault, fleet, cluster);
       });
     }
+    for (const { atMs, node, skewMs } of scenario.clockSets) clock.after(atMs, () => fleet.setClock(node, skewMs));
     for (const plan of scenario.requests) {
       if (plan.cancelAtMs === undefined) continue;
       clock.after(plan.cancelAtMs, () => {

@@ -6,12 +6,15 @@
 //   queue = nats.open('worker-1')       one process's connection
 //   queue.kill()                        that process is gone: nothing it asked for is answered, nothing reaches it
 
+import { fault, FaultError } from '../../src/fault.js';
 import type { Class } from '../../src/grm/query.js';
 import { limits } from '../../src/limits.js';
 import type { Clock } from '../../src/process/clock.js';
 import { decodeDeadLetter, encodeDeadLetter } from '../../src/queue/codec.js';
 import type { Puller, QueueSystem } from '../../src/queue/queue.js';
+import { ServerTime, type Reading } from '../../src/queue/server-time.js';
 import { subjects } from '../../src/queue/subjects.js';
+import { keepTime, type TimeKeeper } from '../../src/queue/time-keeper.js';
 import type { Stage } from '../../src/work/shard.js';
 import { memoryControl } from './memory-control.js';
 import { ledgerOf } from './memory-ledger.js';
@@ -44,8 +47,8 @@ export interface MemoryNatsOptions {
 export type Broken = 'overwrites' | 'blind' | 'forgets';
 
 export interface MemoryNats {
-  /** The connection of one process; what comes to it goes through `enter`. */
-  open(name: string, enter?: (run: () => void) => void): MemoryQueue;
+  /** The connection of one process. Absent: one whose clock is the server's. */
+  open(name: string, process?: ProcessSide): MemoryQueue;
   /** Away: calls wait for the server as long as the real client does, then fail. */
   away(away: boolean): void;
   /** Killed while it was away: the last tasks that were removed are back. Returns how many. */
@@ -56,6 +59,14 @@ export interface MemoryNats {
   tasks(requestId?: string): number;
   /** Subscriptions of processes that live. */
   followers(): number;
+}
+
+/** What the model needs to know of a process. */
+export interface ProcessSide {
+  /** What comes to it goes through here. */
+  readonly enter: (run: () => void) => void;
+  systemNow(): number;
+  steadyNow(): number;
 }
 
 export interface MemoryQueue extends QueueSystem {
@@ -95,7 +106,7 @@ export function memoryNats(options: MemoryNatsOptions): MemoryNats {
     hearers: new Set(),
   };
   return {
-    open: (name, enter) => open(name, server, enter),
+    open: (name, process) => open(name, server, process),
     away(away) {
       if (server.up === !away) return;
       server.up = !away;
@@ -111,8 +122,21 @@ export function memoryNats(options: MemoryNatsOptions): MemoryNats {
   };
 }
 
-function open(name: string, server: Server, enter?: (run: () => void) => void): MemoryQueue {
-  const wire = new Wire(name, server, enter);
+function open(name: string, server: Server, process?: ProcessSide): MemoryQueue {
+  const wire = new Wire(name, server, process?.enter);
+  const steadyNow = (): number => (process ?? server.clock).steadyNow();
+  // Uncounted among the process's own timers: the client library's, as it were.
+  const after: Clock['after'] = (delayMs, run) => server.clock.after(delayMs, () => wire.enter(run));
+  const base = { steadyNow, after };
+  const time = new ServerTime({ base, systemNow: () => process?.systemNow() ?? server.clock.now() });
+  const read = async (): Promise<Reading> => {
+    const beforeMs = steadyNow();
+    const serverMs = await wire.call('clock', () => server.clock.now());
+    const tookMs = steadyNow() - beforeMs;
+    if (tookMs > limits.queueCallMs) throw new FaultError(fault('queue_unavailable', 'no answer'));
+    return { serverMs, steadyMs: beforeMs + tookMs / 2, errorMs: tookMs / 2 + 1 };
+  };
+  const keepers = new Set<TimeKeeper>();
   const pullers = new Set<Puller<unknown>>();
   const hearers = new Set<(state: 'connected' | 'disconnected') => void>();
   const stopFollowing = (): void => {
@@ -129,6 +153,7 @@ function open(name: string, server: Server, enter?: (run: () => void) => void): 
     connected: () => server.up && !wire.dead,
     onConnection(hear) {
       const heard = (state: 'connected' | 'disconnected'): void => {
+        if (state === 'connected') for (const keeper of keepers) keeper.again();
         wire.enter(() => {
           if (!wire.dead) hear(state, 'the weather');
         });
@@ -137,14 +162,26 @@ function open(name: string, server: Server, enter?: (run: () => void) => void): 
       server.hearers.add(heard);
     },
     rttMs: () => wire.call('rtt', () => 0),
-    clockSkewMs: () => wire.call('clock', () => 0),
+    time,
+    keepTime(hear) {
+      // Seldom: every look is a turn of the simulation.
+      const keeper = keepTime({ time, read, clock: base, hear, lookEveryMs: 10_000 });
+      keepers.add(keeper);
+      return keeper;
+    },
+    async clockSkewMs() {
+      time.take(await read());
+      return -time.systemLessServerMs();
+    },
     sweep: () => wire.call('sweep', () => []),
     async close() {
+      for (const keeper of keepers) keeper.close();
       await Promise.all([...pullers].map((puller) => puller.close()));
       stopFollowing();
     },
     kill() {
       wire.kill();
+      for (const keeper of keepers) keeper.close();
       for (const puller of pullers) void puller.close();
       stopFollowing();
     },

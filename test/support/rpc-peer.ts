@@ -99,6 +99,9 @@ export const someStatus: ClusterStatus = {
       address: '',
       fake: true,
       draining: false,
+      clockSkewMs: -1_500,
+      refuses: '',
+      expired: 3,
     },
   ],
   queues: [{ stream: 'GRM_WORK', name: 'grm/rl', pending: 9, inFlight: 3, redelivered: 1 }],
@@ -106,6 +109,7 @@ export const someStatus: ClusterStatus = {
   requestsInFlight: 2,
   natsVersion: '2.9.10',
   drift: ['GRM_RES.max_age'],
+  nowMs: 1_700_000_060_000,
 };
 
 export interface Certificates extends AsyncDisposable {

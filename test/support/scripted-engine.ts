@@ -166,7 +166,7 @@ function bystander(name: string, model: string, running: () => number) {
 function elapse(clock: Clock, ms: number, deadlineAtMs: number, signal: AbortSignal): Promise<'elapsed' | 'cut'> {
   if (signal.aborted) return Promise.resolve('cut');
   return new Promise((resolve) => {
-    const leftMs = deadlineAtMs - clock.now();
+    const leftMs = deadlineAtMs - clock.steadyNow();
     const end = (how: 'elapsed' | 'cut'): void => {
       cancel();
       signal.removeEventListener('abort', cut);

@@ -30,7 +30,8 @@ const sees: Readonly<Record<string, readonly string[]>> = {
   observe: ['grm', 'work'],
   process: ['grm', 'observe'],
   queue: ['grm', 'work', 'wire', 'observe', 'process/clock'],
-  engine: ['observe', 'process/clock'],
+  // What a finish reason says of a text is one list, for those who read streams and those who read texts.
+  engine: ['grm/finish', 'observe', 'process/clock'],
   actor: ['wire', 'observe', 'process/clock', 'queue/queue', 'engine/engine'],
   coordinator: ['grm', 'work', 'observe', 'process/clock', 'queue/queue'],
   worker: ['grm', 'work', 'observe', 'process/clock', 'queue/queue', 'engine/engine'],

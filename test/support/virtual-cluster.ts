@@ -37,6 +37,7 @@ import { scriptedEngine, scriptedMetaEngine, type ScriptedEngine, type ScriptedM
 import { virtualClock, type VirtualClock } from './virtual-clock.js';
 import { VirtualMembers, type NodeRole } from './virtual-members.js';
 import { VirtualProcess } from './virtual-process.js';
+import { classWeights, noHedging, settingsDefault } from './virtual-settings.js';
 
 export interface Told<K extends EventName = EventName> {
   readonly node: string;
@@ -53,13 +54,21 @@ export interface ClusterOptions extends Omit<MemoryNatsOptions, 'clock'> {
   readonly hedge?: HedgeSettings;
   /** How long a death stays unnoticed. */
   readonly detectMs?: number;
-  /** How far a node's clock is ahead of the world's. */
+  /** How far the clock of a node's machine is ahead of the world's. Given: nodes that `enter` read the server's and go by it. */
   readonly skewMs?: (id: string) => number;
+  /** They read it, and do not go by it. */
+  readonly ownClocks?: boolean;
   readonly clock?: VirtualClock;
   /** Makes a coordinator's dispatcher. */
   readonly dispatcher?: (id: string, windowSamples: number, weights: DispatchWeights) => Dispatcher;
   /** Told of every event of every node, as it happens. */
   readonly hear?: (told: Told) => void;
+}
+
+/** A process and its connection. */
+export interface Entered {
+  readonly process: VirtualProcess;
+  readonly queue: MemoryQueue;
 }
 
 interface VirtualNode {
@@ -114,27 +123,6 @@ const eventNames = [
   'trouble',
 ] as const satisfies readonly EventName[];
 
-const settingsDefault: Omit<CoordinatorSettings, 'nodeId'> = {
-  pool: 'grm',
-  metaPool: 'meta',
-  defaults: {
-    k: 8,
-    temperature: 0.5,
-    topP: 1,
-    maxTokens: 256,
-    vote: 'auto',
-    quorumRatio: 0.5,
-    timeBudgetMs: 60_000,
-  },
-  defaultClass: 'rl',
-  shardSamplesMax: limits.shardSamplesMax,
-  waves: 'by_load',
-  lingerMs: 2_000,
-  metaPatienceMs: 5_000,
-  silenceMs: 2_000,
-  takeoverEveryMs: 10_000,
-};
-
 const templateFile = (name: string): string =>
   readFileSync(new URL(`../../templates/${name}`, import.meta.url), 'utf8');
 const template = templateFile('grm-default.txt');
@@ -142,9 +130,6 @@ const templateHash = createHash('sha256').update(template).digest('hex');
 const parsedMeta = parseMetaTemplate(templateFile('meta-default.txt'));
 if (parsedMeta.kind !== 'ok') throw new Error('templates/meta-default.txt does not parse');
 const metaTemplate = parsedMeta.template;
-
-const noHedging: HedgeSettings = { extraRatio: 0, percentile: 1, floorMs: 0, observedMin: 1 };
-const classWeights = { interactive: 8, rl: 4, batch: 1 } as const;
 
 export async function virtualCluster(options: ClusterOptions = {}): Promise<VirtualCluster> {
   const clock = options.clock ?? virtualClock();
@@ -178,10 +163,28 @@ export class VirtualCluster {
     );
   }
 
-  coordinator(id: string, more: Partial<CoordinatorSettings> = {}): VirtualCoordinator {
+  /** A process, connected. With skewed clocks it has read the server's before this resolves. */
+  async enter(id: string): Promise<Entered> {
+    const entered = this.#enter(id);
+    if (this.options.skewMs === undefined) return entered;
+    const { process, queue } = entered;
+    if (this.options.ownClocks !== true) process.time = queue.time;
+    await new Promise<void>((resolve) => {
+      queue.keepTime(({ kind }) => {
+        if (kind === 'read') resolve();
+      });
+    });
+    return entered;
+  }
+
+  #enter(id: string): Entered {
+    const process = new VirtualProcess(this.clock, this.options.skewMs?.(id));
+    return { process, queue: this.nats.open(id, process) };
+  }
+
+  coordinator(id: string, more: Partial<CoordinatorSettings> = {}, entered = this.#enter(id)): VirtualCoordinator {
     const { options } = this;
-    const process = new VirtualProcess(this.clock, options.skewMs?.(id));
-    const queue = this.nats.open(id, process.enter);
+    const { process, queue } = entered;
     const members = this.#members.seenBy(id, queue);
     const bounds = { requestsMax: 1_000, samplesMax: 8_000, bytesMax: 64 * 1024 * 1024, ...options.bounds };
     const windowSamples = options.windowSamples ?? 4_096;
@@ -225,8 +228,7 @@ export class VirtualCluster {
   }
 
   async worker(id: string, options: WorkerOptions<Engine> = {}): Promise<VirtualWorker<ScriptedEngine>> {
-    const process = new VirtualProcess(this.clock, this.options.skewMs?.(id));
-    const queue = this.nats.open(id, process.enter);
+    const { process, queue } = await this.enter(id);
     const engine = engineOf(options, process, (clock) => scriptedEngine({ clock })) as ScriptedEngine;
     return this.#start(id, 'grm', process, queue, engine, await queue.work.pullShards('grm'), options, {
       cost: (shard) => shard.samples.length,
@@ -236,8 +238,7 @@ export class VirtualCluster {
   }
 
   async metaWorker(id: string, options: WorkerOptions<MetaEngine> = {}): Promise<VirtualWorker<ScriptedMetaEngine>> {
-    const process = new VirtualProcess(this.clock, this.options.skewMs?.(id));
-    const queue = this.nats.open(id, process.enter);
+    const { process, queue } = await this.enter(id);
     const engine = engineOf(options, process, (clock) => scriptedMetaEngine({ clock })) as ScriptedMetaEngine;
     return this.#start(id, 'meta', process, queue, engine, await queue.work.pullMetaTasks('meta'), options, {
       cost: (task) => task.items.length,

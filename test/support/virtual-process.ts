@@ -1,5 +1,5 @@
-// One process in virtual time: a clock of its own, which may be ahead of or behind the others, and a gate through which everything reaches
-// it: timers, replies, notices.
+// One process in virtual time: a system clock of its own, which may be wrong and be set, the time that it works by, and a gate through which
+// everything reaches it: timers, replies, notices.
 //
 //   stall    nothing of it runs; what comes meanwhile waits at the gate (SIGSTOP, a long pause of the machine)
 //   resume   what waited runs, in its order
@@ -12,11 +12,13 @@ export class VirtualProcess implements Clock {
   readonly #timers = new Set<() => void>();
   #state: 'runs' | 'stalled' | 'dead' = 'runs';
   #silentSinceMs: number | undefined;
+  /** What it works by; absent: its system's clock. */
+  time: Pick<Clock, 'now'> | undefined;
 
   constructor(
     private readonly world: Clock,
-    /** This process's clock less the world's, milliseconds. */
-    readonly skewMs = 0,
+    /** Its system's clock less the world's, milliseconds. */
+    public skewMs = 0,
   ) {}
 
   get state(): 'runs' | 'stalled' | 'dead' {
@@ -34,7 +36,15 @@ export class VirtualProcess implements Clock {
   }
 
   now(): number {
+    return this.time?.now() ?? this.systemNow();
+  }
+
+  systemNow(): number {
     return this.world.now() + this.skewMs;
+  }
+
+  steadyNow(): number {
+    return this.world.steadyNow();
   }
 
   after(delayMs: number, run: () => void): () => void {

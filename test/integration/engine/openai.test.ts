@@ -346,6 +346,14 @@ describe('connections', () => {
     expect(page.kind === 'retryable' && page.reason.length).toBeLessThan(400);
   });
 
+  it('takes a Retry-After that is a date by the clock of the server that says it', async () => {
+    await using server = await scriptedServer((_req, res) => {
+      const later = 'Fri, 01 Mar 2019 00:00:12 GMT';
+      res.writeHead(429, { date: 'Fri, 01 Mar 2019 00:00:05 GMT', 'retry-after': later }).end();
+    });
+    expect(await drawOne(await engineAt(server.url))).toMatchObject({ kind: 'retryable', retryAfterMs: 7_000 });
+  });
+
   it('N3: a server that sends headers and then nothing is left at the time-out', async () => {
     await using server = await scriptedServer((_req, res) => {
       res.writeHead(200, { 'content-type': 'text/event-stream' }).flushHeaders();

@@ -133,8 +133,11 @@ test('the users of the shipped file may do all that their roles do', async () =>
   for (const queue of [coordinator, operator]) {
     expect((await queue.work.depths()).length).toBe(6);
     expect(await queue.dead.count()).toBe(2);
-    expect(Math.abs(await queue.clockSkewMs())).toBeLessThan(60_000);
     expect(queue.drift).toEqual([]);
+  }
+  // Everybody goes by the time of NATS.
+  for (const queue of [coordinator, worker, meta, operator]) {
+    expect(Math.abs(await queue.clockSkewMs())).toBeLessThan(60_000);
   }
   expect(await coordinator.dead.list(10)).toHaveLength(2);
   await coordinator.dead.remove(id, 'meta', 0);

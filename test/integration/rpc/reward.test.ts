@@ -224,6 +224,24 @@ describe('deadlines and cancellation', () => {
     expect(coordinator.gone).toBe(1);
   });
 
+  it.each([-3_600_000, 3_600_000])(
+    'a caller’s deadline is told by the coordinator’s clock, which is %i ms from that of the machine',
+    async (skewMs) => {
+      const clock = { now: () => Date.now() + skewMs };
+      await using other = await RpcPeer.open({ clock });
+      await other.client().score(aRequest(), { deadlineMs: 60_000 });
+      const leftMs = other.coordinator.calls[0]!.caller.deadlineAtMs - clock.now();
+      expect(leftMs).toBeGreaterThan(0);
+      expect(leftMs).toBeLessThanOrEqual(60_000);
+    },
+  );
+
+  it('a deadline of thirty days is no deadline that is over', async () => {
+    using raw = rawClient();
+    await raw.score({ ...everythingWrong, ...fine }, Date.now() + 30 * 86_400_000);
+    expect(coordinator.calls[0]!.caller.deadlineAtMs).toBeGreaterThan(Date.now());
+  });
+
   it('a caller without a deadline has none', async () => {
     using raw = rawClient();
     await raw.score({ ...everythingWrong, ...fine }, Infinity);

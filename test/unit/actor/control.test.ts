@@ -48,6 +48,9 @@ const node: Node = {
   address: '',
   fake: false,
   draining: true,
+  clockSkewMs: -(2 ** 40),
+  refuses: '',
+  expired: 7,
 };
 
 const reply: fc.Arbitrary<Reply> = fc.oneof(

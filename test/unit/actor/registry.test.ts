@@ -191,6 +191,35 @@ describe('registry', () => {
     await registry.close();
   });
 
+  it('counts on nobody who says that it takes no work, until it says otherwise, and hears of it at the next reading', async () => {
+    const { registry, clock, control } = await stage();
+    let refuses = "this machine's clock is off";
+    const standing = () => ({ clockSkewMs: 7_200_000, refuses, expired: 2 });
+    const { node } = await testNode(control, clock, { role: 'coordinator', standing });
+    const worker = await testNode(control, clock, { role: 'meta-worker', pool: 'meta', standing });
+    worker.node.spawn(testSpec());
+    await clock.advance(2 * limits.heartbeatMs);
+    const counted = () => [
+      registry.serving('meta-worker', 'meta'),
+      registry.expected('meta-worker', 'meta'),
+      registry.pool('meta-worker', 'meta').engines,
+      registry.taking('coordinator').length,
+    ];
+    expect(counted()).toEqual([0, 0, 0, 0]);
+    expect(registry.alive(node.id)).toBe(true);
+    expect(registry.nodes()[0]?.node).toMatchObject({ clockSkewMs: 7_200_000, refuses, expired: 2 });
+    let changes = 0;
+    registry.onChange(() => changes++);
+    refuses = '';
+    for (const each of [node, worker.node]) each.tell();
+    await clock.advance(limits.heartbeatMsMin);
+    await registry.refresh();
+    expect(counted()).toEqual([1, 1, 1, 1]);
+    expect(changes).toBe(1);
+    for (const each of [node, worker.node]) await each.close();
+    await registry.close();
+  });
+
   it('R5: adds a pool up once per reading, without those that drain', async () => {
     const { registry, clock, control } = await stage();
     expect(registry.pool('grm-worker', 'grm')).toEqual({ engines: 0, slots: 0, running: 0, serving: 0, expected: 0 });

@@ -20,13 +20,18 @@ const usage = event({
 
 function read(
   text: string,
-  options: { contentType?: string; max?: number; broken?: Error; cuts?: readonly number[] } = {},
+  options: { contentType?: string; max?: number; tokensMax?: number; broken?: Error; cuts?: readonly number[] } = {},
 ) {
   const bytes = Buffer.from(text);
   const cuts = [0, ...(options.cuts ?? []).map((cut) => cut % (bytes.length + 1)).sort((a, b) => a - b), bytes.length];
   const chunks = cuts.slice(1).map((to, at) => bytes.subarray(cuts[at], to));
   const reply = { contentType: options.contentType ?? 'text/event-stream', body: body(chunks, options.broken) };
-  return readGeneration(reply, options.max ?? bytesMax, (message) => message.replaceAll('sk-secret', '***'));
+  return readGeneration(
+    reply,
+    options.max ?? bytesMax,
+    (message) => message.replaceAll('sk-secret', '***'),
+    options.tokensMax,
+  );
 }
 
 describe('reading a streamed generation', () => {
@@ -52,6 +57,36 @@ describe('reading a streamed generation', () => {
       kind: 'retryable',
       reason: 'the stream was cut (connection failed: UND_ERR_SOCKET)',
     });
+  });
+
+  it('R1: an empty finish reason ends nothing; [DONE] does where no reason came', async () => {
+    for (const finish of ['', ' ', null]) {
+      const pieces = delta('Scores: ', finish) + delta('\\boxed{8, 3}', finish);
+      expect(await read(pieces)).toMatchObject({ kind: 'retryable', reason: 'the stream was cut' });
+      expect(await read(pieces + event('[DONE]'))).toMatchObject({ text: 'Scores: \\boxed{8, 3}', finishReason: '' });
+      expect(await read(pieces + delta('', 'length') + delta('', finish) + event('[DONE]'))).toMatchObject({
+        finishReason: 'length',
+      });
+    }
+    // As many tokens as it may have: it did not end by itself.
+    const three = delta('a') + delta('b') + delta('c') + event('[DONE]');
+    expect(await read(three, { tokensMax: 3 })).toMatchObject({ finishReason: 'length' });
+    expect(await read(three, { tokensMax: 4 })).toMatchObject({ finishReason: '' });
+    const without = event({ choices: [{ index: 0, delta: { content: 'a' } }] });
+    expect(await read(without)).toMatchObject({ kind: 'retryable' });
+    expect(await read(without + event('[DONE]'))).toMatchObject({ text: 'a', finishReason: '' });
+    const whole = JSON.stringify({ choices: [{ message: { content: 'a' }, finish_reason: '' }] });
+    expect(await read(whole, { contentType: 'application/json' })).toMatchObject({ kind: 'retryable' });
+  });
+
+  it('R1: reasons that mean that the server gave up end nothing, in any words', async () => {
+    for (const finish of ['abort', 'error', 'canceled', 'CANCELLED', 'timeout', 'insufficient_system_resource'])
+      expect(await read(delta('Scores: \\boxed{8, 3}', finish) + event('[DONE]'))).toMatchObject({
+        kind: 'retryable',
+        reason: `the engine gave up: ${finish}`,
+      });
+    for (const finish of ['content_filter', 'tool_calls', 'max_tokens'])
+      expect(await read(delta('a', finish))).toMatchObject({ kind: 'text', finishReason: finish });
   });
 
   it('keeps a text whose connection broke after its end, and counts chunks when there is no usage', async () => {

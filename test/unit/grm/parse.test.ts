@@ -35,10 +35,9 @@ describe('scores: forms seen in the wild', () => {
     ['prose after it', 'Scores: \\boxed{6, 7}\nResponse 2 is better, by 1 point.', [6, 7]],
     ['fractions', String.raw`Scores: \boxed{8.5, 7.25}`, [8.5, 7.25]],
     ['a point without digits', String.raw`Scores: \boxed{8., 7}`, [8, 7]],
-    ['two different boxes: the last', 'Scores: \\boxed{8, 3}\nOn reflection: \\boxed{7, 4}', [7, 4]],
+    ['two different boxes, the second under a heading', 'Scores: \\boxed{8, 3}\nFinal Scores: \\boxed{7, 4}', [7, 4]],
     ['a last box that is no score list', 'Scores: \\boxed{8, 3}\nThe answer is \\boxed{x^2}.', [8, 3]],
     ['a last box of another count', 'Scores: \\boxed{8, 3}\nTotal \\boxed{11}', [8, 3]],
-    ['a last box that never closes', 'Scores: \\boxed{8, 3}\nScores: \\boxed{7', [8, 3]],
     ['bold numbers', String.raw`Scores: \boxed{**8**, **3**}`, [8, 3]],
     ['dollars', String.raw`Scores: $\boxed{8, 3}$`, [8, 3]],
     ['dollars inside', String.raw`Scores: \boxed{$8$, $3$}`, [8, 3]],
@@ -98,6 +97,12 @@ describe('scores: what is no number stays none (P7)', () => {
     ['a macro that computes', String.raw`Scores: \boxed{\sqrt{9}, 3}`, 'not_a_number'],
     ['blanks for commas', String.raw`Scores: \boxed{8 3}`, 'not_a_number'],
     ['a box of prose', `Scores: \\boxed{${'very good '.repeat(200)}}`, 'not_a_number'],
+    ['a heading after the last box', 'Scores: \\boxed{8, 3}\nScores: \\boxed{7', 'no_box'],
+    [
+      'two different boxes, the second without a heading',
+      'Scores: \\boxed{8, 3}\nOn reflection: \\boxed{7, 4}',
+      'no_box',
+    ],
     ['the last box gives the reason', 'Scores: \\boxed{8}\n\\boxed{8, 11}', 'out_of_range'],
   ])('%s', (_, text, reason) => {
     expect(scores(text, 2)).toBe(reason);
@@ -121,15 +126,24 @@ describe('scores: cut generations (R5)', () => {
     ['with a quoted box in the analysis', 'Analysis:\nResponse 1 says \\boxed{10, 1} and', 'truncated'],
     ['with a quoted box and the heading', 'Analysis:\nResponse 1 says \\boxed{10, 1}\nScores: ', 'truncated'],
     ['after the scores, rambling on', `${parts}Scores: \\boxed{8, 3}\nI also want to say`, [8, 3]],
-    ['after the scores, in a later box', `${parts}Scores: \\boxed{8, 3}\nor \\boxed{7`, [8, 3]],
+    ['after the scores, in a later box', `${parts}Scores: \\boxed{8, 3}\nor \\boxed{7`, 'truncated'],
+    ['after the scores, taking them back', `${parts}Scores: \\boxed{8, 3}\nWait, I had them the wrong`, 'truncated'],
     ['after wrong scores', `${parts}Scores: \\boxed{8, 11}\nI also`, 'out_of_range'],
   ])('%s', (_, text, expected) => {
     expect(scores(text, 2, 'length')).toEqual(expected);
   });
 
-  it('other finish reasons do not matter', () => {
-    for (const reason of ['stop', 'eos', '', 'abort'])
-      expect(scores(String.raw`\boxed{8, 3}`, 2, reason)).toEqual([8, 3]);
+  it.each<[string, string, readonly number[] | SampleInvalidReason]>([
+    ['says that the model ended', 'stop eos end_turn eos_token STOP COMPLETE', [8, 3]],
+    ['says that it was cut, in any words', 'length MAX_TOKENS max_tokens model_length', 'truncated'],
+    ['says that something else ended it', 'content_filter tool_calls function_call SAFETY abort error', 'truncated'],
+    ['is a word that nobody knows', 'moonshine', 'truncated'],
+  ])('a finish reason that %s', (_, reasons, expected) => {
+    for (const reason of reasons.split(' ')) expect(scores(String.raw`\boxed{8, 3}`, 2, reason)).toEqual(expected);
+  });
+
+  it('no finish reason says nothing against a text', () => {
+    expect(scores(String.raw`\boxed{8, 3}`, 2, '')).toEqual([8, 3]);
   });
 });
 
@@ -140,8 +154,8 @@ describe('scores: the own last score section alone (R2, P8)', () => {
     expect(scores(`${quoted}Scores: \\boxed{3}`, 2)).toBe('wrong_count');
     expect(scores(`${quoted}Scores: \\boxed{3, 8}`, 2)).toEqual([3, 8]);
   });
-  it('a heading without a box after it is no score section', () => {
-    expect(scores(`Scores: \\boxed{3, 8}\nScores:\nas above`, 2)).toEqual([3, 8]);
+  it('S2: after a heading without a box nothing that stands before it is taken', () => {
+    expect(scores(`Scores: \\boxed{3, 8}\nScores:\nas above`, 2)).toBe('no_box');
   });
 });
 
@@ -219,27 +233,39 @@ describe('any text', () => {
     );
   });
 
-  it('R2, P8: nothing in the analysis changes what the own score section says', () => {
+  it('R2, P8: whatever stands in the analysis, the result is what the own score section says, or invalid', () => {
     const own = fc.array(fc.integer({ min: 1, max: 10 }), { minLength: 1, maxLength: 6 });
     fc.assert(
       fc.property(soup, own, fc.boolean(), (hostile, shown, cut) => {
-        const quotation = hostile.replace(/<\/?think(ing)?>/gi, '');
-        const text = `Analysis:\n${quotation}\nScores: \\boxed{${shown.join(', ')}}`;
-        expect(scores(text, shown.length, cut ? 'length' : 'stop')).toEqual(shown);
-        expect(scores(`Analysis:\n${quotation}\nScores: \\boxed{${[...shown, 11].join(', ')}}`, shown.length)).toBe(
-          'wrong_count',
-        );
+        const finish = cut ? 'length' : 'stop';
+        const text = (analysis: string, list: readonly number[]) =>
+          `Analysis:\n${analysis}\nScores: \\boxed{${list.join(', ')}}`;
+        const outcome = scores(text(hostile, shown), shown.length, finish);
+        if (typeof outcome !== 'string') expect(outcome).toEqual(shown);
+        expect(typeof scores(text(hostile, [...shown, 11]), shown.length, finish)).toBe('string');
+        // A line that is whole before it leaves nothing in doubt.
+        const whole = `${hostile.replace(/[<[]\/?think(ing)?[>\]]/gi, '').replace(/```|~~~/g, '')}\nThat is all.`;
+        expect(scores(text(whole, shown), shown.length, finish)).toEqual(shown);
+        expect(scores(text(whole, [...shown, 11]), shown.length, finish)).toBe('wrong_count');
       }),
       { numRuns: 1_500 },
     );
   });
 
-  it('R3: prose without boxes after the scores does not matter', () => {
+  it('R3: sentences without boxes after the scores do not matter', () => {
+    const sentence = fc.constantFrom(
+      'Response 2 is shorter.',
+      'Note: both are polite!',
+      '- It names 3 sources.',
+      '[End of Response 2]',
+      '',
+      '---',
+      'Die Antworten sind gut.',
+      '以上。',
+    );
     fc.assert(
-      fc.property(fc.string(), fc.integer({ min: 1, max: 10 }), (prose, score) => {
-        expect(scores(`Scores: \\boxed{${score}}\n${prose.replaceAll('oxed', '').replace(/think/gi, '')}`, 1)).toEqual([
-          score,
-        ]);
+      fc.property(fc.array(sentence, { maxLength: 6 }), fc.integer({ min: 1, max: 10 }), (prose, score) => {
+        expect(scores(`Scores: \\boxed{${score}}\n${prose.join('\n')}`, 1)).toEqual([score]);
       }),
     );
   });

@@ -4,6 +4,8 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { parseOutput } from '../../../src/grm/parse.js';
+import { reasoningDefaults } from '../../../src/grm/reasoning.js';
+import * as words from '../../../src/grm/score-words.js';
 
 interface Row {
   readonly text: string;
@@ -20,4 +22,13 @@ describe('scores that the trainer reads too', () => {
     const parsed = parseOutput(text, n, finish);
     expect(parsed.kind === 'scores' ? parsed.shownScores : null).toEqual(scores);
   });
+});
+
+it('the words are the same: the trainer reads them from a file that is written here', async () => {
+  const patterns = Object.fromEntries(
+    Object.entries(words).map(([name, { source, flags }]) => [name, { source, flags: flags.replace(/[^im]/g, '') }]),
+  );
+  await expect(`${JSON.stringify({ patterns, reasoning: reasoningDefaults }, undefined, 1)}\n`).toMatchFileSnapshot(
+    '../../../services/trainer/grm_trainer/score_words.json',
+  );
 });

@@ -46,6 +46,7 @@ const everyEvent: { readonly [K in EventName]: EventMap[K] } = {
   'queue.connection': { state: 'disconnected', reason: 'nats://bob:pass1word@h is gone' },
   'queue.swept': { stream: 's', consumer: 'c', orphans: 1, phantoms: 0 },
   'queue.drift': { what: 'x' },
+  'clock.told': { how: 'off', words: "this machine's is 3.0 s ahead of NATS's", skewMs: 3_000 },
   'actor.changed': { id: 'a', kind: 'engine', name: 'e', from: 'alive', to: 'dead', reason: 'x' },
   'engine.loading': { engine: 'e', elapsedMs: 10, line: 'loading weights' },
   'engine.service': { engine: 'openai-0', state: 'out', cause: 'refused', reason: 'HTTP 404' },

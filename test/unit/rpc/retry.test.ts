@@ -11,7 +11,7 @@ describe('nextTry', () => {
     const again = (Object.keys(faults) as FaultKind[]).filter(
       (kind) => nextTry(fault(kind, ''), 1, 60_000, policy, half).kind === 'after',
     );
-    expect(again.sort()).toEqual(['draining', 'overloaded', 'queue_unavailable', 'unreachable']);
+    expect(again.sort()).toEqual(['clock_off', 'draining', 'overloaded', 'queue_unavailable', 'unreachable']);
   });
 
   it('RT2: doubles its own delay up to the largest', () => {

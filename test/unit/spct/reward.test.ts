@@ -37,6 +37,31 @@ describe('the rule-based reward', () => {
       { completion: 'Analysis:\nfirst \\boxed{1, 9}', best: 1, n: 2, finish_reason: 'length' },
       { reward: -1, reason: 'truncated' },
     ],
+    [
+      'R1: a box that the output only quotes',
+      { completion: 'Analysis: response 1 ends with \\boxed{1, 9}.\nScores: 1, 9', best: 1, n: 2 },
+      { reward: -1, reason: 'no_box' },
+    ],
+    [
+      'R1: the solution of the task, of one response',
+      { completion: 'The answer \\boxed{6} is right.\nScore: 9', labels: [6] },
+      { reward: -1, reason: 'no_box' },
+    ],
+    [
+      'R1: scores in the reasoning alone',
+      { completion: '[THINK]Scores: \\boxed{3, 9}[/THINK]I am done.', best: 1, n: 2 },
+      { reward: -1, reason: 'no_box' },
+    ],
+    [
+      'R1: reasoning that the prompt opened and that never ends',
+      { completion: said('3, 9'), best: 1, n: 2, opens_reasoning: true },
+      { reward: -1, reason: 'no_box' },
+    ],
+    [
+      'reasoning that the prompt opened',
+      { completion: `${said('9, 3')}</think>${said('3, 9')}`, best: 1, n: 2, opens_reasoning: true },
+      { reward: 1, scores: [3, 9] },
+    ],
     ['R3: form is nothing', { completion: '**\\\\boxed{3, 9}**', best: 1, n: 2 }, { reward: 1, scores: [3, 9] }],
   ])('%s', (_, raw, expected) => {
     expect(rewardOf(raw)).toEqual(expected);
@@ -55,6 +80,7 @@ describe('the rule-based reward', () => {
     for (const permutation of [[0, 0], [0], [0, 1, 2], ['0', '1'], 'x', []])
       expect(fields({ completion: 'x', best: 0, n: 2, permutation }), String(permutation)).toEqual(['permutation']);
     expect(fields({ completion: 'x', best: 0, n: 2, finish_reason: 1 })).toEqual(['finish_reason']);
+    expect(fields({ completion: 'x', best: 0, n: 2, opens_reasoning: 1 })).toEqual(['opens_reasoning']);
     expect(fields('x')).toEqual(['']);
   });
 

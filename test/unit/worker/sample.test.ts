@@ -1,7 +1,8 @@
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
-import type { DrawResult } from '../../../src/engine/engine.js';
+import type { DrawJob, DrawResult, Engine } from '../../../src/engine/engine.js';
 import { limits } from '../../../src/limits.js';
+import { reopening } from '../../../src/worker/reopening.js';
 import { deadSample, sampleOf } from '../../../src/worker/sample.js';
 import { judgementText, scriptedEngine } from '../../support/scripted-engine.js';
 import { virtualClock } from '../../support/virtual-clock.js';
@@ -82,4 +83,29 @@ test('P5: a dead sample stands in with its seed and order, and never with a numb
     queueMs: 0,
     text: '',
   });
+});
+
+test('reasoning is read by the markers that the worker knows, and an engine may say that its prompt opens it', async () => {
+  const own = [{ open: '{{hm}}', close: '{{/hm}}' }];
+  const said = `{{hm}}${judgementText([1, 9])}`;
+  expect(sampleOf(text(said), from)).toMatchObject({ kind: 'scored' });
+  expect(sampleOf(text(said), { ...from, reasoning: own })).toMatchObject({ kind: 'invalid', reason: 'no_box' });
+
+  const drawn: DrawResult[] = [];
+  const draws = (words: string): Engine => ({
+    ...from.engine,
+    draw: (_, onResult) => Promise.resolve(onResult(text(words))),
+  });
+  const job = {} as DrawJob;
+  const { signal } = new AbortController();
+  await reopening(draws(judgementText([1, 9])), own).draw(job, (result) => drawn.push(result), signal);
+  await reopening(draws(`hm{{/hm}}${judgementText([8, 3])}`), own).draw(job, (result) => drawn.push(result), signal);
+  const samples = drawn.map((result) =>
+    sampleOf(result as typeof result & { kind: 'text' }, { ...from, reasoning: own }),
+  );
+  expect(samples).toMatchObject([
+    { kind: 'invalid', reason: 'no_box', detail: 'the reasoning never ends' },
+    { kind: 'scored', shownScores: [8, 3] },
+  ]);
+  expect(samples[1]!.text.startsWith('{{hm}}')).toBe(true);
 });

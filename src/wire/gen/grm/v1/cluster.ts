@@ -124,6 +124,14 @@ export interface Node {
   fake: boolean;
   /** It was told to take no more work. */
   draining: boolean;
+  /** Its machine's clock less that of NATS, milliseconds; absent while the latter is not known. */
+  clockSkewMs?:
+    | number
+    | undefined;
+  /** Why it takes no work, though nobody drained it; empty: it does. */
+  refuses: string;
+  /** Tasks that it dropped unworked, since it started, because their time was over when they came or when an engine was done with them. */
+  expired: number;
 }
 
 /** One work queue. */
@@ -158,6 +166,8 @@ export interface GetStatusResponse {
   natsVersion: string;
   /** Streams whose settings differ from what was asked for. */
   drift: string[];
+  /** When this was answered, by the clock of NATS, milliseconds since the Unix epoch; 0 from a version before. */
+  nowMs: number;
 }
 
 /** Names nodes. */
@@ -486,6 +496,9 @@ function createBaseNode(): Node {
     address: "",
     fake: false,
     draining: false,
+    clockSkewMs: undefined,
+    refuses: "",
+    expired: 0,
   };
 }
 
@@ -541,6 +554,15 @@ export const Node: MessageFns<Node> = {
     }
     if (message.draining !== false) {
       writer.uint32(136).bool(message.draining);
+    }
+    if (message.clockSkewMs !== undefined) {
+      writer.uint32(184).sint64(message.clockSkewMs);
+    }
+    if (message.refuses !== "") {
+      writer.uint32(194).string(message.refuses);
+    }
+    if (message.expired !== 0) {
+      writer.uint32(200).uint64(message.expired);
     }
     return writer;
   },
@@ -694,6 +716,30 @@ export const Node: MessageFns<Node> = {
             message.draining = reader.bool();
             continue;
           }
+          case 23: {
+            if (tag !== 184) {
+              break;
+            }
+
+            message.clockSkewMs = longToNumber(reader.sint64());
+            continue;
+          }
+          case 24: {
+            if (tag !== 194) {
+              break;
+            }
+
+            message.refuses = reader.string();
+            continue;
+          }
+          case 25: {
+            if (tag !== 200) {
+              break;
+            }
+
+            message.expired = longToNumber(reader.uint64());
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -833,7 +879,7 @@ export const GetStatusRequest: MessageFns<GetStatusRequest> = {
 };
 
 function createBaseGetStatusResponse(): GetStatusResponse {
-  return { nodes: [], queues: [], dead: 0, requestsInFlight: 0, natsVersion: "", drift: [] };
+  return { nodes: [], queues: [], dead: 0, requestsInFlight: 0, natsVersion: "", drift: [], nowMs: 0 };
 }
 
 export const GetStatusResponse: MessageFns<GetStatusResponse> = {
@@ -855,6 +901,9 @@ export const GetStatusResponse: MessageFns<GetStatusResponse> = {
     }
     for (const v of message.drift) {
       writer.uint32(50).string(v!);
+    }
+    if (message.nowMs !== 0) {
+      writer.uint32(96).uint64(message.nowMs);
     }
     return writer;
   },
@@ -918,6 +967,14 @@ export const GetStatusResponse: MessageFns<GetStatusResponse> = {
             }
 
             message.drift.push(reader.string());
+            continue;
+          }
+          case 12: {
+            if (tag !== 96) {
+              break;
+            }
+
+            message.nowMs = longToNumber(reader.uint64());
             continue;
           }
         }
