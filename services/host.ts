@@ -58,6 +58,7 @@ export async function openHost(role: 'coordinator' | 'grm-worker' | 'meta-worker
     load: () => exposed?.sources.load?.() ?? { requestsInFlight: 0, samplesInFlight: 0, bytesInFlight: 0 },
     slots: () => exposed?.sources.slots?.() ?? { free: 0, busy: 0 },
     actors: () => exposed?.sources.actors?.() ?? [],
+    engines: () => exposed?.sources.engines?.() ?? [],
     connected: () => exposed?.sources.connected?.() ?? false,
     clockSkewMs: () => hostClock?.skewMs(),
     queueDepths: () => exposed?.sources.queueDepths?.() ?? Promise.resolve([]),

@@ -9,6 +9,7 @@ import { limits } from '../src/limits.js';
 import type { Events } from '../src/observe/events.js';
 import { Rate } from '../src/observe/rate.js';
 import type { Puller, Delivery } from '../src/queue/queue.js';
+import { connectionsMax, openFilesMax, shortOfFiles } from '../src/process/open-files.js';
 import { openCancellations } from '../src/worker/cancellations.js';
 import { openLibrary } from '../src/worker/content.js';
 import type { WorkerContext } from '../src/worker/context.js';
@@ -63,8 +64,12 @@ export async function openWorker<T, R extends Running>(host: Host, parts: Worker
   const engines: Late<EnginePool<R>> = { current: undefined };
   const refreshCredit = (): void => {
     const takes = loop.current?.isPaused() !== true && hostClock.refusal() === undefined;
-    credit.setSlots(takes ? (engines.current?.slots() ?? 0) : 0);
+    const slots = takes ? (engines.current?.slots() ?? 0) : 0;
+    credit.setSlots(slots);
+    if (slots === 0) loop.current?.recall();
   };
+
+  const slotsMax = slotsThatFit(host, parts.specs);
 
   const node: Node = await openNode({
     role: parts.role,
@@ -98,9 +103,10 @@ export async function openWorker<T, R extends Running>(host: Host, parts: Worker
       setSlots(slots) {
         const pool = engines.current;
         if (!pool) return Promise.resolve({ kind: 'refused', reason: 'the worker is starting' });
-        pool.setSlots(slots);
+        const inForce = Math.min(slots, slotsMax);
+        pool.setSlots(inForce);
         refreshCredit();
-        return Promise.resolve({ kind: 'slots', slots });
+        return Promise.resolve({ kind: 'slots', slots: inForce });
       },
     },
   });
@@ -115,7 +121,7 @@ export async function openWorker<T, R extends Running>(host: Host, parts: Worker
         get slots() {
           return learning.current?.slots(name) ?? concurrencyMax;
         },
-        current: () => actor.current(),
+        current: () => actor.serving(),
       };
     }),
   );
@@ -133,7 +139,7 @@ export async function openWorker<T, R extends Running>(host: Host, parts: Worker
       events,
     });
   }
-  if (parts.slots !== undefined) pool.setSlots(parts.slots);
+  if (parts.slots !== undefined || slotsMax !== Infinity) pool.setSlots(Math.min(parts.slots ?? Infinity, slotsMax));
   engines.current = pool;
   const context: WorkerContext = {
     nodeId: node.id,
@@ -163,7 +169,7 @@ export async function openWorker<T, R extends Running>(host: Host, parts: Worker
     renewEveryMs: host.config.nats.ackWaitMs / 3,
     execute: (delivery, hurry, free) => parts.execute(delivery, pool, context, hurry, free),
   }));
-  const unhear = events.on('actor.changed', refreshCredit);
+  const unhears = (['actor.changed', 'engine.service'] as const).map((name) => events.on(name, refreshCredit));
   hostClock.onRefusal(() => {
     refreshCredit();
     node.tell();
@@ -174,12 +180,13 @@ export async function openWorker<T, R extends Running>(host: Host, parts: Worker
     sources: {
       slots: () => ({ free: credit.free, busy: credit.taken }),
       actors: () => actors.map((actor) => ({ kind: actor.spec.kind, state: actor.state().kind })),
+      engines: () => actors.map((actor) => ({ engine: actor.spec.name, serves: actor.serving() !== undefined })),
       connected: () => queue.connected(),
     },
     ready: () => {
       const reasons: string[] = [];
       if (!queue.connected()) reasons.push('NATS does not answer');
-      if (pool.serving().length === 0) reasons.push('no engine serves');
+      if (pool.serving().length === 0) reasons.push(['no engine serves', ...actors.flatMap(whyNot)].join(': '));
       if (node.draining()) reasons.push('draining');
       const refusal = hostClock.refusal();
       if (refusal !== undefined) reasons.push(refusal);
@@ -194,6 +201,10 @@ export async function openWorker<T, R extends Running>(host: Host, parts: Worker
         slots: learning.current?.slots(name) ?? concurrencyMax,
         configured: concurrencyMax,
         taken: pool.taken(name),
+        out: actors
+          .find((actor) => actor.spec.name === name)
+          ?.current()
+          ?.outOfService?.(),
       })),
       deliveries: running.running(),
       requests: [...cancellations.running()],
@@ -216,7 +227,7 @@ export async function openWorker<T, R extends Running>(host: Host, parts: Worker
       const drained = node.drain();
       await running.drain(parts.drainGraceMs);
       await drained;
-      unhear();
+      for (const unhear of unhears) unhear();
       learning.current?.close();
       unlisten();
       unanswer?.();
@@ -224,6 +235,28 @@ export async function openWorker<T, R extends Running>(host: Host, parts: Worker
       await host.close();
     },
   };
+}
+
+/** Slots of all engines together for which there are files; more would fail one after the other. */
+function slotsThatFit(
+  { log }: Host,
+  specs: readonly Pick<ActorSpec<Running>, 'connections' | 'concurrencyMax'>[],
+): number {
+  const connections = specs.reduce((sum, spec) => sum + (spec.connections ?? 0), 0);
+  const engines = specs.filter((spec) => spec.connections !== undefined).length;
+  const filesMax = openFilesMax();
+  const short = shortOfFiles(connections, filesMax, engines);
+  if (short === undefined) return Infinity;
+  const configured = specs.reduce((sum, { concurrencyMax }) => sum + concurrencyMax, 0);
+  const slots = configured - connections + (connectionsMax(filesMax, engines) ?? 0);
+  log.warn(`fewer slots than configured: ${short}; raise \`ulimit -n\`, or lower the slots`, { slots, configured });
+  return slots;
+}
+
+/** Why an engine does not serve, in its own words; nothing where it has none. */
+function whyNot(actor: Actor<Running>): string[] {
+  const reason = actor.current()?.outOfService?.()?.reason ?? actor.state().reason;
+  return reason === '' ? [] : [`${actor.spec.name}: ${reason.slice(0, limits.actorReasonCharsMax)}`];
 }
 
 /** Now, and whenever an engine changes or says how its start goes. */
@@ -239,8 +272,15 @@ function tellEngines(
         const { name } = actor.spec;
         const { kind, reason, starts } = actor.state();
         const at = kind === 'starting' ? loading.get(name) : undefined;
-        const said = reason.slice(0, limits.actorReasonCharsMax);
-        return { name, state: kind, reason: said, restarts: Math.max(0, starts - 1), ...(at && { loading: at }) };
+        const out = actor.current()?.outOfService?.();
+        const said = (out?.reason ?? reason).slice(0, limits.actorReasonCharsMax);
+        return {
+          name,
+          state: out ? 'out_of_service' : kind,
+          reason: said,
+          restarts: Math.max(0, starts - 1),
+          ...(at && { loading: at }),
+        };
       }),
     );
   now();
@@ -248,6 +288,7 @@ function tellEngines(
     loading.delete(name);
     now();
   });
+  events.on('engine.service', now);
   events.on('engine.loading', ({ engine, line, doneRatio }) => {
     loading.set(engine, { line, ...(doneRatio !== undefined && { doneRatio }) });
     now();

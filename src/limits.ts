@@ -244,6 +244,21 @@ export const limits = {
   engineSelfTestMs: 60_000,
   /** The longest that an engine's Retry-After is believed. */
   engineRetryAfterMsMax: 600_000,
+  /** An engine out of service is probed after so long, then ever less often: a gateway that restarts costs seconds, a wrong key little traffic. */
+  breakerWaitMsMin: 500,
+  breakerWaitMsMax: 15_000,
+  /** One token of a tiny text, from an engine that may be full: later it counts as no answer. */
+  breakerProbeMs: 30_000,
+  /** Samples in a row that an engine turns away (429, 503) before it gets none for a while: one may be a burst. */
+  breakerBusyMax: 3,
+  /** Header of a GGUF file: metadata, tensors, and one text of it. Real ones have some hundred keys and some thousand tensors; templates are the longest texts. */
+  ggufKeysMax: 65_536,
+  ggufTensorsMax: 1_000_000,
+  ggufStringBytesMax: 16 * MiB,
+  /** Files that a worker has open beside its samples' connections: Node's own (some twenty), NATS, logs, and visitors of its HTTP door. */
+  filesReserved: 64,
+  /** And for each engine: its connections for health, metrics and probes, and those that close while others open. */
+  filesPerEngine: 4,
   /** Embedded engine: opening fails when neither download nor load moves for this long. */
   llamaOpenStallMsMax: 180_000,
   /** Embedded engine: a download that has not begun by then never will; the library goes on trying without a network. */

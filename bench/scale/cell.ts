@@ -221,6 +221,7 @@ export function openCell(loop: Loop, scenario: Scenario, number: number): Cell {
     coordinators: () => ids,
     metaServing: () => metaHere,
     metaExpected: () => metaHere > 0,
+    outage: () => undefined,
     fleet: () => ({ engines, slots: engines * inputs.engine.slots, busyRatio }),
     want: () => undefined,
     isAt: (requestId, task) => {

@@ -3,6 +3,7 @@
 import type { ActorSpec } from '../../src/actor/actor.js';
 import type { Engine } from '../../src/engine/engine.js';
 import { findGpus, groupGpus } from '../../src/engine/gpus.js';
+import { guardEngine } from '../../src/engine/guarded.js';
 import { openLlamaEngine } from '../../src/engine/llama.js';
 import { openManagedEngine } from '../../src/engine/managed.js';
 import { openOpenAiEngine } from '../../src/engine/openai.js';
@@ -60,7 +61,8 @@ function specsOf(
   restartsMax: number,
   around: Surroundings,
 ): ActorSpec<WorkerEngine>[] {
-  const base = { kind: 'engine', gpus: [], concurrencyMax: engine.slots, restartsMax };
+  const connections = engine.kind === 'llama' ? {} : { connections: engine.slots };
+  const base = { kind: 'engine', gpus: [], concurrencyMax: engine.slots, ...connections, restartsMax };
   switch (engine.kind) {
     case 'openai': {
       const name = `openai-${at}`;
@@ -77,7 +79,9 @@ function specsOf(
         extraBody,
         stop,
       };
-      return [{ ...base, name, start: async () => superviseEngine(await openOpenAiEngine(options)) }];
+      return [
+        { ...base, name, start: async () => superviseEngine(guardEngine(await openOpenAiEngine(options), around)) },
+      ];
     }
     case 'llama': {
       const name = `llama-${at}`;
@@ -136,5 +140,5 @@ async function startLlama(
     signal,
     onProgress: loadingTeller(name, events),
   });
-  return superviseEngine(opened, opened.died);
+  return superviseEngine(guardEngine(opened, { events }), opened.died);
 }

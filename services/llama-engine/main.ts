@@ -1,6 +1,7 @@
 // The embedded engine's child process: the model computes here, so that the worker's event loop never waits for it.
 // It is started by src/engine/llama-child.ts, speaks src/engine/llama-protocol.ts, and ends with its channel (L3).
 
+import { UnfitModel } from '../../src/engine/engine.js';
 import { loadLlama } from '../../src/engine/llama-load.js';
 import type { FromChild, LlamaChildOptions, ToChild } from '../../src/engine/llama-protocol.js';
 import { LlamaServer } from '../../src/engine/llama-serve.js';
@@ -34,7 +35,8 @@ async function open(options: LlamaChildOptions): Promise<void> {
     });
     tell({ kind: 'ready', facts: loaded.facts });
   } catch (error) {
-    leave({ kind: 'failed', reason: error instanceof Error ? error.message : String(error) });
+    const reason = error instanceof Error ? error.message : String(error);
+    leave({ kind: 'failed', reason, unfit: error instanceof UnfitModel });
   }
 }
 

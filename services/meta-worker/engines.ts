@@ -2,6 +2,7 @@
 
 import type { ActorSpec } from '../../src/actor/actor.js';
 import type { MetaEngine } from '../../src/engine/engine.js';
+import { guardMetaEngine } from '../../src/engine/guarded.js';
 import { openLlamaMeta } from '../../src/engine/llama-meta.js';
 import { openMetaEngine } from '../../src/engine/meta.js';
 import { superviseMetaEngine, type Supervised } from '../../src/engine/supervised.js';
@@ -21,6 +22,7 @@ export function metaEngines(config: Config, events: Events): readonly ActorSpec<
       name,
       gpus: [],
       concurrencyMax: engine.slots,
+      ...(engine.kind !== 'llama_yes_no' && { connections: engine.slots }),
       restartsMax: meta.restartsMax,
       start: async (signal) => {
         const opened = await open(engine, name, events, signal);
@@ -47,15 +49,14 @@ async function open(
       signal,
       onProgress: loadingTeller(name, events),
     });
-    return superviseMetaEngine(opened, opened.died);
+    return superviseMetaEngine(guardMetaEngine(opened, { events }), opened.died);
   }
   const { apiKey, model, ...options } = engine;
-  return superviseMetaEngine(
-    await openMetaEngine({
-      ...options,
-      name,
-      ...(model !== undefined && { model }),
-      ...(apiKey && { apiKey: apiKey.reveal() }),
-    }),
-  );
+  const opened = await openMetaEngine({
+    ...options,
+    name,
+    ...(model !== undefined && { model }),
+    ...(apiKey && { apiKey: apiKey.reveal() }),
+  });
+  return superviseMetaEngine(guardMetaEngine(opened, { events }));
 }

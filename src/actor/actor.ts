@@ -6,7 +6,7 @@
 //   A4. Every wait ends: starts, health checks and closes have time-outs; one that ignores them is reported and left behind.
 //   A5. A start that fails with UnfitModel is the last one, whatever the policy: no other try would help.
 
-import { UnfitModel, type Health } from '../engine/engine.js';
+import { UnfitModel, type Health, type OutOfService } from '../engine/engine.js';
 import { limits } from '../limits.js';
 import type { Events } from '../observe/events.js';
 import { sleep, type Clock } from '../process/clock.js';
@@ -21,6 +21,8 @@ export interface Running {
   readonly fake: boolean;
   /** Things it does now. */
   running(): number;
+  /** Why it gets no work though it is up; undefined or absent: it does. */
+  outOfService?(): OutOfService | undefined;
   health(signal: AbortSignal): Promise<Health>;
   /** Resolves with the reason when it goes down by itself; never rejects. */
   readonly died: Promise<string>;
@@ -36,6 +38,8 @@ export interface ActorSpec<R extends Running> {
   readonly gpus: readonly number[];
   /** Things it may do at once. */
   readonly concurrencyMax: number;
+  /** Connections that it opens for that; absent: none. */
+  readonly connections?: number;
   /** Restarts after failures in a row; -1 for no end. */
   readonly restartsMax: number;
   /** Overrides the timing's, for what is known to load longer. */
@@ -79,6 +83,8 @@ export interface Actor<R extends Running> {
   state(): Lifecycle<R>;
   /** The resource while alive: for new work. */
   current(): R | undefined;
+  /** The resource while alive and in service. */
+  serving(): R | undefined;
   /** The resource while alive or draining: to finish work that was taken before a drain. */
   held(): R | undefined;
   /** Things it may do at once; starts at the spec's value. */
@@ -144,6 +150,11 @@ class SupervisedActor<R extends Running> implements Actor<R> {
 
   current(): R | undefined {
     return this.#state.kind === 'alive' ? this.#state.resource : undefined;
+  }
+
+  serving(): R | undefined {
+    const resource = this.current();
+    return resource?.outOfService?.() === undefined ? resource : undefined;
   }
 
   held(): R | undefined {

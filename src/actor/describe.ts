@@ -18,12 +18,13 @@ export const actorStates: Readonly<Record<LifecycleKind, ActorState>> = {
 export function describeActor<R extends Running>(actor: Actor<R>, clock: Pick<Clock, 'now' | 'steadyNow'>): WireActor {
   const state = actor.state();
   const held = actor.held();
+  const out = state.kind === 'alive' ? held?.outOfService?.() : undefined;
   return {
     id: actor.id,
     kind: actor.spec.kind,
     name: actor.spec.name,
-    state: actorStates[state.kind],
-    stateReason: state.reason.slice(0, limits.actorReasonCharsMax),
+    state: out ? ActorState.OUT_OF_SERVICE : actorStates[state.kind],
+    stateReason: (out?.reason ?? state.reason).slice(0, limits.actorReasonCharsMax),
     restarts: Math.max(0, state.starts - 1),
     restartsMax: actor.spec.restartsMax,
     concurrencyMax: actor.concurrencyMax(),
@@ -32,6 +33,6 @@ export function describeActor<R extends Running>(actor: Actor<R>, clock: Pick<Cl
     model: (held?.model ?? '').slice(0, limits.engineLabelCharsMax),
     engine: (held?.description ?? '').slice(0, limits.engineLabelCharsMax),
     // The actor goes by the steady clock, which is this process's own.
-    stateSinceMs: Math.max(0, clock.now() - (clock.steadyNow() - state.sinceMs)),
+    stateSinceMs: Math.max(0, clock.now() - (clock.steadyNow() - (out ?? state).sinceMs)),
   };
 }

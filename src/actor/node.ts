@@ -1,6 +1,6 @@
 // Node: this process in the cluster. It keeps a lease alive, supervises its actors, and answers control messages.
 //
-//   D1. While the node is open and NATS answers, its lease is renewed every heartbeat, and at once when its actors, its drain or its
+//   D1. While the node is open and NATS answers, its lease is renewed every heartbeat, and at once when its actors, their service, its drain or its
 //       standing (`tell`) change.
 //   D2. A renewal that fails is trouble, told once per outage; the node and its work go on.
 //   D3. The lease outlives the actors: it is dropped when they are closed, and no renewal follows the drop.
@@ -134,7 +134,12 @@ class LiveNode implements Node {
 
   async open(): Promise<void> {
     this.#unserve = await this.#options.control.serve(this.id, (body) => this.#answer(body));
-    this.#unhear = this.#options.events.on('actor.changed', () => this.#wake.abort());
+    const unhears = (['actor.changed', 'engine.service'] as const).map((name) =>
+      this.#options.events.on(name, () => this.#wake.abort()),
+    );
+    this.#unhear = () => {
+      for (const unhear of unhears) unhear();
+    };
     this.#heartbeats = this.#beat();
   }
 

@@ -13,6 +13,7 @@ import type { Events } from '../observe/events.js';
 import { sleep, type Clock } from '../process/clock.js';
 import type { ControlPlane } from '../queue/queue.js';
 import { ActorState } from '../wire/gen/grm/v1/cluster.js';
+import { actorStates } from './describe.js';
 import { decodeLease, type NodeInfo } from './lease.js';
 
 export interface RegistryOptions {
@@ -57,6 +58,8 @@ export interface Registry {
   expected(role: string, pool: string): number;
   /** Of that role and pool's nodes that take work. */
   pool(role: string, pool: string): PoolCount;
+  /** Why none of them serves, in their own words; undefined while one does, and while the leases cannot be read. */
+  outage(role: string, pool: string): string | undefined;
   /** Names of that role's nodes that take work. */
   taking(role: string): readonly string[];
   work(): ClusterWork;
@@ -144,6 +147,25 @@ class LeaseRegistry implements Registry {
     let count = this.#pools.get(key);
     if (!count) this.#pools.set(key, (count = this.#count(role, pool)));
     return count;
+  }
+
+  outage(role: string, pool: string): string | undefined {
+    if (this.#stale()) return undefined;
+    const { serving } = this.pool(role, pool);
+    if (serving > 0) return undefined;
+    const nodes = [...this.#nodes.values()].filter(({ node }) => node.role === role && node.pool === pool);
+    if (nodes.length === 0) return `no ${role} of pool ${pool} is in the cluster`;
+    const told = nodes.flatMap(({ node }) => {
+      const ours = node.actors.filter(({ kind }) => engineKinds.has(kind));
+      if (node.draining || ours.length === 0) return [{ id: node.id, says: node.draining ? 'draining' : 'starting' }];
+      return ours.map(({ id, state, stateReason }) => ({
+        id,
+        says: stateReason === '' ? (stateWords.get(state) ?? '') : stateReason,
+      }));
+    });
+    const [first, ...more] = told;
+    if (first === undefined) return undefined;
+    return `no engine serves: ${first.id}: ${first.says}${more.length === 0 ? '' : ` (and ${more.length} more)`}`;
   }
 
   taking(role: string): readonly string[] {
@@ -273,6 +295,9 @@ class LeaseRegistry implements Registry {
   }
 }
 
+const stateWords: ReadonlyMap<ActorState, string> = new Map(
+  Object.entries(actorStates).map(([word, state]) => [state, word]),
+);
 /** Whether work may be left to it. */
 function takes(node: NodeInfo['node']): boolean {
   return !node.draining && node.refuses === '';

@@ -116,8 +116,8 @@ function stoppingColumns(stopping: Stopping | undefined): Record<string, unknown
 }
 
 /** Only of rows whose time ran out. */
-function missingColumn({ notAsked, waiting, unfinished }: Missing): Record<string, unknown> {
-  return { not_asked: notAsked, waiting, unfinished };
+function missingColumn({ notAsked, waiting, unfinished, why }: Missing): Record<string, unknown> {
+  return { not_asked: notAsked, waiting, unfinished, ...(why !== undefined && { why }) };
 }
 
 function sampleRow({ sample, metaReward, kept }: JudgedSample): Record<string, unknown> {
@@ -171,14 +171,14 @@ function facts(verdict: ValidVerdict): string {
   return pc.dim(parts.join('  '));
 }
 
-function missingWords({ notAsked, waiting, unfinished }: Missing): string {
+function missingWords({ notAsked, waiting, unfinished, why }: Missing): string {
   const words = [
     [unfinished, 'in the queue or at an engine'],
     [waiting, 'waiting at the coordinator'],
     [notAsked, 'not asked for'],
   ] as const;
   const told = words.flatMap(([count, where]) => (count > 0 ? [`${count} ${where}`] : []));
-  return `time ran out with ${told.join(', ')}`;
+  return `time ran out with ${told.join(', ')}${why === undefined ? '' : `: ${oneLine(why, 300)}`}`;
 }
 
 function stoppingWords({ stop, stopped, kDrawn, samplesSaved }: Stopping): string {

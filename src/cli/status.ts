@@ -164,6 +164,11 @@ export function statusJson(found: ClusterStatus): unknown {
   });
 }
 
+const failedStates: ReadonlySet<ActorState> = new Set([
+  ActorState.DEAD,
+  ActorState.RESTARTING,
+  ActorState.OUT_OF_SERVICE,
+]);
 function clockCell({ clockSkewMs }: Node): Cell {
   if (clockSkewMs === undefined) return { painted: paint.yellow('unknown') };
   const words = `${clockSkewMs < 0 ? '-' : '+'}${(Math.abs(clockSkewMs) / 1_000).toFixed(1)} s`;
@@ -185,7 +190,7 @@ function stateCell(actor: Actor): Cell {
   const word = stateWords[actor.state] ?? String(actor.state);
   const reason = actor.stateReason ? `: ${oneLine(actor.stateReason, 80)}` : '';
   if (actor.state === ActorState.ALIVE) return { painted: paint.green(word) };
-  const failed = actor.state === ActorState.DEAD || actor.state === ActorState.RESTARTING;
+  const failed = failedStates.has(actor.state);
   return { painted: failed ? paint.red(`${word}${reason}`) : paint.yellow(`${word}${reason}`) };
 }
 

@@ -100,7 +100,7 @@ export class EngineWatch {
   }
 
   #tellChange(engine: string, before: EngineNews | undefined, { state, reason, restarts }: EngineNews): void {
-    if (state === 'restarting' || state === 'dead') {
+    if (state === 'restarting' || state === 'dead' || state === 'out_of_service') {
       if (this.#toldReason.get(engine) === `${state} ${reason}`) return;
       this.#toldReason.set(engine, `${state} ${reason}`);
       this.tell({ event: 'engine_failed', engine, state, reason, restarts });

@@ -163,7 +163,9 @@ export async function collect(
   const whatIsMissing = (): Missing => {
     const unfinished = missing(state).filter((index) => sent.has(index)).length;
     const waiting = missing(state).filter((index) => index < askedTo && !sent.has(index)).length;
-    return { notAsked: plan.k - state.samples.size - unfinished - waiting, waiting, unfinished };
+    const why = members.outage();
+    const notAsked = plan.k - state.samples.size - unfinished - waiting;
+    return { notAsked, waiting, unfinished, ...(why !== undefined && { why }) };
   };
 
   /** C3. When time runs out, all that came is in the verdict. */

@@ -27,6 +27,8 @@ export interface Members {
   metaExpected(): boolean;
   /** Engines that draw samples now, the samples that they take at once, and the share of these slots in use (0..1, or more). */
   fleet(): { readonly engines: number; readonly slots: number; readonly busyRatio: number };
+  /** Why no engine of the pool serves, as their states say; undefined while one does, or when nothing is known. */
+  outage(): string | undefined;
   /** Tells the coordinator that runs this request that somebody waits for it here, for so long still. */
   want(requestId: string, forMs: number): void;
   /** Whether a worker lives that is at this very task of a request, and was the first to have it. A question to all: it may take limits.askMs. */

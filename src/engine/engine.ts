@@ -4,6 +4,8 @@
 //   N2. When `signal` aborts, what has not finished is reported as `cancelled`, and the engine stops generating it.
 //   N3. Every wait inside has a deadline: `deadlineAtMs` bounds the whole draw.
 
+import type { outageCauses } from '../observe/engine-metrics.js';
+
 /** One chat turn as engines take it. */
 export interface PromptMessage {
   readonly role: 'system' | 'user' | 'assistant';
@@ -43,6 +45,26 @@ export interface TokenUsage {
 /** The engine never took the work: it is away or full. That says nothing about the work, so such a try does not count against it. */
 export type Untaken = true;
 
+/**
+ * What a failure says of the engine that gave it; engine/attribution.ts decides from it whose fault it was.
+ *
+ *   away      no connection came about, or this process could not make one: no prompt does that
+ *   busy      the engine, or a limit before it, turned the work away for now (429, 503)
+ *   refused   the engine answers, and not to us or not there: 401, 403, 404, a redirect, a sign-in page
+ *   failing   the engine, or a gateway before it, gave up: 5xx, an empty reply
+ *   broke     the connection broke while the engine had the work, or was broken off at the time-out: what it worked on may have killed it
+ *   unclear   the engine rejects the request (400, 422): the prompt, or what we send with every prompt
+ */
+export type EngineTrouble = (typeof outageCauses)[number];
+
+/** Why an engine that is up gets no work. */
+export interface OutOfService {
+  readonly cause: EngineTrouble;
+  readonly reason: string;
+  /** By the steady clock (process/clock.ts). */
+  readonly sinceMs: number;
+}
+
 /** What became of one sample. */
 export type DrawResult =
   | {
@@ -62,8 +84,10 @@ export type DrawResult =
       readonly reason: string;
       readonly retryAfterMs?: number;
       readonly untaken?: Untaken;
+      /** Absent: the failure says nothing of the engine (a deadline passed). */
+      readonly trouble?: EngineTrouble;
     }
-  /** No try can succeed. `context_exceeded`: the prompt does not fit; `rejected`: the engine refuses it (4xx). */
+  /** No try can succeed, because of what was asked. `context_exceeded`: the prompt does not fit; `rejected`: the engine takes others, and not this one. */
   | {
       readonly kind: 'terminal';
       readonly index: number;
@@ -100,6 +124,10 @@ export interface Engine {
   /** True for the fake engine: its judgements mean nothing. */
   readonly fake: boolean;
   draw(job: DrawJob, onResult: (result: DrawResult) => void, signal: AbortSignal): Promise<void>;
+  /** Draws the job's first sample beside the slots, so that a full engine still tells whether it works. Absent: a draw does. */
+  probe?(job: DrawJob, signal: AbortSignal): Promise<DrawResult>;
+  /** Undefined while it takes work; absent: it always does. */
+  outOfService?(): OutOfService | undefined;
   health(signal: AbortSignal): Promise<Health>;
   gauges(): Promise<EngineGauges>;
   /** Stops what it runs (as cancelled) and frees what it holds. */
@@ -123,6 +151,8 @@ export type RankResult =
       readonly reason: string;
       readonly retryAfterMs?: number;
       readonly untaken?: Untaken;
+      /** As of a sample. */
+      readonly trouble?: EngineTrouble;
     }
   | { readonly kind: 'terminal'; readonly reason: string }
   | { readonly kind: 'cancelled' };
@@ -134,8 +164,12 @@ export interface MetaEngine {
   readonly model: string;
   readonly fake: boolean;
   rank(job: RankJob, signal: AbortSignal): Promise<RankResult>;
+  /** Ranks a known text beside the slots. Absent: a rank of it does. */
+  probe?(job: RankJob, signal: AbortSignal): Promise<RankResult>;
   /** Scores a known pair: fails when an activation squashes the logits or when all texts score alike. */
   selfTest(signal: AbortSignal): Promise<Health>;
+  /** Undefined while it takes work; absent: it always does. */
+  outOfService?(): OutOfService | undefined;
   health(signal: AbortSignal): Promise<Health>;
   gauges(): Promise<EngineGauges>;
   close(): Promise<void>;

@@ -9,7 +9,7 @@ import { availableParallelism, homedir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { limits } from '../limits.js';
 import { steadyAfter, steadyNow } from '../process/clock.js';
-import type { Health } from './engine.js';
+import { UnfitModel, type Health } from './engine.js';
 import { checkGguf } from './gguf-file.js';
 import type {
   FromChild,
@@ -202,7 +202,7 @@ export class LlamaChild {
               watch();
               options.onProgress?.(message.stage, message.doneRatio);
             } else if (message.kind === 'failed') {
-              fail(new Error(message.reason));
+              fail(message.unfit ? new UnfitModel(message.reason) : new Error(message.reason));
             } else if (message.kind === 'ready') {
               this.#facts = message.facts;
               this.#state = { kind: 'alive' };

@@ -12,6 +12,7 @@ import type {
 } from 'node-llama-cpp';
 import { limits } from '../limits.js';
 import { steadyNow } from '../process/clock.js';
+import { checkGguf } from './gguf-file.js';
 import { openChat, type Chat } from './llama-chat.js';
 import { forkBy, possibleSharing } from './llama-fork.js';
 import { grammarText } from './llama-grammar.js';
@@ -48,6 +49,8 @@ export async function loadLlama(options: LlamaChildOptions, tell: (message: From
     logger: (level, message) => tell({ kind: 'log', level: logLevel(level), message: message.trimEnd() }),
   });
   const path = await resolveModel(library, options, progress);
+  // The parent has looked at a path; what was downloaded is seen here first.
+  if (path !== options.model) await checkGguf(path);
   const model = await llama.loadModel({
     modelPath: path,
     onLoadProgress: (doneRatio) => progress('load', doneRatio),

@@ -89,7 +89,8 @@ export type FromChild =
   | { readonly kind: 'progress'; readonly stage: 'download' | 'load'; readonly doneRatio: number }
   | { readonly kind: 'log'; readonly level: LlamaLogLevel; readonly message: string }
   | { readonly kind: 'ready'; readonly facts: LlamaFacts }
-  | { readonly kind: 'failed'; readonly reason: string }
+  /** `unfit`: no other try would help. */
+  | { readonly kind: 'failed'; readonly reason: string; readonly unfit?: boolean }
   | { readonly kind: 'drawn'; readonly id: number; readonly result: DrawResult }
   | { readonly kind: 'ranked'; readonly id: number; readonly result: RankResult }
   | { readonly kind: 'stats'; readonly id: number; readonly stats: LlamaStats };

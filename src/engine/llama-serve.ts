@@ -14,7 +14,9 @@ import { logOdds } from './llama-yesno.js';
 
 type Fitted =
   | { readonly kind: 'fits'; readonly prompt: SplitPrompt; readonly roomTokens: number }
-  | { readonly kind: 'terminal'; readonly why: 'context_exceeded' | 'rejected'; readonly reason: string };
+  | { readonly kind: 'terminal'; readonly why: 'context_exceeded'; readonly reason: string }
+  /** The chat template does not take these messages, or none. */
+  | { readonly kind: 'retryable'; readonly trouble: 'unclear'; readonly reason: string };
 
 export class LlamaServer {
   readonly #loaded: Loaded;
@@ -74,7 +76,7 @@ export class LlamaServer {
       this.#tell({ kind: 'drawn', id, result });
     };
     const fitted = this.#fit(call.messages, call.maxTokens);
-    if (fitted.kind === 'terminal') {
+    if (fitted.kind !== 'fits') {
       for (const sample of call.samples) report({ ...fitted, index: sample.index });
       return;
     }
@@ -132,6 +134,10 @@ export class LlamaServer {
       report({ kind: 'terminal', reason: `${fitted.why}: ${fitted.reason}` });
       return;
     }
+    if (fitted.kind === 'retryable') {
+      report(fitted);
+      return;
+    }
     let prefix: Prefix | undefined;
     try {
       prefix = await this.#openPrefix(fitted.prompt, 1, signal);
@@ -161,7 +167,7 @@ export class LlamaServer {
 
   #fit(messages: DrawCall['messages'], maxTokens: number): Fitted {
     const prompt = this.#loaded.chat.prompt(messages);
-    if (prompt.kind === 'refused') return { kind: 'terminal', why: 'rejected', reason: prompt.reason };
+    if (prompt.kind === 'refused') return { kind: 'retryable', trouble: 'unclear', reason: prompt.reason };
     const { contextTokens } = this.#loaded.facts;
     // The library keeps the last place of a sequence free.
     const roomTokens = contextTokens - 1 - prompt.tokens.length;

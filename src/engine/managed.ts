@@ -11,6 +11,8 @@ import { limits } from '../limits.js';
 import type { Events } from '../observe/events.js';
 import { sleep, systemClock } from '../process/clock.js';
 import type { Engine } from './engine.js';
+import { checkGguf, isGguf } from './gguf-file.js';
+import { guardEngine } from './guarded.js';
 import { openEndpoint } from './openai-http.js';
 import { serverHealth } from './openai-probe.js';
 import { openOpenAiEngine, type OpenAiEngineOptions } from './openai.js';
@@ -50,6 +52,7 @@ const graceMsDefault = 15_000;
 
 export async function openManagedEngine(options: ManagedEngineOptions, signal: AbortSignal): Promise<ManagedEngine> {
   const { name, events, model, gpus, command = vllmCommand, args = [], env, graceMs = graceMsDefault } = options;
+  if (isGguf(model)) await checkGguf(model);
   const port = await freePort();
   const baseUrl = `http://127.0.0.1:${port}`;
   const log = await ServerLog.open(join(options.logDir, `${name}.log`), (error) => {
@@ -62,7 +65,7 @@ export async function openManagedEngine(options: ManagedEngineOptions, signal: A
     server = await startServer({ command: line, env, gpus, log, graceMs });
     await untilReady(options, baseUrl, server, log, signal);
     const engine = await openOpenAiEngine(connection(options, baseUrl));
-    return live(engine, server, log, baseUrl);
+    return live(guardEngine(engine, { events }), server, log, baseUrl);
   } catch (error) {
     await server?.stop();
     await log.close();

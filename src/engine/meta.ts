@@ -20,9 +20,9 @@ import {
 } from './meta-heads.js';
 import { type Ask, testPlainHead, testSwitchedHead } from './meta-self-test.js';
 import { type Cutoff, cutoff } from './openai-cutoff.js';
-import { connectionReason, type Endpoint, openEndpoint, readText } from './openai-http.js';
+import { connectionReason, drop, type Endpoint, openEndpoint, readText } from './openai-http.js';
 import { parseJson } from './openai-json.js';
-import { classifyReply } from './openai-outcome.js';
+import { classifyPage, classifyReply } from './openai-outcome.js';
 import { servedModel, serverGauges, serverHealth } from './openai-probe.js';
 import { engineRequestId } from './openai-request.js';
 import { Slots } from './openai-slots.js';
@@ -105,6 +105,17 @@ class HttpMetaEngine implements MetaEngine {
     return answer.kind === 'logit' ? { kind: 'logit', metaReward: answer.logit } : answer;
   }
 
+  async probe(job: RankJob, signal: AbortSignal): Promise<RankResult> {
+    const cut = cutoff([signal, this.#closing.signal], job.deadlineAtMs);
+    try {
+      const answer = await this.#send(this.#probes, job, this.#activation, job.requestId, cut);
+      if (answer.kind === 'logit') return { kind: 'logit', metaReward: answer.logit };
+      return cut.why === undefined ? answer : stopped(cut);
+    } finally {
+      cut.dispose();
+    }
+  }
+
   async selfTest(signal: AbortSignal): Promise<Health> {
     const deadlineAtMs = steadyNow() + limits.engineSelfTestMs;
     const ask: Ask = async (input, activation) => {
@@ -143,7 +154,7 @@ class HttpMetaEngine implements MetaEngine {
       if (!(await this.#slots.take(cut.signal))) return stopped(cut);
       try {
         cut.limit(this.#requestTimeoutMs);
-        const result = await this.#send(input, activation, requestId, cut);
+        const result = await this.#send(this.#texts, input, activation, requestId, cut);
         return cut.why === undefined || result.kind === 'logit' ? result : stopped(cut);
       } finally {
         this.#slots.give();
@@ -153,30 +164,46 @@ class HttpMetaEngine implements MetaEngine {
     }
   }
 
-  async #send(input: HeadInput, activation: ActivationSwitch, requestId: string, cut: Cutoff): Promise<Answer> {
+  async #send(
+    endpoint: Endpoint,
+    input: HeadInput,
+    activation: ActivationSwitch,
+    requestId: string,
+    cut: Cutoff,
+  ): Promise<Answer> {
     const json = this.#head.body(input, this.#headOptions, activation);
     const id = engineRequestId(requestId, 0, randomUUID().slice(0, 8));
-    const reply = await this.#texts.send({ method: 'POST', path: this.#head.path, json, requestId: id }, cut.signal);
+    const reply = await endpoint.send({ method: 'POST', path: this.#head.path, json, requestId: id }, cut.signal);
     if (reply.kind === 'failed') return { ...reply, kind: 'retryable' };
     if (reply.kind === 'status') {
       const failure = classifyReply(reply);
       return failure.kind === 'terminal' ? { kind: 'terminal', reason: failure.reason } : failure;
     }
+    const page = classifyPage(reply.contentType);
+    if (page !== undefined) {
+      await drop(reply.body);
+      return page.kind === 'terminal' ? { kind: 'terminal', reason: page.reason } : page;
+    }
     let text: string | undefined;
     try {
       text = await readText(reply.body, limits.engineReplyBytesMax);
     } catch (error) {
-      return { kind: 'retryable', reason: connectionReason(error) };
+      return { kind: 'retryable', reason: connectionReason(error), trouble: 'broke' };
     }
     const value = text === undefined ? undefined : parseJson(text);
-    if (value === undefined) return { kind: 'retryable', reason: 'the reply is not JSON, or too large' };
+    if (value === undefined) {
+      return { kind: 'retryable', reason: 'the reply is not JSON, or too large', trouble: 'failing' };
+    }
     const reading = this.#head.read(value, this.#headOptions);
-    return reading.kind === 'logit' ? reading : { kind: 'terminal', reason: reading.reason };
+    // M2. The text may be at fault, or a server that gives no scores at all.
+    return reading.kind === 'logit' ? reading : { kind: 'retryable', reason: reading.reason, trouble: 'unclear' };
   }
 }
 
-function stopped(cut: Cutoff): Answer {
+function stopped(cut: Cutoff): Exclude<RankResult, { kind: 'logit' }> {
   if (cut.why === 'deadline') return { kind: 'retryable', reason: 'the deadline passed before the text was ranked' };
-  if (cut.why === 'timeout') return { kind: 'retryable', reason: 'the meta RM took longer than the request time-out' };
+  if (cut.why === 'timeout') {
+    return { kind: 'retryable', reason: 'the meta RM took longer than the request time-out', trouble: 'broke' };
+  }
   return { kind: 'cancelled' };
 }

@@ -7,7 +7,7 @@
 //   H3. No secret leaves: the key stands in no error, and an address with a password in it is refused.
 import { Pool } from 'undici';
 import { limits } from '../limits.js';
-import type { Untaken } from './engine.js';
+import type { EngineTrouble, Untaken } from './engine.js';
 import { at, parseJson, stringAt } from './openai-json.js';
 import { type FailedReply, parseRetryAfter } from './openai-outcome.js';
 
@@ -31,7 +31,12 @@ export type HttpReply =
   | { readonly kind: 'ok'; readonly contentType: string; readonly body: AsyncIterable<Buffer> }
   | ({ readonly kind: 'status' } & FailedReply)
   /** No reply: the connection failed, or the signal aborted. `untaken`: it never came about. */
-  | { readonly kind: 'failed'; readonly reason: string; readonly untaken?: Untaken };
+  | {
+      readonly kind: 'failed';
+      readonly reason: string;
+      readonly trouble: Extract<EngineTrouble, 'away' | 'broke'>;
+      readonly untaken?: Untaken;
+    };
 
 export interface Endpoint {
   /** Address without secrets. */
@@ -86,7 +91,14 @@ export function openEndpoint(options: EndpointOptions): Endpoint {
     const serverMs = Date.parse(String(reply.headers.date ?? ''));
     const nowMs = Number.isNaN(serverMs) ? Date.now() : serverMs;
     const retryAfterMs = parseRetryAfter(typeof retryAfter === 'string' ? retryAfter : undefined, nowMs);
-    return { kind: 'status', status, message: redact(errorMessage(text ?? '')), retryAfterMs };
+    const location = locationOf(reply.headers.location);
+    return {
+      kind: 'status',
+      status,
+      message: redact(errorMessage(text ?? '')),
+      retryAfterMs,
+      ...(location !== undefined && { location: redact(location) }),
+    };
   }
 
   return {
@@ -101,11 +113,9 @@ export function openEndpoint(options: EndpointOptions): Endpoint {
           const soon = performance.now() - sentMs < limits.engineStaleSocketMs;
           const staleSocket = reconnects === 0 && soon && !signal.aborted && repliesSeen > 0 && isReset(error);
           if (staleSocket) continue;
-          return {
-            kind: 'failed',
-            reason: connectionReason(error),
-            ...(neverOpen(error) && { untaken: true as const }),
-          };
+          const reason = connectionReason(error);
+          if (neverOpen(error)) return { kind: 'failed', reason, trouble: 'away', untaken: true };
+          return { kind: 'failed', reason, trouble: 'broke' };
         }
       }
     },
@@ -125,27 +135,68 @@ export async function readText(body: AsyncIterable<Buffer>, bytesMax: number): P
   return Buffer.concat(parts).toString('utf8');
 }
 
-/** Why a connection failed, in a few words without addresses: the error's code. */
+/** Lets go of a body that nobody reads. */
+export async function drop(body: AsyncIterable<Buffer>): Promise<void> {
+  try {
+    // Ends the iteration at once, which closes the connection.
+    for await (const _ of body) break;
+  } catch {
+    // It broke by itself.
+  }
+}
+
+/** Why a connection failed, in a few words without addresses: the error's code, and what to do where that is ours to do. */
 export function connectionReason(error: unknown): string {
-  return `connection failed: ${codeOf(error) ?? (error instanceof Error ? error.name : 'unknown')}`;
+  const code = codeOf(error) ?? (error instanceof Error ? error.name : 'unknown');
+  const fix = ownCodes.get(code);
+  return `connection failed: ${code}${fix === undefined ? '' : ` (${fix})`}`;
 }
 
 function codeOf(error: unknown): string | undefined {
   return stringAt(error, 'code') ?? stringAt(error, 'cause', 'code');
 }
 
-/** What befalls a connection before it is there: nobody has seen the request. */
-const openingCodes: ReadonlySet<string> = new Set([
-  'ECONNREFUSED',
-  'EHOSTUNREACH',
-  'ENETUNREACH',
-  'ENOTFOUND',
-  'EAI_AGAIN',
-  'UND_ERR_CONNECT_TIMEOUT',
+/** What this process, or its host, is short of. It says nothing of the engine. */
+const ownCodes: ReadonlyMap<string, string> = new Map([
+  ['EMFILE', 'this process may open no more files: raise `ulimit -n`, or lower the slots'],
+  ['ENFILE', 'this host has no more files to open'],
+  ['EADDRNOTAVAIL', 'this host has no free port left for another connection'],
+  ['ENOBUFS', 'this host has no buffers left'],
+  ['ENOMEM', 'this host has no memory left'],
 ]);
 
+/** What befalls a connection before it is there: nobody has seen the request. */
+const openingCodes: ReadonlySet<string> = new Set([
+  ...ownCodes.keys(),
+  'EACCES',
+  'ECONNREFUSED',
+  'EHOSTDOWN',
+  'EHOSTUNREACH',
+  'ENETDOWN',
+  'ENETUNREACH',
+  'ENODATA',
+  'ENOTFOUND',
+  'EAI_AGAIN',
+  'EAI_FAIL',
+  'EPERM',
+  'EPROTO',
+  'UND_ERR_CONNECT_TIMEOUT',
+  // Certificates that are not believed (Node's and OpenSSL's names).
+  'DEPTH_ZERO_SELF_SIGNED_CERT',
+  'SELF_SIGNED_CERT_IN_CHAIN',
+  'HOSTNAME_MISMATCH',
+  'INVALID_CA',
+]);
+const openingFamilies = /^(?:ERR_TLS_|ERR_SSL_|CERT_|UNABLE_TO_)/;
+
 function neverOpen(error: unknown): boolean {
-  return openingCodes.has(codeOf(error) ?? '');
+  const code = codeOf(error) ?? '';
+  return openingCodes.has(code) || openingFamilies.test(code);
+}
+
+/** What follows a "?" may hold a secret. */
+function locationOf(header: string | readonly string[] | undefined): string | undefined {
+  return typeof header === 'string' ? header.split(/[?#]/, 1)[0] : undefined;
 }
 
 function isReset(error: unknown): boolean {

@@ -9,7 +9,7 @@ import type { TokenUsage } from './engine.js';
 import { finishOf } from '../grm/finish.js';
 import { connectionReason, errorMessage } from './openai-http.js';
 import { at, numberAt, parseJson, stringAt } from './openai-json.js';
-import { classifyReply, type Failure } from './openai-outcome.js';
+import { classifyErrorEvent, type Failure } from './openai-outcome.js';
 
 export type Generation =
   { readonly kind: 'text'; readonly text: string; readonly finishReason: string; readonly usage: TokenUsage } | Failure;
@@ -55,6 +55,7 @@ class Gathering {
   readonly #redact: (text: string) => string;
   readonly #tokensMax: number;
   #text = '';
+  #events = 0;
   #chunks = 0;
   #finishReason = '';
   #done = false;
@@ -66,7 +67,7 @@ class Gathering {
   }
 
   fail(reason: string): void {
-    this.failure ??= { kind: 'retryable', reason };
+    this.failure ??= { kind: 'retryable', reason, trouble: 'failing' };
   }
 
   event(data: string): void {
@@ -80,12 +81,10 @@ class Gathering {
       this.fail('the reply is not JSON');
       return;
     }
+    this.#events += 1;
     const error = at(json, 'error');
     if (error !== undefined && error !== null) {
-      const status = numberAt(error, 'code') ?? numberAt(json, 'code') ?? 500;
-      const failure = classifyReply({ status, message: this.#redact(errorMessage(data)) });
-      // It was taken: the stream had begun.
-      this.failure ??= failure.kind === 'retryable' ? { kind: 'retryable', reason: failure.reason } : failure;
+      this.failure ??= classifyErrorEvent(json, this.#redact(errorMessage(data)));
       return;
     }
     const piece =
@@ -106,10 +105,13 @@ class Gathering {
     if (this.failure !== undefined) return this.failure;
     const finishReason = this.#finishReason;
     if (finishReason === '' && !this.#done) {
-      return { kind: 'retryable', reason: `the stream was cut${this.broken === undefined ? '' : ` (${this.broken})`}` };
+      const reason = `the stream was cut${this.broken === undefined ? '' : ` (${this.broken})`}`;
+      // One that ended in order without a word was no generation.
+      const isEmpty = this.broken === undefined && this.#events === 0;
+      return { kind: 'retryable', reason, trouble: isEmpty ? 'failing' : 'broke' };
     }
     if (finishOf(finishReason) === 'gave_up')
-      return { kind: 'retryable', reason: `the engine gave up: ${finishReason}` };
+      return { kind: 'retryable', reason: `the engine gave up: ${finishReason}`, trouble: 'failing' };
     const usage = this.#tokens();
     const atLimit = finishReason === '' && usage.completionTokens >= this.#tokensMax;
     return { kind: 'text', text: this.#text, finishReason: atLimit ? 'length' : finishReason, usage };

@@ -8,8 +8,8 @@ import { setMaxListeners } from 'node:events';
 import { limits } from '../limits.js';
 import type { DrawJob, DrawResult, DrawSpec, Engine, EngineGauges, Health } from './engine.js';
 import { type Cutoff, cutoff } from './openai-cutoff.js';
-import { type Endpoint, openEndpoint } from './openai-http.js';
-import { classifyReply } from './openai-outcome.js';
+import { drop, type Endpoint, openEndpoint } from './openai-http.js';
+import { classifyPage, classifyReply } from './openai-outcome.js';
 import { servedModel, serverGauges, serverHealth } from './openai-probe.js';
 import { engineRequestId, generationPath, requestBody, type RequestOptions } from './openai-request.js';
 import { Slots } from './openai-slots.js';
@@ -105,6 +105,16 @@ class OpenAiEngine implements Engine {
     }
   }
 
+  async probe(job: DrawJob, signal: AbortSignal): Promise<DrawResult> {
+    const sample = job.samples[0]!;
+    const cut = cutoff([signal, this.#closing.signal], job.deadlineAtMs);
+    try {
+      return await this.#generate(this.#probes, job, sample, cut);
+    } finally {
+      cut.dispose();
+    }
+  }
+
   async health(signal: AbortSignal): Promise<Health> {
     return await serverHealth(this.#probes, signal);
   }
@@ -125,7 +135,7 @@ class OpenAiEngine implements Engine {
       if (!(await this.#slots.take(cut.signal))) return stopped(sample.index, cut);
       try {
         cut.limit(this.#requestTimeoutMs);
-        return await this.#generate(job, sample, cut);
+        return await this.#generate(this.#samples, job, sample, cut);
       } finally {
         this.#slots.give();
       }
@@ -134,10 +144,10 @@ class OpenAiEngine implements Engine {
     }
   }
 
-  async #generate(job: DrawJob, sample: DrawSpec, cut: Cutoff): Promise<DrawResult> {
+  async #generate(endpoint: Endpoint, job: DrawJob, sample: DrawSpec, cut: Cutoff): Promise<DrawResult> {
     const { index } = sample;
     const startedMs = performance.now();
-    const reply = await this.#samples.send(
+    const reply = await endpoint.send(
       {
         method: 'POST',
         path: generationPath[this.#mode],
@@ -149,7 +159,12 @@ class OpenAiEngine implements Engine {
     if (reply.kind === 'status') return { index, ...classifyReply(reply) };
     if (reply.kind === 'failed')
       return cut.why === undefined ? { ...reply, kind: 'retryable', index } : stopped(index, cut);
-    const redact = (text: string) => this.#samples.redact(text);
+    const page = classifyPage(reply.contentType);
+    if (page !== undefined) {
+      await drop(reply.body);
+      return { index, ...page };
+    }
+    const redact = (text: string) => endpoint.redact(text);
     const generation = await readGeneration(reply, limits.engineReplyBytesMax, redact, job.maxTokens);
     if (generation.kind === 'text') return { index, ...generation, engineMs: performance.now() - startedMs };
     return cut.why === undefined ? { index, ...generation } : stopped(index, cut);
@@ -161,6 +176,6 @@ function stopped(index: number, cut: Cutoff): DrawResult {
   if (cut.why === 'deadline')
     return { kind: 'retryable', index, reason: 'the deadline passed before the sample was finished' };
   if (cut.why === 'timeout')
-    return { kind: 'retryable', index, reason: 'the engine took longer than the request time-out' };
+    return { kind: 'retryable', index, reason: 'the engine took longer than the request time-out', trouble: 'broke' };
   return { kind: 'cancelled', index };
 }

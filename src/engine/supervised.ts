@@ -38,6 +38,7 @@ export function superviseEngine(engine: Engine, died: Promise<string> = never): 
         running -= open;
       }
     },
+    outOfService: () => engine.outOfService?.(),
     health: (signal) => engine.health(signal),
     gauges: () => engine.gauges(),
     close: () => engine.close(),
@@ -62,6 +63,7 @@ export function superviseMetaEngine(engine: MetaEngine, died: Promise<string> = 
       }
     },
     selfTest: (signal) => engine.selfTest(signal),
+    outOfService: () => engine.outOfService?.(),
     health: (signal) => engine.health(signal),
     gauges: () => engine.gauges(),
     close: () => engine.close(),

@@ -51,6 +51,8 @@ export interface Missing {
   readonly waiting: number;
   /** They were in the queue or at an engine. */
   readonly unfinished: number;
+  /** Why no engine drew them, where none served when time ran out. */
+  readonly why?: string;
 }
 
 interface VerdictBase {

@@ -1,6 +1,7 @@
 // Events: what happens in a process, as a typed map. The code that does the work emits; metrics, log and tests listen.
 // Labels that become metric labels are bounded sets; request ids never are.
 
+import type { outageCauses } from './engine-metrics.js';
 import type { Class, StoppedBy, VoteMethod } from '../grm/query.js';
 import type { SampleInvalidReason, Usage } from '../grm/sample.js';
 import type { Degraded, Missing } from '../grm/verdict.js';
@@ -157,6 +158,13 @@ export interface EventMap {
     readonly line: string;
     /** 0..1 of what `line` names, when that is known. */
     readonly doneRatio?: number;
+  };
+  /** An engine gets no work any more, for another reason than before, or gets work again. */
+  'engine.service': {
+    readonly engine: string;
+    readonly state: 'out' | 'back';
+    readonly cause?: (typeof outageCauses)[number];
+    readonly reason?: string;
   };
   'node.drain': { readonly node: string; readonly phase: 'started' | 'finished' | 'resumed'; readonly running: number };
 

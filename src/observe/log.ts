@@ -160,6 +160,8 @@ const lines: { readonly [K in EventName]: (event: EventMap[K]) => Line } = {
   'queue.trimmed': () => ['info', 'ledger trimmed under storage pressure'],
   'engine.loading': (e) => [e.doneRatio === undefined ? 'info' : 'debug', 'engine loading'],
   'actor.changed': (e) => [e.to === 'restarting' || e.to === 'dead' ? 'warn' : 'info', `actor ${e.to}`],
+  'engine.service': (e) =>
+    e.state === 'out' ? ['error', 'engine out of service'] : ['info', 'engine in service again'],
   'node.drain': (e) => ['info', `drain ${e.phase}`],
   trouble: () => ['error', 'trouble'],
 };

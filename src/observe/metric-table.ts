@@ -11,6 +11,7 @@ import { sampleInvalidReasons, type SampleInvalidReason } from '../grm/sample.js
 import { degradedReasons } from '../grm/verdict.js';
 import { limits } from '../limits.js';
 import type { Stage } from '../work/shard.js';
+import { engineMetrics } from './engine-metrics.js';
 import { passSeconds, processRoles, queueSeconds, wholeSeconds, type MetricRow } from './metric-row.js';
 import { processMetrics } from './process-metrics.js';
 import { queueMetrics } from './queue-metrics.js';
@@ -311,6 +312,7 @@ export const metricTable = {
   },
 
   ...queueMetrics,
+  ...engineMetrics,
   ...processMetrics,
 } as const satisfies Record<`grm_${string}`, MetricRow>;
 

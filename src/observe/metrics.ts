@@ -27,6 +27,8 @@ export interface GaugeSources {
     readonly kind: string;
     readonly state: LabelsOf<'grm_actors'>['state'];
   }>;
+  /** The engines of this worker. */
+  readonly engines?: () => Iterable<{ readonly engine: string; readonly serves: boolean }>;
   readonly connected?: () => boolean;
   /** This machine's clock less NATS's; undefined while that is not known. */
   readonly clockSkewMs?: () => number | undefined;
@@ -272,6 +274,9 @@ function listen(events: Events, m: Meters): () => void {
     events.on('actor.changed', (e) => {
       if (e.to === 'restarting') m.count('grm_actor_restarts_total', { kind: e.kind });
     }),
+    events.on('engine.service', ({ engine, state, cause }) => {
+      if (state === 'out' && cause) m.count('grm_engine_out_of_service_total', { engine, cause });
+    }),
     events.on('node.drain', (e) => m.set('grm_draining', {}, e.phase === 'resumed' ? 0 : 1)),
     events.on('trouble', () => m.count('grm_troubles_total', {})),
   ];
@@ -296,6 +301,9 @@ async function readSources(sources: GaugeSources, m: Meters): Promise<void> {
     m.set('grm_stream_bytes', { stream }, bytes);
     m.set('grm_stream_used_ratio', { stream }, usedRatio);
     m.set('grm_stream_trouble', { stream }, trouble === undefined ? 0 : 1);
+  }
+  for (const { engine, serves } of sources.engines?.() ?? []) {
+    m.set('grm_engine_in_service', { engine }, serves ? 1 : 0);
   }
   if (sources.connected) m.set('grm_nats_connected', {}, sources.connected() ? 1 : 0);
   if (sources.clockSkewMs) m.set('grm_clock_skew_seconds', {}, (sources.clockSkewMs() ?? NaN) / 1_000);

@@ -2,7 +2,7 @@
 
 import type { Class, Content, Message, Role, Stop, StopRule, VoteMethod } from '../grm/query.js';
 import { sampleInvalidReasons, type Sample, type SampleInvalidReason } from '../grm/sample.js';
-import type { Degraded, JudgedSample, Kept, Stopping, Verdict } from '../grm/verdict.js';
+import type { Degraded, JudgedSample, Kept, Stopping, Verdict, Missing } from '../grm/verdict.js';
 import * as pb from './gen/grm/v1/judgement.js';
 import { textsOf } from './texts-at.js';
 
@@ -208,7 +208,7 @@ export function verdictToProto(verdict: Verdict): pb.Verdict {
     finishedAtMs: verdict.finishedAtMs,
     nonce: verdict.nonce,
     stopping: verdict.stopping && stoppingToProto(verdict.stopping),
-    missing: verdict.missing && { ...verdict.missing },
+    missing: verdict.missing && { ...verdict.missing, why: verdict.missing.why ?? '' },
   };
 }
 
@@ -234,7 +234,7 @@ export function verdictFromProto(verdict: pb.Verdict): Verdict {
     finishedAtMs: verdict.finishedAtMs,
     nonce: verdict.nonce,
     ...(verdict.stopping && { stopping: stoppingFromProto(verdict.stopping) }),
-    ...(verdict.missing && { missing: { ...verdict.missing } }),
+    ...(verdict.missing && { missing: missingOf(verdict.missing) }),
   };
   if (verdict.invalidReason !== pb.InvalidReason.UNSPECIFIED) {
     const reason = invalidTable.from(verdict.invalidReason);
@@ -254,6 +254,10 @@ export function verdictFromProto(verdict: pb.Verdict): Verdict {
     ...(verdict.margin !== undefined && { margin: verdict.margin }),
     ...(verdict.agreement !== undefined && { agreement: verdict.agreement }),
   };
+}
+
+function missingOf({ notAsked, waiting, unfinished, why }: pb.Missing): Missing {
+  return { notAsked, waiting, unfinished, ...(why !== '' && { why }) };
 }
 
 /** What is valid holds all its numbers; what does not is corrupt, and no number is made up for it (promise P7). */

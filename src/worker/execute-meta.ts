@@ -1,4 +1,4 @@
-// Execute a meta task: samples of one lane to rank, from pull to ack. The rules are those of execute-shard.ts (X1-X5, X9); a sample that cannot be
+// Execute a meta task: samples of one lane to rank, from pull to ack. The rules are those of execute-shard.ts (X1-X5, X9, X10); a sample that cannot be
 // ranked gets a failed meta result with the reason, never a number (promise P7).
 //
 //   M1. A task that came back may hold a sample that kills who ranks it. So its samples are ranked one after the other, each stored before the
@@ -17,7 +17,7 @@ import type { MetaResult, MetaTask } from '../work/shard.js';
 import { openAppender } from './appender.js';
 import type { WorkerContext } from './context.js';
 import { holding, settleHeld, type Holding } from './hold.js';
-import { backoffMs, giveBack, inTurn, isLastTry, quarantine, setbackOf, untakenMs } from './settle.js';
+import { backoffMs, giveBack, inTurn, isLastTry, quarantine, setbackOf, unseenMs, untakenMs } from './settle.js';
 
 /** The engine with the most free room, reserved for so many texts; undefined when none serves. */
 export type ReserveMetaEngine = (
@@ -131,7 +131,13 @@ async function execute(
   const big = open.some(({ sample }) => sample === undefined);
   const stored = big ? (await ledger.samples(requestId, lane)).entries : undefined;
   const todo = open.flatMap(({ index, sample = stored?.get(index) }) => (sample?.kind === 'scored' ? [sample] : []));
-  if (!content || todo.length === 0) return drop('cancelled');
+  // X10: of what is left, its sample is not there yet, or it has no scores to rank.
+  const isUnseen = !content || open.some(({ index, sample }) => sample === undefined && !stored?.has(index));
+  const lookAgain = (): void =>
+    isLastTry(deliveries)
+      ? drop('cancelled')
+      : retry('its content or a sample is not in the ledger', unseenMs(deliveries));
+  if (!content || todo.length === 0) return isUnseen ? lookAgain() : drop('cancelled');
   const cameBack = deliveries > 1;
   const reserved = reserve(cameBack ? 1 : todo.length);
   if (!reserved) return back('no meta engine serves', untakenMs(context.random));
@@ -170,7 +176,7 @@ async function execute(
   await appender.flushed();
 
   // X2: settle by the worst that happened.
-  if (failed.length === 0 && cancelled === 0) return delivery.ack();
+  if (failed.length === 0 && cancelled === 0) return isUnseen ? lookAgain() : delivery.ack();
   if (isCancelled()) return drop('cancelled');
   if (clock.now() >= task.deadlineAtMs) return drop('expired');
   const setback = setbackOf(failed, hurry.aborted, context.random);

@@ -13,6 +13,8 @@
 //   X8. A shard that came back is drawn order by order, each stored before the next, and each delivery begins one order further on: where one of
 //       its prompts kills, that one is lost alone (promise P5).
 //   X9. What the queue refuses to take or to tell (a full stream, one that is gone, NATS away) is no failure of the shard: hold.ts.
+//   X10. Content that the ledger does not show is looked for again: a replica may lag. Only a notice, or every delivery in vain, tells that nobody
+//       waits for it any more.
 
 import { setMaxListeners } from 'node:events';
 import type { DrawJob, DrawResult, Engine } from '../engine/engine.js';
@@ -29,7 +31,7 @@ import { openAppender, type Appender } from './appender.js';
 import type { WorkerContext } from './context.js';
 import { holding, settleHeld, type Holding } from './hold.js';
 import { deadSample, sampleOf } from './sample.js';
-import { backoffMs, giveBack, inTurn, isLastTry, quarantine, setbackOf, untakenMs } from './settle.js';
+import { backoffMs, giveBack, inTurn, isLastTry, quarantine, setbackOf, unseenMs, untakenMs } from './settle.js';
 
 /**
  * The engine with the most free room, reserved for so many samples; with `avoid` another one than that, and only one that has room for all
@@ -147,7 +149,9 @@ async function execute(
     await giveBack(delivery, () => context.requeue.shard(shard));
   };
   const content = shard.content ?? (await library.content(requestId, shard.nonce));
-  if (!content) return drop('cancelled');
+  // X10.
+  if (!content)
+    return isLastTry(deliveries) ? drop('cancelled') : retry('its content is not in the ledger', unseenMs(deliveries));
   const template = await library.template(shard.templateHash);
   if (!template) {
     const reason = `template ${shard.templateHash} is not in the cluster`;

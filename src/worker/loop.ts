@@ -43,6 +43,8 @@ export interface Loop {
   pause(): void;
   resume(): void;
   isPaused(): boolean;
+  /** Calls the pull back that is under way: the room it was made for is gone. The next one waits for a free slot (L1). */
+  recall(): void;
   /** L3. Resolves when nothing is in hand. */
   drain(graceMs: number): Promise<void>;
 }
@@ -151,6 +153,11 @@ export function startLoop<T>(options: LoopOptions<T>): Loop {
   return {
     running: () => inHand.size,
     isPaused,
+    recall() {
+      if (paused) return;
+      pulls.abort();
+      pulls = new AbortController();
+    },
     pause() {
       paused = true;
       pulls.abort();

@@ -21,6 +21,15 @@ export function isLastTry(deliveries: number): boolean {
 }
 
 const untakenMsMin = 1_000;
+const unseenMsMin = 1_000;
+
+/**
+ * Pause before a task is looked at again whose content or sample the ledger does not show. A replica that lags shows it soon; what no delivery
+ * finds, over 15 seconds, was forgotten.
+ */
+export function unseenMs(deliveries: number): number {
+  return unseenMsMin * 2 ** (deliveries - 1);
+}
 
 /** Gives a task back that nobody has tried, as a new one; rejects with FaultError(queue_unavailable) when its queue takes none. A crash in between leaves two of it: the ledger decides (promise P2). */
 export async function giveBack(delivery: Delivery<unknown>, requeue: () => Promise<Published>): Promise<void> {

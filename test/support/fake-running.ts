@@ -1,7 +1,7 @@
 // A resource for actors, under the test's hand: it dies, falls ill, refuses to start or to close when told, and counts what happens to it.
 
 import type { ActorSpec, Running } from '../../src/actor/actor.js';
-import type { Health } from '../../src/engine/engine.js';
+import type { Health, OutOfService } from '../../src/engine/engine.js';
 
 export interface TestRunning extends Running {
   readonly number: number;
@@ -13,6 +13,8 @@ export interface TestSpec extends ActorSpec<TestRunning> {
   /** How the next starts go; default `up`. `stuck` waits for the signal, `deaf` ignores it until `release`, `late` comes up although told to stop. */
   next: ('up' | 'fail' | 'stuck' | 'deaf' | 'late')[];
   health: Health | 'silent' | 'throws';
+  /** What it says of its service. */
+  out: OutOfService | undefined;
   closing: 'well' | 'stuck' | 'throws';
   /** Everything that came up, in order. */
   readonly made: TestRunning[];
@@ -44,6 +46,7 @@ export function testSpec(
     restartsMax: 3,
     next: [],
     health: { kind: 'ok' },
+    out: undefined,
     closing: 'well',
     made: [],
     get starts() {
@@ -86,6 +89,7 @@ export function testSpec(
         return closes;
       },
       running: () => 2,
+      outOfService: () => spec.out,
       health() {
         if (spec.health === 'throws') return Promise.reject(new Error('connection refused'));
         return spec.health === 'silent' ? new Promise<Health>(() => undefined) : Promise.resolve(spec.health);

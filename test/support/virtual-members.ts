@@ -78,6 +78,7 @@ export class VirtualMembers {
         const taken = rooms.reduce((sum, room) => sum + room.credit.taken, 0);
         return { engines: rooms.length, slots, busyRatio: slots === 0 ? 1 : taken / slots };
       },
+      outage: () => undefined,
       want: (requestId, forMs) => broadcastWanted(queue.control, requestId, forMs),
       isAt: (requestId, task) => askWhoIsAt(queue.control, requestId, task),
       cancel: (requestId, run) => broadcastCancel(queue.control, requestId, run),

@@ -1,14 +1,20 @@
-// grm doctor on a real nats-server: what it says of NATS.
+// grm doctor on a real nats-server and on servers that answer as a test tells them: what it says of NATS and of engines.
 
+import { mkdtempSync, rmSync, truncateSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import type { Door } from '../../../src/cli/context.js';
 import { doctor } from '../../../src/cli/doctor.js';
+import { checkEngines } from '../../../src/cli/doctor-engines.js';
 import { checkNats } from '../../../src/cli/doctor-nats.js';
 import type { Finding } from '../../../src/cli/finding.js';
 import { queueOptionsOf } from '../../../src/process/queue-options.js';
 import { openQueue } from '../../../src/queue/jetstream.js';
 import { GrmClient } from '../../../src/rpc/client.js';
 import { resolve } from '../../support/config-files.js';
+import { writeTinyGguf } from '../../support/gguf.js';
+import { scriptedServer } from '../../support/scripted-server.js';
 import { startNats } from '../../support/nats.js';
 
 const closedPort = '127.0.0.1:1';
@@ -30,6 +36,57 @@ async function examine(own: boolean, ...set: string[]): Promise<readonly Finding
 }
 
 const about = (findings: readonly Finding[], check: string) => findings.filter((finding) => finding.check === check);
+
+describe('grm doctor on engines', () => {
+  const look = async (...set: string[]) => {
+    const findings: Finding[] = [];
+    await checkEngines(resolvedWith(...set).config, (finding) => findings.push(finding), new AbortController().signal);
+    return findings;
+  };
+  const page = { 'content-type': 'text/event-stream' };
+  const text = 'data: {"choices":[{"delta":{"content":"OK"},"finish_reason":"length"}]}\n\ndata: [DONE]\n\n';
+
+  it('draws a token as a worker would: a server that is healthy, lists its model and refuses the key is not well', async () => {
+    await using server = await scriptedServer((req, res) => {
+      if (req.method === 'GET') res.writeHead(200).end('{}');
+      else if (req.headers.authorization === 'Bearer right') res.writeHead(200, page).end(text);
+      else res.writeHead(401).end();
+    });
+    const engine = (more: string) => `worker.engines=[{kind: openai, base_url: "${server.url}"${more}}]`;
+    expect(await look(engine(', api_key: right'), 'meta.engines=[]')).toMatchObject([{ result: 'ok' }]);
+    const [wrong] = await look(engine(', api_key: wrong'), 'meta.engines=[]');
+    expect(wrong).toMatchObject({ check: 'worker.engines.0', result: 'failed' });
+    expect(wrong?.detail).toContain('HTTP 401');
+  });
+
+  it('says of a server that takes no system message that it takes none', async () => {
+    await using server = await scriptedServer((req, res, body) => {
+      if (req.method === 'GET') res.writeHead(200).end('{}');
+      else if (body.includes('"system"')) res.writeHead(400).end('{"message":"System role not supported"}');
+      else res.writeHead(200, page).end(text);
+    });
+    const [found] = await look(`worker.engines=[{kind: openai, base_url: "${server.url}"}]`, 'meta.engines=[]');
+    expect(found?.detail).toContain('takes no system message (HTTP 400: System role not supported)');
+  });
+
+  it('reads a model file to the end of its table: one that is cut short is not well, for samples and for the meta RM', async () => {
+    const folder = mkdtempSync(join(tmpdir(), 'grm-doctor-'));
+    try {
+      const path = join(folder, 'cut.gguf');
+      writeTinyGguf(path, { seed: 1, contextTokens: 64 });
+      truncateSync(path, 200_000);
+      const findings = await look(
+        `worker.engines=[{kind: llama, model: "${path}"}, {kind: managed, model: "${path}", command: [/bin/true]}]`,
+        `meta.engines=[{kind: llama_yes_no, model: "${path}"}]`,
+      );
+      expect(findings.map(({ result }) => result)).toEqual(['failed', 'failed', 'failed']);
+      for (const { detail } of findings) expect(detail).toMatch(/cut short|not installed/);
+      expect(findings[1]?.detail).toContain('cut short');
+    } finally {
+      rmSync(folder, { recursive: true });
+    }
+  });
+});
 
 describe('grm doctor', () => {
   it('sees no drift where coordinator and doctor share a configuration, and sees it where they do not', async () => {

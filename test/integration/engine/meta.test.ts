@@ -68,6 +68,7 @@ describe.each(metaKinds)('%s', (kind) => {
     expect(await engine.rank(jobOf('8, 3'), never)).toEqual({
       kind: 'retryable',
       reason: 'HTTP 500: a fault on demand',
+      trouble: 'failing',
     });
     expect(await engine.rank(jobOf('8, 3'), never)).toMatchObject({ kind: 'retryable', retryAfterMs: 2000 });
     server.setFaults([{ kind: 'cut', probability: 1 }]);
@@ -136,14 +137,15 @@ describe('yes/no log-odds', () => {
     expect(reward).toBeLessThanOrEqual(12.5);
   });
 
-  it('M2: are terminal at a server that returns no probabilities', async () => {
+  it('M2: are no number at a server that returns no probabilities', async () => {
     await using server = await scriptedServer((_req, res) => {
       res.writeHead(200, { 'content-type': 'application/json' });
       res.end(JSON.stringify({ choices: [{ message: { content: 'Yes' }, finish_reason: 'length' }] }));
     });
     const engine = await metaAt('yes_no', server.url);
     const result = await engine.rank(jobOf('8, 3'), never);
-    expect(result.kind === 'terminal' && result.reason).toContain('logprobs');
+    expect(result).toMatchObject({ kind: 'retryable', trouble: 'unclear' });
+    expect(result.kind === 'retryable' && result.reason).toContain('logprobs');
     expect(await engine.selfTest(never)).toMatchObject({ kind: 'failing' });
   });
 });

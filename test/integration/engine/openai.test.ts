@@ -145,7 +145,7 @@ describe('drawing', () => {
     });
     expect(await drawOne(scheduling, { priority: 2 })).toMatchObject({ kind: 'text' });
     const wrong = await engineAt((await fakeServer()).url, { priorityScheduling: true });
-    expect(await drawOne(wrong, { priority: 2 })).toMatchObject({ kind: 'terminal', why: 'rejected' });
+    expect(await drawOne(wrong, { priority: 2 })).toMatchObject({ kind: 'retryable', trouble: 'unclear' });
   });
 
   it('ends at a stop text', async () => {
@@ -164,13 +164,19 @@ describe('faults', () => {
       { kind: '500', next: 1 },
       { kind: '429', next: 1, retryAfterSeconds: 3 },
     ]);
-    expect(await drawOne(engine)).toEqual({ kind: 'retryable', index: 0, reason: 'HTTP 500: a fault on demand' });
+    expect(await drawOne(engine)).toEqual({
+      kind: 'retryable',
+      index: 0,
+      reason: 'HTTP 500: a fault on demand',
+      trouble: 'failing',
+    });
     expect(await drawOne(engine)).toEqual({
       kind: 'retryable',
       index: 0,
       reason: 'HTTP 429: a fault on demand',
       retryAfterMs: 3000,
       untaken: true,
+      trouble: 'busy',
     });
     expect(await drawOne(engine)).toMatchObject({ kind: 'text' });
     expect(server.stats().requests).toBe(3);
@@ -231,7 +237,7 @@ describe('faults', () => {
     expect(server.stats()).toMatchObject({ aborted: 4, requests: 4 });
   });
 
-  it('a prompt that does not fit is context_exceeded; a bad key and a missing model are rejected', async () => {
+  it('a prompt that does not fit is context_exceeded; a bad key and a missing model are the engine’s fault', async () => {
     const small = await engineAt((await fakeServer({ maxModelLen: 300 })).url);
     expect(await drawOne(small)).toMatchObject({ kind: 'terminal', why: 'context_exceeded' });
 
@@ -244,7 +250,7 @@ describe('faults', () => {
         .writeHead(404)
         .end('{"error":{"message":"The model `scripted` does not exist.","type":"NotFoundError","code":404}}');
     });
-    expect(await drawOne(await engineAt(gone.url))).toMatchObject({ kind: 'terminal', why: 'rejected' });
+    expect(await drawOne(await engineAt(gone.url))).toMatchObject({ kind: 'retryable', trouble: 'refused' });
   });
 
   it('a server that is gone is retryable', async () => {
@@ -256,6 +262,7 @@ describe('faults', () => {
       index: 0,
       reason: 'connection failed: ECONNREFUSED',
       untaken: true,
+      trouble: 'away',
     });
     expect(await engine.health(new AbortController().signal)).toMatchObject({ kind: 'failing' });
     expect(await engine.gauges()).toEqual({ running: 0, waiting: 0 });
@@ -314,7 +321,7 @@ describe('connections', () => {
     });
     const engine = await engineAt(server.url, { apiKey: 'sk-very-secret' });
     const result = await drawOne(engine);
-    expect(result).toEqual({ kind: 'terminal', index: 0, why: 'rejected', reason: 'HTTP 400: bad header Bearer ***' });
+    expect(result).toMatchObject({ kind: 'retryable', trouble: 'unclear', reason: 'HTTP 400: bad header Bearer ***' });
     expect(engine.description).not.toContain('secret');
   });
 
@@ -332,6 +339,7 @@ describe('connections', () => {
       reason: 'HTTP 503',
       retryAfterMs: 2000,
       untaken: true,
+      trouble: 'busy',
     });
     const page = await drawOne(engine);
     expect(page).toMatchObject({ kind: 'retryable' });

@@ -5,6 +5,7 @@ import { Events } from '../../../src/observe/events.js';
 import { localControlPlane, type LocalControlPlane } from '../../support/control-plane.js';
 import { testSpec } from '../../support/fake-running.js';
 import { testNode } from '../../support/test-node.js';
+import { ActorState } from '../../../src/wire/gen/grm/v1/cluster.js';
 import { virtualClock, type VirtualClock } from '../../support/virtual-clock.js';
 
 interface Stage {
@@ -278,6 +279,38 @@ describe('registry', () => {
     expect(changes).toBe(2);
     expect(new Set(troubles)).toEqual(new Set(['listener of the registry: bug of a listener']));
     expect(registry.alive('nobody')).toBe(false);
+    await registry.close();
+  });
+
+  it('an engine that is up and out of service serves nobody, and says why while none does', async () => {
+    const { registry, clock, control } = await stage();
+    const outage = () => registry.outage('grm-worker', 'grm');
+    await clock.advance(limits.heartbeatMs);
+    expect(outage()).toBe('no grm-worker of pool grm is in the cluster');
+    const spec = testSpec();
+    const { node, events } = await testNode(control, clock);
+    const actor = node.spawn(spec);
+    await clock.advance(2 * limits.heartbeatMs);
+    expect([registry.serving('grm-worker', 'grm'), outage(), actor.serving()]).toEqual([1, undefined, spec.made[0]]);
+
+    // The lease tells at once, not at the next heartbeat.
+    spec.out = { cause: 'refused', reason: 'HTTP 401: check the key', sinceMs: clock.now() };
+    events.emit('engine.service', { engine: 'engine0', state: 'out', cause: 'refused', reason: spec.out.reason });
+    await clock.advance(limits.heartbeatMsMin);
+    await registry.refresh();
+    expect(actor.serving()).toBeUndefined();
+    expect(actor.current()).toBe(spec.made[0]);
+    const [described] = registry.nodes()[0]!.node.actors;
+    expect(described).toMatchObject({ state: ActorState.OUT_OF_SERVICE, stateReason: 'HTTP 401: check the key' });
+    expect([registry.serving('grm-worker', 'grm'), registry.expected('grm-worker', 'grm')]).toEqual([0, 1]);
+    expect(outage()).toBe(`no engine serves: ${actor.id}: HTTP 401: check the key`);
+
+    spec.out = undefined;
+    events.emit('engine.service', { engine: 'engine0', state: 'back' });
+    await clock.advance(limits.heartbeatMs);
+    await registry.refresh();
+    expect([registry.serving('grm-worker', 'grm'), outage()]).toEqual([1, undefined]);
+    await node.close();
     await registry.close();
   });
 });

@@ -126,6 +126,9 @@ describe('a verdict for programs', () => {
     const words = 'time ran out with 3 in the queue or at an engine, 1 waiting at the coordinator';
     expect(verdictSummary('x', cut, undefined)).toContain(words);
     expect(verdictRow(valid, false)).not.toHaveProperty('missing');
+    const out = { ...cut, missing: { ...missing, why: 'no engine serves: HTTP 401' } } as const;
+    expect(verdictRow(out, false)).toMatchObject({ missing: { why: 'no engine serves: HTTP 401' } });
+    expect(verdictSummary('t', out, undefined)).toContain('no engine serves: HTTP 401');
   });
 
   it('holds samples only when asked', () => {

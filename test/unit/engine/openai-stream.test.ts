@@ -51,9 +51,9 @@ describe('reading a streamed generation', () => {
   });
 
   it('R1: a stream without a finish reason was cut, whether it ends politely or not', async () => {
-    expect(await read(delta('half'))).toEqual({ kind: 'retryable', reason: 'the stream was cut' });
+    expect(await read(delta('half'))).toMatchObject({ kind: 'retryable', reason: 'the stream was cut' });
     const broken = Object.assign(new Error('other side closed'), { code: 'UND_ERR_SOCKET' });
-    expect(await read(delta('half'), { broken })).toEqual({
+    expect(await read(delta('half'), { broken })).toMatchObject({
       kind: 'retryable',
       reason: 'the stream was cut (connection failed: UND_ERR_SOCKET)',
     });
@@ -62,7 +62,7 @@ describe('reading a streamed generation', () => {
   it('R1: an empty finish reason ends nothing; [DONE] does where no reason came', async () => {
     for (const finish of ['', ' ', null]) {
       const pieces = delta('Scores: ', finish) + delta('\\boxed{8, 3}', finish);
-      expect(await read(pieces)).toEqual({ kind: 'retryable', reason: 'the stream was cut' });
+      expect(await read(pieces)).toMatchObject({ kind: 'retryable', reason: 'the stream was cut' });
       expect(await read(pieces + event('[DONE]'))).toMatchObject({ text: 'Scores: \\boxed{8, 3}', finishReason: '' });
       expect(await read(pieces + delta('', 'length') + delta('', finish) + event('[DONE]'))).toMatchObject({
         finishReason: 'length',
@@ -81,7 +81,7 @@ describe('reading a streamed generation', () => {
 
   it('R1: reasons that mean that the server gave up end nothing, in any words', async () => {
     for (const finish of ['abort', 'error', 'canceled', 'CANCELLED', 'timeout', 'insufficient_system_resource'])
-      expect(await read(delta('Scores: \\boxed{8, 3}', finish) + event('[DONE]'))).toEqual({
+      expect(await read(delta('Scores: \\boxed{8, 3}', finish) + event('[DONE]'))).toMatchObject({
         kind: 'retryable',
         reason: `the engine gave up: ${finish}`,
       });
@@ -110,7 +110,7 @@ describe('reading a streamed generation', () => {
       }
     }
     const result = await readGeneration({ contentType: 'text/event-stream', body: endless() }, 10_000, (text) => text);
-    expect(result).toEqual({ kind: 'retryable', reason: 'the reply is larger than 10000 bytes' });
+    expect(result).toMatchObject({ kind: 'retryable', reason: 'the reply is larger than 10000 bytes' });
     expect(pulled).toBeLessThan(600);
   });
 
@@ -123,14 +123,14 @@ describe('reading a streamed generation', () => {
 
   it('classifies an error inside the stream, without the secret in it', async () => {
     const failed = event({ error: { message: 'sk-secret overloaded', code: 503 } });
-    expect(await read(delta('a') + failed)).toEqual({ kind: 'retryable', reason: 'HTTP 503: *** overloaded' });
+    expect(await read(delta('a') + failed)).toMatchObject({ kind: 'retryable', reason: 'HTTP 503: *** overloaded' });
     const tooLong = event({ error: { message: 'maximum context length is 10', code: 400 } });
     expect(await read(tooLong)).toMatchObject({ kind: 'terminal', why: 'context_exceeded' });
   });
 
   it('tries again what the engine gave up on and what is not JSON', async () => {
-    expect(await read(delta('a', 'abort'))).toEqual({ kind: 'retryable', reason: 'the engine gave up: abort' });
-    expect(await read(event('{"choices":'))).toEqual({ kind: 'retryable', reason: 'the reply is not JSON' });
+    expect(await read(delta('a', 'abort'))).toMatchObject({ kind: 'retryable', reason: 'the engine gave up: abort' });
+    expect(await read(event('{"choices":'))).toMatchObject({ kind: 'retryable', reason: 'the reply is not JSON' });
   });
 
   it('never throws, whatever bytes come', async () => {

@@ -53,6 +53,7 @@ const everyEvent: { readonly [K in EventName]: EventMap[K] } = {
   'queue.trimmed': { stream: 's', messages: 3 },
   'actor.changed': { id: 'a', kind: 'engine', name: 'e', from: 'alive', to: 'dead', reason: 'x' },
   'engine.loading': { engine: 'e', elapsedMs: 10, line: 'loading weights' },
+  'engine.service': { engine: 'openai-0', state: 'out', cause: 'refused', reason: 'HTTP 404' },
   'node.drain': { node: 'n', phase: 'started', running: 2 },
   trouble: { where: 'x', error: new Error('boom'), requestId: 'r1' },
 };

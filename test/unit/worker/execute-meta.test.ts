@@ -101,16 +101,70 @@ test('a task by reference reads sample and content from the ledger', async () =>
   expect(await m.stored()).toMatchObject({ kind: 'ranked' });
 });
 
-test('nobody waits for it: expired, forgotten, or a sample without scores', async () => {
+describe('X10: what the ledger does not show may stand on a replica that lags', () => {
+  const byReference = (m: Awaited<ReturnType<typeof metaWorker>>, indexes: readonly number[]) => {
+    const { content: _, ...bare } = aMetaTask('r1', 2, {
+      items: indexes.map((index) => ({ index })),
+      queuedAtMs: m.clock.now(),
+      deadlineAtMs: m.clock.now() + 600_000,
+    });
+    return m.coordinator.work.putMetaTasks('meta', 'bare', [bare]);
+  };
+
+  test('the record comes late, then the sample: the task is looked at again and ranked, not dropped', async () => {
+    const m = await metaWorker();
+    await byReference(m, [2]);
+    await m.run();
+    await m.coordinator.ledger.accept({ ...m.record('r1'), nonce: 'n0nce', content: someContent });
+    await m.run();
+    await putSample(m.coordinator.ledger, 'r1', aSample(2), lane);
+    await m.run();
+    expect(m.dropped).toEqual([]);
+    expect(m.retried.map(({ reason }) => reason)).toEqual(Array(2).fill(expect.stringContaining('not in the ledger')));
+    expect(await m.stored()).toMatchObject({ kind: 'ranked' });
+    expect(m.nats.tasks()).toBe(0);
+  });
+
+  test('one of two samples is late: the other is ranked meanwhile, and none is lost', async () => {
+    const m = await metaWorker();
+    await m.coordinator.ledger.accept({ ...m.record('r1'), nonce: 'n0nce', content: someContent });
+    await putSample(m.coordinator.ledger, 'r1', aSample(2), lane);
+    await byReference(m, [2, 4]);
+    await m.run();
+    expect([await m.stored(2), await m.stored(4)]).toMatchObject([{ kind: 'ranked' }, undefined]);
+    await putSample(m.coordinator.ledger, 'r1', aSample(4), lane);
+    await m.run();
+    expect(await m.stored(4)).toMatchObject({ kind: 'ranked' });
+    expect(m.engine.ranked).toHaveLength(2);
+    expect(m.nats.tasks()).toBe(0);
+  });
+
+  test('a cancel drops it at once', async () => {
+    const m = await metaWorker();
+    await byReference(m, [2]);
+    await m.run();
+    m.cancellations.cancel('r1', aMetaTask('r1', 2).run);
+    await m.run();
+    expect(m.dropped).toMatchObject([{ why: 'cancelled' }]);
+  });
+
+  test('what no delivery finds was forgotten: dropped, without a result and without quarantine', async () => {
+    const m = await metaWorker();
+    await byReference(m, [2]);
+    for (let i = 0; i < limits.deliveriesMax; i++) await m.run();
+    expect(m.dropped).toMatchObject([{ why: 'cancelled' }]);
+    expect([await m.stored(), await m.queue.dead.count()]).toEqual([undefined, 0]);
+    expect(m.nats.tasks()).toBe(0);
+  });
+});
+
+test('nobody waits for it: expired, or a sample without scores', async () => {
   const m = await metaWorker();
   await m.put({ deadlineAtMs: m.clock.now() });
   await m.run();
-  const { content: _, ...noContent } = aMetaTask('r1', 2, { deadlineAtMs: m.clock.now() + 60_000 });
-  await m.coordinator.work.putMetaTasks('meta', 'forgotten', [noContent]);
-  await m.run();
   await m.put({ items: [{ index: 2, sample: anInvalidSample(2) }] });
   await m.run();
-  expect(m.dropped.map(({ why }) => why)).toEqual(['expired', 'cancelled', 'cancelled']);
+  expect(m.dropped.map(({ why }) => why)).toEqual(['expired', 'cancelled']);
   expect(m.engine.ranked).toEqual([]);
   expect(m.nats.tasks()).toBe(0);
 });

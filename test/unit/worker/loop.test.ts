@@ -145,6 +145,20 @@ test('without slots nothing is pulled', async () => {
   expect(works).toHaveLength(1);
 });
 
+test('a pull is called back when its room is gone: what comes then is for others, and with new slots the loop goes on', async () => {
+  const { clock, credit, works, put, loop } = await loopOf({ slots: 4 });
+  await clock.advance(100);
+  credit.setSlots(0);
+  loop.recall();
+  await clock.advance(100);
+  await put(2);
+  await clock.advance(10_000);
+  expect(works).toHaveLength(0);
+  credit.setSlots(4);
+  await clock.advance(10_000);
+  expect(works).toHaveLength(2);
+});
+
 test('L2: a delivery in hand is renewed until it is settled, and nobody else gets it', async () => {
   const { clock, nats, works, put } = await loopOf({ slots: 2 });
   await put(1);

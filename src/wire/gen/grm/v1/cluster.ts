@@ -41,6 +41,8 @@ export const ActorState = {
   RESTARTING: 5,
   /** DEAD - Gone for good. */
   DEAD: 6,
+  /** OUT_OF_SERVICE - Up, but it refuses its work or fails it: it gets none and is probed until it serves again. */
+  OUT_OF_SERVICE: 7,
 } as const;
 
 export type ActorState = typeof ActorState[keyof typeof ActorState];
@@ -53,6 +55,7 @@ export namespace ActorState {
   export type DRAINING = typeof ActorState.DRAINING;
   export type RESTARTING = typeof ActorState.RESTARTING;
   export type DEAD = typeof ActorState.DEAD;
+  export type OUT_OF_SERVICE = typeof ActorState.OUT_OF_SERVICE;
 }
 
 /** A unit of the cluster that is supervised and spoken to: an engine, a worker loop, a coordinator. */

@@ -369,6 +369,8 @@ export interface Missing {
   waiting: number;
   /** They were in the queue or at an engine. */
   unfinished: number;
+  /** Why no engine drew them, in words, when none served: what the engines' states said. Empty: engines served, time was short. */
+  why: string;
 }
 
 /** The whole answer to a request. */
@@ -1444,7 +1446,7 @@ export const Stopping: MessageFns<Stopping> = {
 };
 
 function createBaseMissing(): Missing {
-  return { notAsked: 0, waiting: 0, unfinished: 0 };
+  return { notAsked: 0, waiting: 0, unfinished: 0, why: "" };
 }
 
 export const Missing: MessageFns<Missing> = {
@@ -1457,6 +1459,9 @@ export const Missing: MessageFns<Missing> = {
     }
     if (message.unfinished !== 0) {
       writer.uint32(24).uint32(message.unfinished);
+    }
+    if (message.why !== "") {
+      writer.uint32(114).string(message.why);
     }
     return writer;
   },
@@ -1496,6 +1501,14 @@ export const Missing: MessageFns<Missing> = {
             }
 
             message.unfinished = reader.uint32();
+            continue;
+          }
+          case 14: {
+            if (tag !== 114) {
+              break;
+            }
+
+            message.why = reader.string();
             continue;
           }
         }
