@@ -27,6 +27,12 @@ export const limits = {
   correlationIdBytesMax: 256,
   /** A prompt template's text, UTF-16 units: it is parsed by every worker and sent with every prompt. */
   templateCharsMax: 64 * KiB,
+  /** Control tokens that an engine tells of its vocabulary, after numbered ones are taken together: texts are searched for each of them. */
+  specialTokensMax: 2_048,
+  /** Tokens that an engine may list at all: vocabularies reserve thousands. */
+  specialTokensToldMax: 16_384,
+  /** One of them: longer ones are no chat format's. */
+  specialTokenCharsMax: 128,
   temperatureMax: 2,
   /** Tokens one sample may generate; real critiques take 200-400. */
   maxTokensMax: 32_768,
