@@ -31,6 +31,12 @@ export const limits = {
   specialTokensMax: 2_048,
   /** Tokens that an engine may list at all: vocabularies reserve thousands. */
   specialTokensToldMax: 16_384,
+  /** Of those, how many the configuration may name. */
+  specialTokensNamedMax: 256,
+  /** What of a server's chat template is asked for, whether it is one token: each costs a question at the engine's start. */
+  tokenProbesMax: 128,
+  /** A server's reply about its tokenizer: thousands of reserved tokens and a chat template. */
+  tokenizerInfoBytesMax: 8 * MiB,
   /** One of them: longer ones are no chat format's. */
   specialTokenCharsMax: 128,
   temperatureMax: 2,

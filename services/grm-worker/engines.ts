@@ -64,7 +64,18 @@ function specsOf(
   switch (engine.kind) {
     case 'openai': {
       const name = `openai-${at}`;
-      const { baseUrl, model, apiKey, mode, slots, requestTimeoutMs, priorityScheduling, extraBody, stop } = engine;
+      const {
+        baseUrl,
+        model,
+        apiKey,
+        mode,
+        slots,
+        requestTimeoutMs,
+        priorityScheduling,
+        extraBody,
+        stop,
+        specialTokens,
+      } = engine;
       const options = {
         name,
         baseUrl,
@@ -76,6 +87,8 @@ function specsOf(
         priorityScheduling,
         extraBody,
         stop,
+        specialTokens,
+        asksTokens: true,
       };
       return [{ ...base, name, start: async () => superviseEngine(await openOpenAiEngine(options)) }];
     }
@@ -99,8 +112,19 @@ function managedSpec(
   base: Omit<ActorSpec<WorkerEngine>, 'name' | 'start'>,
   { env, events }: Surroundings,
 ): ActorSpec<WorkerEngine> {
-  const { model, command, args, slots, requestTimeoutMs, readyTimeoutMs, logDir, priorityScheduling, extraBody, stop } =
-    engine;
+  const {
+    model,
+    command,
+    args,
+    slots,
+    requestTimeoutMs,
+    readyTimeoutMs,
+    logDir,
+    priorityScheduling,
+    extraBody,
+    stop,
+    specialTokens,
+  } = engine;
   const options = {
     name,
     model,
@@ -114,6 +138,8 @@ function managedSpec(
     priorityScheduling,
     extraBody,
     stop,
+    specialTokens,
+    asksTokens: true,
     mode: 'chat' as const,
     env,
     events,

@@ -53,6 +53,7 @@ async function open(
   return superviseMetaEngine(
     await openMetaEngine({
       ...options,
+      asksTokens: true,
       name,
       ...(model !== undefined && { model }),
       ...(apiKey && { apiKey: apiKey.reveal() }),

@@ -2,16 +2,16 @@
 // running one or gets the stored verdict, and no sample is paid for twice (promise P2).
 
 import { hash } from 'node:crypto';
-import { nonceOf } from '../grm/nonce.js';
 import type { Content } from '../grm/query.js';
 import type { ScoreInput } from './coordinator.js';
+import { nonceOf } from './nonce.js';
 
 export interface Identity {
   /** "r" and 32 hexadecimal digits: a safe subject token that tells nothing of key, tenant or content. */
   readonly requestId: string;
   /** SHA-256 of content and options: a key that comes back with another digest was reused. */
   readonly digest: string;
-  /** What marks texts in prompts (grm/nonce.ts). It depends on the texts themselves and occurs in none of them (promise P8). */
+  /** What marks texts in prompts (nonce.ts). It depends on the texts themselves and occurs in none of them (promise P8). */
   readonly nonce: string;
 }
 

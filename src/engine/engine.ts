@@ -99,6 +99,8 @@ export interface Engine {
   readonly model: string;
   /** True for the fake engine: its judgements mean nothing. */
   readonly fake: boolean;
+  /** Control tokens of its own vocabulary, as far as it tells them or its configuration names them: prompts must not let a text spell one (promise P8). */
+  readonly specialTokens?: readonly string[];
   draw(job: DrawJob, onResult: (result: DrawResult) => void, signal: AbortSignal): Promise<void>;
   health(signal: AbortSignal): Promise<Health>;
   gauges(): Promise<EngineGauges>;
@@ -133,6 +135,8 @@ export interface MetaEngine {
   readonly description: string;
   readonly model: string;
   readonly fake: boolean;
+  /** As of Engine. */
+  readonly specialTokens?: readonly string[];
   rank(job: RankJob, signal: AbortSignal): Promise<RankResult>;
   /** Scores a known pair: fails when an activation squashes the logits or when all texts score alike. */
   selfTest(signal: AbortSignal): Promise<Health>;

@@ -94,11 +94,11 @@ export function tokenFinders(tokens: readonly string[]): readonly Finder[] {
   }));
 }
 
-/** True of a token that is never a part of ordinary words: three characters or more, a sign among them and something to read. */
+/** True of a token that is never a part of ordinary words: three characters or more, a sign and a letter among them. */
 export function isTellable(token: string): boolean {
   if (token.length > limits.specialTokenCharsMax || token.includes(dot) || !token.isWellFormed()) return false;
   const { text } = fold(token);
-  return text.length >= 3 && /[^\p{L}\p{N}\s_\u2581]/u.test(text) && /[\p{L}\p{N}]/u.test(text);
+  return text.length >= 3 && /[^\p{L}\p{N}\s_\u2581]/u.test(text) && /\p{L}/u.test(text);
 }
 
 function isListed(token: string): boolean {

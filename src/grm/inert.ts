@@ -2,7 +2,7 @@
 //
 //   I1. Text out is well-formed: lone surrogates and NUL become U+FFFD. They have no UTF-8, or end a string in some engines.
 //   I2. The request's nonce never appears in it, in any case of letters: every occurrence becomes "[…]". So no text can write a marker. A request's own
-//       texts never hold it (nonce.ts); what a judge wrote may, since it has seen it.
+//       texts never hold it (coordinator/nonce.ts); what a judge wrote may, since it has seen it.
 //   I3. Control tokens of chat formats (<|im_end|>, [INST], <end_of_turn>, ...) and of the engine's own vocabulary get a middle dot after their first
 //       character. Engines tokenise them inside plain text as the real thing, and a response could end its own turn with one.
 //   I4. What looks like a line of the template (markers.ts) gets the same dot.

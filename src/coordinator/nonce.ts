@@ -6,7 +6,7 @@
 //   E3. 64 bits: a text that is to hold its own nonce cannot be found by trying, and contents of one id are told apart by it (work/lane.ts).
 
 import { hash } from 'node:crypto';
-import type { Content } from './query.js';
+import type { Content } from '../grm/query.js';
 
 /** Hexadecimal digits of a nonce: it stands twice around each text, and digits are tokens. */
 const digits = 16;

@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
-import { nonceOf, textsOf } from '../../../src/grm/nonce.js';
+import { nonceOf, textsOf } from '../../../src/coordinator/nonce.js';
 import type { Content } from '../../../src/grm/query.js';
 import { content } from '../../support/judgement.js';
 
