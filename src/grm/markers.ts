@@ -36,7 +36,8 @@ export function findMarkers({ blocks, instructions }: MarkerSources): Markers {
       // Nothing but signs, like ---: literally.
       if (line !== '' && !line.includes('{{')) own.set(escaped(line), line);
     } else if (bracket !== '') {
-      own.set(`${escaped(bracket)}{${run}}${inBracket}${phrase(words)}${numberIfAny}${wordEnd}`, bracket.repeat(run));
+      const end = isRole(words) ? wordEnd + noFurtherWord : numberIfAny + wordEnd;
+      own.set(`${escaped(bracket)}{${run}}${inBracket}${phrase(words)}${end}`, bracket.repeat(run));
       if (bracket === '[' && run === 1 && words.length === 1) addLine(withColon, words, '[*_]*\\s?:');
     } else if (weight >= weightAnywhere) own.set(`\\b${phrase(words)}`, longest(words));
     else addLine(own, words, end === ':' ? '[*_]*\\s*:' : lineEnd);
@@ -60,6 +61,7 @@ const sign = String.raw`[^${letters}\u00b7]`;
 const inBracket = String.raw`[^${letters}!-)+-^\x60{-}\u00b7]*\/?`;
 const numberIfAny = `(?:${sign}*\\d{1,8})?`;
 const wordEnd = `(?![${letters}])`;
+const noFurtherWord = String.raw`(?!\s+[${letters}])`;
 /** Dress of Markdown or none, before and after. */
 const lineStart = String.raw`^([ \t>*#_~=|"'+\x60-]{0,16})`;
 const lineEnd = String.raw`[ \t*#_~=|"'+\x60-]*$`;
@@ -76,7 +78,13 @@ const slotSources: Readonly<Record<string, string>> = {
 function addLine(to: Map<string, string>, words: readonly string[], after: string): void {
   // One for each role, so that each has a word to look for.
   const each = words[0] === roleSource ? roles.map((role) => [role, ...words.slice(1)]) : [words];
-  for (const fixed of each) to.set(`${lineStart}${phrase(fixed)}${numberIfAny}${after}`, longest(fixed));
+  const number = isRole(words) ? '' : numberIfAny;
+  for (const fixed of each) to.set(`${lineStart}${phrase(fixed)}${number}${after}`, longest(fixed));
+}
+
+/** A role alone: "Assistant 1:" and "[User guide]" are ordinary text. */
+function isRole(words: readonly string[]): boolean {
+  return words.length === 1 && words[0] === roleSource;
 }
 
 function longest(words: readonly string[]): string {

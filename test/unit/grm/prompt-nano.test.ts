@@ -114,7 +114,8 @@ describe('P8: what imitates a marker of the nano prompts makes none', () => {
       'Both responses agree: \\boxed{4}.',
       'Scores: 7, Analysis: 9',
       'users: 3\nreferences: 2',
-      '[responses] [userland]',
+      '[responses] [userland] [User Guide](#user)',
+      'Assistant 1: 9/10',
     ];
     for (const text of texts) {
       const [prompt] = renderPrompt(grm, {
