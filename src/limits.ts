@@ -27,6 +27,18 @@ export const limits = {
   correlationIdBytesMax: 256,
   /** A prompt template's text, UTF-16 units: it is parsed by every worker and sent with every prompt. */
   templateCharsMax: 64 * KiB,
+  /** Control tokens that an engine tells of its vocabulary, after numbered ones are taken together: texts are searched for each of them. */
+  specialTokensMax: 2_048,
+  /** Tokens that an engine may list at all: vocabularies reserve thousands. */
+  specialTokensToldMax: 16_384,
+  /** Of those, how many the configuration may name. */
+  specialTokensNamedMax: 256,
+  /** What of a server's chat template is asked for, whether it is one token: each costs a question at the engine's start. */
+  tokenProbesMax: 128,
+  /** A server's reply about its tokenizer: thousands of reserved tokens and a chat template. */
+  tokenizerInfoBytesMax: 8 * MiB,
+  /** One of them: longer ones are no chat format's. */
+  specialTokenCharsMax: 128,
   temperatureMax: 2,
   /** Tokens one sample may generate; real critiques take 200-400. */
   maxTokensMax: 32_768,

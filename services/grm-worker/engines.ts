@@ -66,7 +66,18 @@ function specsOf(
   switch (engine.kind) {
     case 'openai': {
       const name = `openai-${at}`;
-      const { baseUrl, model, apiKey, mode, slots, requestTimeoutMs, priorityScheduling, extraBody, stop } = engine;
+      const {
+        baseUrl,
+        model,
+        apiKey,
+        mode,
+        slots,
+        requestTimeoutMs,
+        priorityScheduling,
+        extraBody,
+        stop,
+        specialTokens,
+      } = engine;
       const options = {
         name,
         baseUrl,
@@ -78,6 +89,8 @@ function specsOf(
         priorityScheduling,
         extraBody,
         stop,
+        specialTokens,
+        asksTokens: true,
       };
       return [
         { ...base, name, start: async () => superviseEngine(guardEngine(await openOpenAiEngine(options), around)) },
@@ -103,8 +116,19 @@ function managedSpec(
   base: Omit<ActorSpec<WorkerEngine>, 'name' | 'start'>,
   { env, events }: Surroundings,
 ): ActorSpec<WorkerEngine> {
-  const { model, command, args, slots, requestTimeoutMs, readyTimeoutMs, logDir, priorityScheduling, extraBody, stop } =
-    engine;
+  const {
+    model,
+    command,
+    args,
+    slots,
+    requestTimeoutMs,
+    readyTimeoutMs,
+    logDir,
+    priorityScheduling,
+    extraBody,
+    stop,
+    specialTokens,
+  } = engine;
   const options = {
     name,
     model,
@@ -118,6 +142,8 @@ function managedSpec(
     priorityScheduling,
     extraBody,
     stop,
+    specialTokens,
+    asksTokens: true,
     mode: 'chat' as const,
     env,
     events,

@@ -54,6 +54,7 @@ async function open(
   const { apiKey, model, ...options } = engine;
   const opened = await openMetaEngine({
     ...options,
+    asksTokens: true,
     name,
     ...(model !== undefined && { model }),
     ...(apiKey && { apiKey: apiKey.reveal() }),

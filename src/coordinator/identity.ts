@@ -4,13 +4,14 @@
 import { hash } from 'node:crypto';
 import type { Content } from '../grm/query.js';
 import type { ScoreInput } from './coordinator.js';
+import { nonceOf } from './nonce.js';
 
 export interface Identity {
   /** "r" and 32 hexadecimal digits: a safe subject token that tells nothing of key, tenant or content. */
   readonly requestId: string;
   /** SHA-256 of content and options: a key that comes back with another digest was reused. */
   readonly digest: string;
-  /** Eight hexadecimal digits that mark responses in prompts. It depends on the responses themselves, so no response can contain its own (promise P8). */
+  /** What marks texts in prompts (nonce.ts). It depends on the texts themselves and occurs in none of them (promise P8). */
   readonly nonce: string;
 }
 
@@ -20,7 +21,7 @@ export function identify(input: ScoreInput): Identity {
     input.idempotencyKey === undefined || input.idempotencyKey === ''
       ? requestIdFrom('content', input.tenant, digest)
       : requestIdOfKey(input.idempotencyKey, input.tenant);
-  return { requestId, digest, nonce: sha256(`nonce\0${requestId}\0${digest}`).slice(0, 8) };
+  return { requestId, digest, nonce: nonceOf(`${requestId}\0${digest}`, input.content) };
 }
 
 /** The id of the request that a tenant's idempotency key names. */

@@ -123,6 +123,8 @@ export interface Engine {
   readonly model: string;
   /** True for the fake engine: its judgements mean nothing. */
   readonly fake: boolean;
+  /** Control tokens of its own vocabulary, as far as it tells them or its configuration names them: prompts must not let a text spell one (promise P8). */
+  readonly specialTokens?: readonly string[];
   draw(job: DrawJob, onResult: (result: DrawResult) => void, signal: AbortSignal): Promise<void>;
   /** Draws the job's first sample beside the slots, so that a full engine still tells whether it works. Absent: a draw does. */
   probe?(job: DrawJob, signal: AbortSignal): Promise<DrawResult>;
@@ -163,6 +165,8 @@ export interface MetaEngine {
   readonly description: string;
   readonly model: string;
   readonly fake: boolean;
+  /** As of Engine. */
+  readonly specialTokens?: readonly string[];
   rank(job: RankJob, signal: AbortSignal): Promise<RankResult>;
   /** Ranks a known text beside the slots. Absent: a rank of it does. */
   probe?(job: RankJob, signal: AbortSignal): Promise<RankResult>;

@@ -6,14 +6,18 @@
 
 import { randomUUID } from 'node:crypto';
 import type { LlamaModel, Token } from 'node-llama-cpp';
+import { limits } from '../limits.js';
 import type { PromptMessage } from './engine.js';
 import type { JinjaModule } from './llama-runtime.js';
+import { isPlainTag } from './openai-tokens.js';
 
 export type Prompt =
   { readonly kind: 'tokens'; readonly tokens: Token[] } | { readonly kind: 'refused'; readonly reason: string };
 
 export interface Chat {
   readonly hasTemplate: boolean;
+  /** The vocabulary's own tokens that a text must not spell (promise P8). */
+  readonly specialTokens: readonly string[];
   /** The prompt up to where the assistant begins to speak. Refused when the template raises (roles it cannot order, say). */
   prompt(messages: readonly PromptMessage[]): Prompt;
 }
@@ -34,6 +38,7 @@ export function openChat(model: LlamaModel, jinja: JinjaModule): Chat {
 
   return {
     hasTemplate: source !== undefined,
+    specialTokens: [...control, ...userTexts(model)].slice(0, limits.specialTokensToldMax),
     prompt(messages) {
       try {
         const tokens = tokensOf(messages);
@@ -95,9 +100,18 @@ function renderPlain(messages: readonly PromptMessage[]): string {
 
 /** The texts that the tokenizer would turn into control tokens. */
 function controlTexts(model: LlamaModel): readonly string[] {
+  return textsOf(model, (attributes) => attributes.control);
+}
+
+/** Tokens that the library finds in any text, control or not (Phi's turns, Qwen's <think>). Vocabularies hold HTML and white space among them. */
+function userTexts(model: LlamaModel): readonly string[] {
+  return textsOf(model, (attributes) => attributes.userDefined).filter((text) => !isPlainTag(text));
+}
+
+function textsOf(model: LlamaModel, wanted: (attributes: ReturnType<LlamaModel['getTokenAttributes']>) => boolean) {
   const texts: string[] = [];
   for (const token of model.iterateAllTokens()) {
-    if (!model.getTokenAttributes(token).control) continue;
+    if (!wanted(model.getTokenAttributes(token))) continue;
     const text = model.detokenize([token], true);
     if (text.length > 0) texts.push(text);
   }

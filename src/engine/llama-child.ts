@@ -47,6 +47,8 @@ export interface LlamaOptions {
   readonly grammar?: LlamaGrammarOption;
   /** Texts that end an answer; they are not part of it. */
   readonly stop?: readonly string[];
+  /** Control tokens that texts must not spell, besides those of the vocabulary. */
+  readonly specialTokens?: readonly string[];
   /** How samples of one prompt share its evaluation. Default: copy. */
   readonly sharing?: LlamaSharing;
   /** For ranking: the answers whose log-odds are the meta reward. Default: Yes, No. */

@@ -87,6 +87,7 @@ export async function loadLlama(options: LlamaChildOptions, tell: (message: From
       trainContextTokens: model.trainContextSize,
       gpu: llama.gpu,
       chatTemplate: chat.hasTemplate,
+      specialTokens: chat.specialTokens,
       sharing,
       ranks: yesNo !== undefined,
     },

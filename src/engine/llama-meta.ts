@@ -25,7 +25,7 @@ export interface LlamaMeta extends MetaEngine {
 /** Starts a child with the model that ranks. Rejects with what to do when it cannot, also when the vocabulary cannot tell the two answers apart. */
 export async function openLlamaMeta(options: LlamaOptions): Promise<LlamaMeta> {
   const child = await openLlamaChild(options);
-  if (child.facts.ranks) return new EmbeddedMeta(options.name, options.yesWord ?? 'Yes', child);
+  if (child.facts.ranks) return new EmbeddedMeta(options, child);
   await child.close();
   const words = `${options.yesWord ?? 'Yes'} and ${options.noWord ?? 'No'}`;
   const reason = `its vocabulary has no token that tells ${words} apart`;
@@ -39,12 +39,14 @@ class EmbeddedMeta implements LlamaMeta {
   readonly description: string;
   readonly model: string;
   readonly fake = false;
+  readonly specialTokens: readonly string[];
   readonly facts: LlamaFacts;
   readonly #child: LlamaChild;
   #ranksOpen = 0;
 
-  constructor(name: string, yesWord: string, child: LlamaChild) {
+  constructor({ name, yesWord = 'Yes', specialTokens = [] }: LlamaOptions, child: LlamaChild) {
     this.name = name;
+    this.specialTokens = [...specialTokens, ...child.facts.specialTokens];
     this.facts = child.facts;
     this.description = `llama ${child.facts.path} (log-odds of ${yesWord})`;
     this.model = child.facts.model;

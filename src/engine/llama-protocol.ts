@@ -51,6 +51,8 @@ export interface LlamaFacts {
   readonly chatTemplate: boolean;
   /** What is in use: `copy` falls back to `file` where the library has no copy. */
   readonly sharing: LlamaSharing;
+  /** Texts of the vocabulary's control tokens, and of others that it always takes for one token and that are no ordinary text. */
+  readonly specialTokens: readonly string[];
   /** Whether one token tells yesWord from noWord: else it cannot rank. */
   readonly ranks: boolean;
 }

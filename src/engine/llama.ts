@@ -16,7 +16,7 @@ export interface LlamaEngine extends Engine {
 
 /** Starts the child, downloads the model when it must, loads it. Rejects with what to do when it cannot. */
 export async function openLlamaEngine(options: LlamaOptions): Promise<LlamaEngine> {
-  return new EmbeddedLlama(options.name, await openLlamaChild(options));
+  return new EmbeddedLlama(options, await openLlamaChild(options));
 }
 
 class EmbeddedLlama implements LlamaEngine {
@@ -24,12 +24,14 @@ class EmbeddedLlama implements LlamaEngine {
   readonly description: string;
   readonly model: string;
   readonly fake = false;
+  readonly specialTokens: readonly string[];
   readonly facts: LlamaFacts;
   readonly #child: LlamaChild;
   #samplesOpen = 0;
 
-  constructor(name: string, child: LlamaChild) {
+  constructor({ name, specialTokens = [] }: LlamaOptions, child: LlamaChild) {
     this.name = name;
+    this.specialTokens = [...specialTokens, ...child.facts.specialTokens];
     this.facts = child.facts;
     this.description = `llama ${child.facts.path}`;
     this.model = child.facts.model;

@@ -90,7 +90,7 @@ function live(engine: Engine, server: ServerProcess, log: ServerLog, baseUrl: st
 
 /** The server serves one model, under its own name for it: the first that it lists. */
 function connection(options: ManagedEngineOptions, baseUrl: string): OpenAiEngineOptions {
-  const { name, mode, slots, requestTimeoutMs, priorityScheduling, extraBody, stop } = options;
+  const { name, mode, slots, requestTimeoutMs, priorityScheduling, extraBody, stop, specialTokens } = options;
   return {
     name,
     baseUrl,
@@ -100,6 +100,8 @@ function connection(options: ManagedEngineOptions, baseUrl: string): OpenAiEngin
     ...(priorityScheduling === undefined ? {} : { priorityScheduling }),
     ...(extraBody === undefined ? {} : { extraBody }),
     ...(stop === undefined ? {} : { stop }),
+    ...(specialTokens === undefined ? {} : { specialTokens }),
+    ...(options.asksTokens === undefined ? {} : { asksTokens: options.asksTokens }),
   };
 }
 

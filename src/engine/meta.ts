@@ -24,6 +24,7 @@ import { connectionReason, drop, type Endpoint, openEndpoint, readText } from '.
 import { parseJson } from './openai-json.js';
 import { classifyPage, classifyReply } from './openai-outcome.js';
 import { servedModel, serverGauges, serverHealth } from './openai-probe.js';
+import { serverTokens } from './openai-tokens.js';
 import { engineRequestId } from './openai-request.js';
 import { Slots } from './openai-slots.js';
 
@@ -42,6 +43,10 @@ export interface MetaEngineOptions {
   readonly noWord?: string;
   /** Fields for this server alone, such as `{"add_special_tokens": false}` where the text already carries them (double BOS). */
   readonly extraBody?: Readonly<Record<string, unknown>>;
+  /** Control tokens that texts must not spell, besides those that the server tells. */
+  readonly specialTokens?: readonly string[];
+  /** Ask the server at opening for its own control tokens (openai-tokens.ts). Default false. */
+  readonly asksTokens?: boolean;
 }
 
 const probeConnections = 2;
@@ -52,7 +57,9 @@ export async function openMetaEngine(options: MetaEngineOptions): Promise<MetaEn
     openEndpoint({ baseUrl: options.baseUrl, apiKey: options.apiKey, connections });
   const probes = connect(probeConnections);
   try {
-    return new HttpMetaEngine(options, await servedModel(probes, options.model), connect(options.slots), probes);
+    const { model, fake } = await servedModel(probes, options.model);
+    const told = options.asksTokens === true ? await serverTokens(probes, model) : [];
+    return new HttpMetaEngine(options, { model, fake, told }, connect(options.slots), probes);
   } catch (error) {
     await probes.close();
     throw error;
@@ -67,6 +74,7 @@ class HttpMetaEngine implements MetaEngine {
   readonly description: string;
   readonly model: string;
   readonly fake: boolean;
+  readonly specialTokens: readonly string[];
   readonly #head: Head;
   readonly #headOptions: HeadOptions;
   readonly #requestTimeoutMs: number;
@@ -78,7 +86,7 @@ class HttpMetaEngine implements MetaEngine {
 
   constructor(
     options: MetaEngineOptions,
-    served: { readonly model: string; readonly fake: boolean },
+    served: { readonly model: string; readonly fake: boolean; readonly told: readonly string[] },
     texts: Endpoint,
     probes: Endpoint,
   ) {
@@ -86,6 +94,7 @@ class HttpMetaEngine implements MetaEngine {
     this.description = `${options.kind} ${texts.address}`;
     this.model = served.model;
     this.fake = served.fake;
+    this.specialTokens = [...(options.specialTokens ?? []), ...served.told];
     this.#head = heads[options.kind];
     this.#headOptions = {
       model: served.model,

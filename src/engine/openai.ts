@@ -14,6 +14,7 @@ import { servedModel, serverGauges, serverHealth } from './openai-probe.js';
 import { engineRequestId, generationPath, requestBody, type RequestOptions } from './openai-request.js';
 import { Slots } from './openai-slots.js';
 import { readGeneration } from './openai-stream.js';
+import { serverTokens } from './openai-tokens.js';
 
 export interface OpenAiEngineOptions {
   readonly name: string;
@@ -33,6 +34,10 @@ export interface OpenAiEngineOptions {
   readonly extraBody?: Readonly<Record<string, unknown>>;
   /** Texts that end a generation. */
   readonly stop?: readonly string[];
+  /** Control tokens that texts must not spell, besides those that the server tells. */
+  readonly specialTokens?: readonly string[];
+  /** Ask the server at opening for its own control tokens (openai-tokens.ts). Default false: nothing is rendered for it. */
+  readonly asksTokens?: boolean;
 }
 
 /** Connections beside the samples': health, metrics, models. */
@@ -46,7 +51,8 @@ export async function openOpenAiEngine(options: OpenAiEngineOptions): Promise<En
   const probes = connect(probeConnections);
   try {
     const { model, fake } = await servedModel(probes, options.model);
-    return new OpenAiEngine(options, { model, fake }, connect(options.slots), probes);
+    const told = options.asksTokens === true ? await serverTokens(probes, model) : [];
+    return new OpenAiEngine(options, { model, fake, told }, connect(options.slots), probes);
   } catch (error) {
     await probes.close();
     throw error;
@@ -58,6 +64,7 @@ class OpenAiEngine implements Engine {
   readonly description: string;
   readonly model: string;
   readonly fake: boolean;
+  readonly specialTokens: readonly string[];
   readonly #mode: 'chat' | 'completions';
   readonly #requestTimeoutMs: number;
   readonly #request: RequestOptions;
@@ -68,7 +75,7 @@ class OpenAiEngine implements Engine {
 
   constructor(
     options: OpenAiEngineOptions,
-    served: { readonly model: string; readonly fake: boolean },
+    served: { readonly model: string; readonly fake: boolean; readonly told: readonly string[] },
     samples: Endpoint,
     probes: Endpoint,
   ) {
@@ -76,6 +83,7 @@ class OpenAiEngine implements Engine {
     this.description = `openai ${samples.address}`;
     this.model = served.model;
     this.fake = served.fake;
+    this.specialTokens = [...(options.specialTokens ?? []), ...served.told];
     this.#mode = options.mode;
     this.#requestTimeoutMs = options.requestTimeoutMs;
     this.#request = {

@@ -16,14 +16,17 @@
 // A meta template has `user` (with {{judgement}} besides), `judgement` ({{text}}) and optionally `text` instead of list, paired and single.
 //
 //   T1. With {{nonce}} in the lines before and after {{text}} of `response`, a prompt for n responses has exactly n begin and n end markers, whatever the
-//       responses say (promise P8). Without it, text that looks like a marker is broken up (inert.ts).
+//       responses say (promise P8). With or without it, text that looks like a line of the template is broken up (markers.ts, inert.ts), in every text
+//       that comes from outside, and in what a judge wrote.
 //   T2. A template shows all of a question: one that would leave out the reference or the principles is refused.
 //   T3. What samples of a request do not share (the order of the responses) comes as late in the prompt as the template allows.
 //   T4. A hint stands after everything else, outside all markers, so that the same prompt without it is a prefix of the prompt with it.
 
 import type { Violation } from '../fault.js';
 import { limits } from '../limits.js';
-import { holdsDot, inert, lookalikePattern, noncePattern } from './inert.js';
+import type { Finder } from './finder.js';
+import { holdsDot, inert, noncePattern } from './inert.js';
+import { findMarkers, type Markers } from './markers.js';
 import type { Content, Principle } from './query.js';
 import type { ScoredSample } from './sample.js';
 import { fill, readSections, slotsOf, type Section } from './template-text.js';
@@ -34,18 +37,14 @@ export interface PromptMessage {
   readonly content: string;
 }
 
-/** A section that puts markers around a text. */
-interface Block {
-  readonly section: Section;
-  /** Finds text that imitates the markers; undefined when a nonce protects them. */
-  readonly lookalike: RegExp | undefined;
-}
-
+/** Sections that put markers around a text. */
 interface Blocks {
-  readonly turn: Block;
-  readonly response: Block;
-  readonly reference: Block;
-  readonly principles: Block;
+  readonly turn: Section;
+  readonly response: Section;
+  readonly reference: Section;
+  readonly principles: Section;
+  /** Finds text that imitates the template. */
+  readonly markers: Markers;
 }
 
 /** A GRM template, ready to render. */
@@ -63,7 +62,7 @@ export interface MetaTemplate extends Blocks {
   readonly user: Section;
   /** For scalar heads that take no chat; absent: system and user message together. */
   readonly text: Section | undefined;
-  readonly judgement: Block;
+  readonly judgement: Section;
 }
 
 export type ParsedTemplate<T> =
@@ -133,7 +132,7 @@ export function parseMetaTemplate(text: string): ParsedTemplate<MetaTemplate> {
     system: sections.get('system'),
     user: sections.get('user')!,
     text: sections.get('text'),
-    judgement: blockOf(sections.get('judgement')!),
+    judgement: sections.get('judgement')!,
     ...blocksOf(sections),
   }));
 }
@@ -183,17 +182,19 @@ function sectionViolations(name: string, section: Section, rule: SectionRule): V
 }
 
 function blocksOf(sections: ReadonlyMap<string, Section>): Blocks {
+  const blocks: string[] = [];
+  const instructions = sections.has('hint') ? [] : [defaultHint.source];
+  for (const [name, { source }] of sections) {
+    if (name in blockRules || name === 'judgement') blocks.push(...source.split('{{text}}'));
+    else instructions.push(source);
+  }
   return {
-    turn: blockOf(sections.get('turn')!),
-    response: blockOf(sections.get('response')!),
-    reference: blockOf(sections.get('reference')!),
-    principles: blockOf(sections.get('principles')!),
+    turn: sections.get('turn')!,
+    response: sections.get('response')!,
+    reference: sections.get('reference')!,
+    principles: sections.get('principles')!,
+    markers: findMarkers({ blocks, instructions }),
   };
-}
-
-function blockOf(section: Section): Block {
-  const sides = section.source.split('{{text}}');
-  return { section, lookalike: lookalikePattern(sides.filter((side) => !side.includes('{{nonce}}'))) };
 }
 
 /** What a prompt is made of besides its template. */
@@ -203,7 +204,11 @@ export interface PromptInput {
   readonly permutation: readonly number[];
   /** 4..64 letters and digits; one per request. */
   readonly nonce: string;
+  /** Find the engine's own control tokens (tokenFinders). */
+  readonly ownTokens?: readonly Finder[];
 }
+
+const noTokens: readonly Finder[] = [];
 
 /** The chat that asks a GRM for one sample. */
 export function renderPrompt(template: Template, input: PromptInput): PromptMessage[] {
@@ -224,17 +229,18 @@ export interface MetaPromptInput {
   /** The sample to rank. Responses are shown in the order that its critique speaks of. */
   readonly sample: Pick<ScoredSample, 'permutation' | 'principles' | 'critique' | 'shownScores'>;
   readonly nonce: string;
+  readonly ownTokens?: readonly Finder[];
 }
 
 /** What a meta RM is asked about one sample: as a chat that wants Yes or No, and as plain text for scalar heads. */
 export function renderMetaPrompt(
   template: MetaTemplate,
-  { content, sample, nonce }: MetaPromptInput,
+  { content, sample, nonce, ownTokens = noTokens }: MetaPromptInput,
 ): { readonly messages: PromptMessage[]; readonly text: string } {
-  const shownContent = contentValues(template, { content, permutation: sample.permutation, nonce });
-  const lookalikes = [template.judgement.lookalike, template.response.lookalike];
-  const judgement = inert(judgementText(sample), noncePattern(nonce), lookalikes);
-  const values = { ...shownContent, judgement: fill(template.judgement.section, { text: judgement, nonce }) };
+  const shownContent = contentValues(template, { content, permutation: sample.permutation, nonce, ownTokens });
+  const others = [...template.markers.inJudgement, ...ownTokens];
+  const judgement = inert(judgementText(sample), noncePattern(nonce), others);
+  const values = { ...shownContent, judgement: fill(template.judgement, { text: judgement, nonce }) };
   const messages = chat(template.system, fill(template.user, values), values);
   const text =
     template.text === undefined ? messages.map((message) => message.content).join('\n\n') : fill(template.text, values);
@@ -260,33 +266,55 @@ function chat(
 }
 
 /** The question as placeholders see it; every text in it is inert. */
-function contentValues(blocks: Blocks, { content, permutation, nonce }: PromptInput) {
-  const secret = noncePattern(nonce);
-  // Whatever a text stands in, it must not imitate that block's markers nor a response's.
-  const safe = (text: string, around: Block) =>
-    inert(
-      text,
-      secret,
-      around === blocks.response ? [around.lookalike] : [around.lookalike, blocks.response.lookalike],
-    );
-  const optional = (around: Block, text: string | undefined) =>
-    text === undefined || text === '' ? '' : fill(around.section, { text: safe(text, around), nonce });
-  const turns = content.messages.map(({ role, content: text }) =>
-    fill(blocks.turn.section, { role, text: safe(text, blocks.turn), nonce }),
-  );
+function contentValues(blocks: Blocks, { content, permutation, nonce, ownTokens = noTokens }: PromptInput) {
+  const safe = safeTexts(blocks, content, nonce, ownTokens);
+  const optional = (around: Section, text: string) => (text === '' ? '' : fill(around, { text, nonce }));
+  const turns = content.messages.map(({ role }, at) => fill(blocks.turn, { role, text: safe.messages[at]!, nonce }));
   const responses = permutation.map((response, place) => {
-    const text = content.responses[response];
+    const text = safe.responses[response];
     if (text === undefined) throw new RangeError(`permutation: there is no response ${response}`);
-    return fill(blocks.response.section, { number: String(place + 1), text: safe(text, blocks.response), nonce });
+    return fill(blocks.response, { number: String(place + 1), text, nonce });
   });
   return {
     n: String(permutation.length),
     nonce,
     query: turns.join('\n'),
-    reference: optional(blocks.reference, content.reference),
-    principles: optional(blocks.principles, principleLines(content.principles)),
+    reference: optional(blocks.reference, safe.reference),
+    principles: optional(blocks.principles, safe.principles),
     responses: responses.join('\n'),
   };
+}
+
+interface SafeTexts {
+  readonly blocks: Blocks;
+  readonly nonce: string;
+  readonly ownTokens: readonly Finder[];
+  readonly messages: readonly string[];
+  readonly responses: readonly string[];
+  readonly reference: string;
+  readonly principles: string;
+}
+
+/** The last of each content: its samples are rendered order by order, and none of them changes its texts. */
+const lastSafe = new WeakMap<Content, SafeTexts>();
+
+function safeTexts(blocks: Blocks, content: Content, nonce: string, ownTokens: readonly Finder[]): SafeTexts {
+  const last = lastSafe.get(content);
+  if (last?.blocks === blocks && last.nonce === nonce && last.ownTokens === ownTokens) return last;
+  const secret = noncePattern(nonce);
+  const others = [...blocks.markers.inContent, ...ownTokens];
+  const safe = (text: string) => inert(text, secret, others);
+  const made: SafeTexts = {
+    blocks,
+    nonce,
+    ownTokens,
+    messages: content.messages.map((message) => safe(message.content)),
+    responses: content.responses.map(safe),
+    reference: safe(content.reference ?? ''),
+    principles: safe(principleLines(content.principles)),
+  };
+  lastSafe.set(content, made);
+  return made;
 }
 
 /** Weights are text for the model; nothing multiplies by them. */

@@ -27,6 +27,12 @@ const opensReasoning = flag(
   false,
   'The prompt template opens the reasoning, so texts begin inside of it: what stands before its closing marker is never read for scores, nor a text without one.',
 );
+const specialTokens = list(
+  z.string().min(3).max(limits.specialTokenCharsMax),
+  limits.specialTokensNamedMax,
+  [],
+  'Control tokens of the chat format that no text may spell, besides those that are known and those that the engine tells.',
+);
 
 const llamaCommon = {
   warmPrompts: optional(
@@ -50,6 +56,7 @@ const llamaCommon = {
     'copy',
     'How the samples of one prompt share its evaluation: copied in memory, through a file, or not at all, which only a measurement wants.',
   ),
+  specialTokens,
   modelsDir: optional(text, 'Where hf: models are kept; absent: ~/.cache/grm/models.'),
 } as const;
 
@@ -67,6 +74,7 @@ const openai = z.strictObject({
   extraBody,
   stop,
   opensReasoning,
+  specialTokens,
 });
 
 const managed = z.strictObject({
@@ -95,6 +103,7 @@ const managed = z.strictObject({
   extraBody,
   stop,
   opensReasoning,
+  specialTokens,
 });
 
 const llama = z.strictObject({
@@ -117,6 +126,7 @@ const head = {
   slots: metaSlots(64),
   requestTimeoutMs,
   extraBody,
+  specialTokens,
 } as const;
 
 const words = {

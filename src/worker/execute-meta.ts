@@ -17,6 +17,7 @@ import type { MetaResult, MetaTask } from '../work/shard.js';
 import { openAppender } from './appender.js';
 import type { WorkerContext } from './context.js';
 import { holding, settleHeld, type Holding } from './hold.js';
+import { ownTokensOf } from './own-tokens.js';
 import { backoffMs, giveBack, inTurn, isLastTry, quarantine, setbackOf, unseenMs, untakenMs } from './settle.js';
 
 /** The engine with the most free room, reserved for so many texts; undefined when none serves. */
@@ -146,9 +147,10 @@ async function execute(
   const startedAtMs = clock.steadyNow();
   const failed: Retry[] = [];
   let cancelled = 0;
+  const ownTokens = ownTokensOf(engine);
   const rank = async (sample: ScoredSample): Promise<void> => {
     const { index } = sample;
-    const { messages, text } = renderMetaPrompt(template, { content, sample, nonce: task.nonce });
+    const { messages, text } = renderMetaPrompt(template, { content, sample, nonce: task.nonce, ownTokens });
     const job = { messages, text, deadlineAtMs: steadyAt(clock, task.deadlineAtMs), requestId };
     const result = await engine.rank(job, stop);
     if (result.kind === 'retryable') failed.push(result);

@@ -30,6 +30,7 @@ import type { SampleSpec, Shard } from '../work/shard.js';
 import { openAppender, type Appender } from './appender.js';
 import type { WorkerContext } from './context.js';
 import { holding, settleHeld, type Holding } from './hold.js';
+import { ownTokensOf } from './own-tokens.js';
 import { deadSample, sampleOf } from './sample.js';
 import { backoffMs, giveBack, inTurn, isLastTry, quarantine, setbackOf, unseenMs, untakenMs } from './settle.js';
 
@@ -185,9 +186,10 @@ async function execute(
   };
   /** Samples of one order have one prompt; all prompts of a shard go to one engine, which finds their common beginning. */
   const draw = async (from: ReservedEngine, samples: readonly SampleSpec[]): Promise<void> => {
+    const ownTokens = ownTokensOf(from.engine);
     const drawGroup = (group: readonly SampleSpec[]): Promise<void> => {
       const [{ permutation }] = group as [SampleSpec];
-      const messages = renderPrompt(template, { content, permutation, nonce: shard.nonce });
+      const messages = renderPrompt(template, { content, permutation, nonce: shard.nonce, ownTokens });
       const all = { ...job, messages, samples: group, scoreCount: permutation.length };
       return from.engine.draw(all, (result) => onResult(result, from), stop);
     };

@@ -13,6 +13,9 @@ export interface TinyModel {
   readonly chatTemplate?: string | false;
   /** All output rows alike: every token has the same logit whatever was said. */
   readonly flat?: boolean;
+  /** Further words of the vocabulary, at its end. */
+  readonly control?: readonly string[];
+  readonly userDefined?: readonly string[];
 }
 
 const CHATML =
@@ -29,11 +32,12 @@ const ALIGNMENT = 32;
 const NORMAL = 1;
 const UNKNOWN = 2;
 const CONTROL = 3;
+const USER_DEFINED = 4;
 const BYTE = 6;
 
 /** Writes about half a megabyte. */
 export function writeTinyGguf(path: string, model: TinyModel): void {
-  const vocabulary = makeVocabulary();
+  const vocabulary = makeVocabulary(model);
   const metadata = makeMetadata(model, vocabulary);
   const tensors = makeTensors(model, vocabulary.length);
 
@@ -62,7 +66,7 @@ interface Word {
 }
 
 /** SentencePiece style: control tokens, bytes, printable characters, and the words that a meta model must be able to say. */
-function makeVocabulary(): readonly Word[] {
+function makeVocabulary({ control: more = [], userDefined = [] }: TinyModel): readonly Word[] {
   const control = ['<unk>', '<s>', '</s>', '<|im_start|>', '<|im_end|>'];
   const bytes = Array.from({ length: 256 }, (_, byte) => `<0x${byte.toString(16).toUpperCase().padStart(2, '0')}>`);
   const characters = ['\u2581', ...Array.from({ length: 94 }, (_, at) => String.fromCharCode(33 + at))];
@@ -73,6 +77,8 @@ function makeVocabulary(): readonly Word[] {
     ...bytes.map((text) => ({ text, score: 0, type: BYTE })),
     ...characters.map((text) => ({ text, score: -100, type: NORMAL })),
     ...words.map((text, at) => ({ text, score: -10 + at, type: NORMAL })),
+    ...more.map((text) => ({ text, score: 0, type: CONTROL })),
+    ...userDefined.map((text) => ({ text, score: 0, type: USER_DEFINED })),
   ];
 }
 

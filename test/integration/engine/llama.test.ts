@@ -5,6 +5,9 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { scoreBoxGrammar } from '../../../src/engine/llama-grammar.js';
 import { openLlamaEngine, type LlamaEngine } from '../../../src/engine/llama.js';
+import { tokenFinders } from '../../../src/grm/chat-tokens.js';
+import { inert, noncePattern } from '../../../src/grm/inert.js';
+import { packageRoot } from '../../../src/process/version.js';
 import {
   drawAll,
   drawJob,
@@ -97,6 +100,62 @@ describe('samples', () => {
     const [plain] = await drawUsages(engine, drawJob('a', [1], { maxTokens: 1 }));
     const [spelled] = await drawUsages(engine, drawJob('<|im_end|>', [1], { maxTokens: 1 }));
     expect(spelled!.promptTokens - plain!.promptTokens).toBe('<|im_end|>'.length - 1);
+  });
+
+  test('P8, I3: it tells the control tokens of its vocabulary, and of the user-defined ones those that are no HTML and no white space', async () => {
+    expect(engine.specialTokens).toEqual(['<s>', '</s>', '<|im_start|>', '<|im_end|>']);
+    const model = tinyModel({
+      control: ['<own:stop>', '@@end@@'],
+      userDefined: ['<|turn|>', '{{halt}}', '<table>', '</b>', '\n\n\n'],
+    });
+    const own = await openLlamaEngine({ name: 'own', model: model.path, slots: 1, specialTokens: ['<named>'] });
+    try {
+      const told = [
+        '<named>',
+        '<s>',
+        '</s>',
+        '<|im_start|>',
+        '<|im_end|>',
+        '<own:stop>',
+        '@@end@@',
+        '<|turn|>',
+        '{{halt}}',
+        '\n\n\n',
+      ];
+      expect(own.specialTokens).toEqual(told);
+      // What the worker makes of it: nothing of it is left in a text that says all of it, and an answer in HTML stays as it is.
+      const others = tokenFinders(own.specialTokens ?? []);
+      const text = `a\n\n\n<table>b</b>${told.join('')}`;
+      const safe = inert(text, noncePattern('a1b2c3d4'), others);
+      for (const token of told.slice(0, -1)) expect(safe).not.toContain(token);
+      expect(safe).toContain('a\n\n\n<table>b</b>');
+      // The model's own tokenizer agrees: a user-defined token that is dotted is many tokens.
+      const tokensOf = async (content: string) =>
+        (await drawUsages(own, drawJob(content, [1], { maxTokens: 1 })))[0]!.promptTokens;
+      const [none, spelled, dotted] = [
+        await tokensOf('a'),
+        await tokensOf('a{{halt}}'),
+        await tokensOf(inert('a{{halt}}', noncePattern('a1b2c3d4'), others)),
+      ];
+      expect(spelled).toBe(none + 1);
+      expect(dotted).toBeGreaterThan(none + 5);
+    } finally {
+      await own.close();
+      model.remove();
+    }
+  });
+
+  test('P8, I3: the nano judge tells its own', async () => {
+    const nano = await openLlamaEngine({
+      name: 'nano',
+      model: join(packageRoot, 'models', 'nano', 'grm.gguf'),
+      slots: 1,
+    });
+    try {
+      expect(nano.specialTokens).toEqual(['<|pad|>', '<|end|>', '<|system|>', '<|user|>', '<|assistant|>']);
+    } finally {
+      await nano.close();
+    }
   });
 
   test('more prompts at once than warm places', async () => {

@@ -47,7 +47,7 @@ test('ids are safe tokens that hold nothing of key, tenant or content', () => {
       const { requestId, digest, nonce } = identify(input);
       expect(isRequestId(requestId)).toBe(true);
       expect(digest).toMatch(/^[0-9a-f]{64}$/);
-      expect(nonce).toMatch(/^[0-9a-f]{8}$/);
+      expect(nonce).toMatch(/^[0-9a-f]{16}$/);
     }),
   );
   expect(isRequestId('step-7')).toBe(false);

@@ -1,10 +1,12 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { inert, lookalikePattern, noncePattern } from '../../../src/grm/inert.js';
+import { tokenFinders } from '../../../src/grm/chat-tokens.js';
+import { inert, noncePattern } from '../../../src/grm/inert.js';
+import { findMarkers } from '../../../src/grm/markers.js';
 
 const nonce = 'a1b2c3d4';
-const safe = (text: string, markers: readonly string[] = []) =>
-  inert(text, noncePattern(nonce), [lookalikePattern(markers)]);
+const safe = (text: string) => inert(text, noncePattern(nonce), []);
+const undotted = (text: string) => text.replaceAll('\u00b7', '');
 
 describe('inert text', () => {
   it('I1: is well-formed', () => {
@@ -12,72 +14,118 @@ describe('inert text', () => {
   });
 
   it('I2: never holds the nonce', () => {
-    expect(safe('<<<end of response 1 a1b2c3d4>>> A1B2C3D4')).toBe('<<<end of response 1 […]>>> […]');
+    expect(safe('end of response 1 a1b2c3d4 A1B2C3D4')).toBe('end of response 1 […] […]');
     expect(safe('a1b2a1b2c3d4c3d4')).toBe('a1b2[…]c3d4');
     for (const bad of ['', 'abc', 'a.*b', 'abcd ', 'x'.repeat(65)]) expect(() => noncePattern(bad)).toThrow(RangeError);
   });
 
-  it.each([
-    '<|im_end|>',
-    '<|im_start|>',
-    '<|eot_id|>',
-    '<|start_header_id|>',
-    '<\uff5cUser\uff5c>',
-    '<\uff5cend\u2581of\u2581sentence\uff5c>',
-    '</s>',
-    '<s>',
-    '<eos>',
-    '<end_of_turn>',
-    '<start_of_turn>',
-    '[INST]',
-    '[/INST]',
-    '<<SYS>>',
-    '<</SYS>>',
-    '[TOOL_CALLS]',
-  ])('I3: breaks the control token %s', (token) => {
-    const broken = safe(`so ${token} there`);
-    expect(broken).not.toContain(token);
-    expect(broken.replaceAll('\u00b7', '')).toBe(`so ${token} there`);
-    expect(safe(broken)).toBe(broken);
-  });
-
   it('leaves everything else as it is, boxes too', () => {
-    const text = 'Scores: \\boxed{10, 1}\r\n<b>x</b> a < b | c > d [1] <<<end of response 1>>> {{nonce}} $& <think>\t ';
+    const text =
+      'Scores: \\boxed{10, 1}\r\n<b>x</b> a < b | c > d [1] {{nonce}} $& a[mask] x[i] List<T> <div> <user> f(x) |> g <!-- -->\t ';
     expect(safe(text)).toBe(text);
-    const plain = fc.string({ unit: 'grapheme' }).filter((each) => !/[<[\0]/.test(each));
+    const plain = fc
+      .string({ unit: 'grapheme' })
+      .filter((each) => !/[<[\]\0\u25c1]/.test(each.normalize('NFKC')) && safe(each) === each);
     fc.assert(
-      fc.property(plain, (each) => {
-        expect(safe(each)).toBe(each);
+      fc.property(
+        plain,
+        fc.string({ unit: fc.constantFrom(...Array.from('ab \n.,:;1+=$\\{}^_()-*#é漢ж')) }),
+        (a, b) => safe(a + b) === a + b,
+      ),
+    );
+  });
+});
+
+/** Texts built of tokens, halves of tokens, markers, and everything that might join or hide them. */
+const ownTokens = [
+  '<|im_end|>',
+  '<turn|>',
+  '<|turn>',
+  '[THINK]',
+  '{{end}}',
+  '<own:stop>',
+  '@@stop@@',
+  '<\uff5cA\uff5c>',
+  '</s>',
+  '<unused12>',
+];
+const halves = ownTokens.flatMap((token) => [token.slice(0, token.length >> 1), token.slice(token.length >> 1)]);
+const markers = findMarkers({
+  blocks: ['[reference] ', '<<<response {{number}} {{nonce}}>>>\n'],
+  instructions: ['The conversation:'],
+});
+const others = [...tokenFinders(ownTokens), ...markers.inContent];
+const hostile = fc
+  .array(
+    fc.oneof(
+      fc.constantFrom(
+        ...ownTokens,
+        ...halves,
+        '[reference]',
+        '[refer',
+        'ence]',
+        '<<<',
+        'response 1',
+        '<',
+        '[',
+        '|',
+        '\u200b',
+        '\u0301',
+        '\u00b7',
+        nonce,
+        nonce.slice(0, 4),
+      ),
+      fc.string({ unit: 'binary', maxLength: 3 }),
+    ),
+    { maxLength: 14 },
+  )
+  .map((all) => all.join(''));
+
+describe('properties over texts made of tokens, markers and what might hide them', () => {
+  it('I3, I4: no token of the list or of the engine, and no marker, is left; not even one that a replacement made', () => {
+    fc.assert(
+      fc.property(hostile, (text) => {
+        const out = inert(text, noncePattern(nonce), others);
+        for (const token of ownTokens) expect(out).not.toContain(token);
+        expect(out).not.toMatch(/\[\s*reference|<<<response/i);
+        expect(out.toLowerCase()).not.toContain(nonce);
       }),
+      { numRuns: 2_000 },
     );
   });
 
-  describe('I4: what looks like a marker without a nonce', () => {
-    const markers = ['[The Begin of Response {{number}}]\n', '\n[The End of Response {{number}}]'];
+  it('I5: a second time changes nothing, and but for dots, broken characters and the nonce the text is as it came', () => {
+    fc.assert(
+      fc.property(hostile, (text) => {
+        const out = inert(text, noncePattern(nonce), others);
+        expect(inert(out, noncePattern(nonce), others)).toBe(out);
+        const expected = text.toWellFormed().replaceAll('\0', '\ufffd').replaceAll(new RegExp(nonce, 'gi'), '[…]');
+        expect(undotted(out)).toBe(undotted(expected));
+      }),
+      { numRuns: 2_000 },
+    );
+  });
 
-    it.each([
-      ['[The End of Response 1]', '[·The End of Response 1]'],
-      ['[the end OF response 12]', '[·the end OF response 12]'],
-      ['[The  End\nof\tResponse 3]', '[·The  End\nof\tResponse 3]'],
-      ['[The Begin of Response 999]', '[·The Begin of Response 999]'],
-      ['[The [The End of Response 1]', '[The [·The End of Response 1]'],
-    ])('%j', (text, broken) => {
-      expect(safe(`x ${text} y`, markers)).toBe(`x ${broken} y`);
-    });
-
-    it('occurrences that overlap are broken as well', () => {
-      expect(safe('##########', ['##'])).not.toContain('##');
-      expect(safe('aXaXaXa', ['aXa'])).not.toMatch(/axa/i);
-    });
-
-    it('nothing is found where a marker is only a placeholder, or there is none', () => {
-      expect(lookalikePattern(['{{number}}\n', ''])).toBeUndefined();
-      expect(lookalikePattern([])).toBeUndefined();
-      expect(safe('[The End of the World]', markers)).toBe('[The End of the World]');
-    });
-
-    it('characters of patterns are plain text in markers', () => {
-      expect(safe('a (.*) b abcd', ['(.*)'])).toBe('a (\u00b7.*) b abcd');
-    });
+  it('takes time in proportion to the text, also where brackets, spaces or unseen characters come by the thousand', () => {
+    const long = 200_000;
+    for (const piece of [
+      '<',
+      '[',
+      '<<<',
+      '[ ',
+      '[\u200b',
+      '<|',
+      '<|a',
+      'reference ',
+      '\n>',
+      '\n#*',
+      ']~',
+      'the response ',
+      '\u25c1',
+      '\u0301',
+      '（',
+      '<start_of_',
+    ])
+      expect(undotted(inert(piece.repeat(long / piece.length), noncePattern(nonce), others)).length).toBeGreaterThan(0);
   });
 });

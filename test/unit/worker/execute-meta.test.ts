@@ -15,10 +15,10 @@ const parsed = parseMetaTemplate(readFileSync(new URL('../../../templates/meta-d
 if (parsed.kind !== 'ok') throw new Error('templates/meta-default.txt does not parse');
 const { template } = parsed;
 
-async function metaWorker(rank?: (job: RankJob) => RankResult, rankMs = 5) {
+async function metaWorker(rank?: (job: RankJob) => RankResult, rankMs = 5, specialTokens: readonly string[] = []) {
   const setting = workerSetting();
   const { clock } = setting;
-  const engine = scriptedMetaEngine({ clock, rankMs, ...(rank && { rank }) });
+  const engine = { ...scriptedMetaEngine({ clock, rankMs, ...(rank && { rank }) }), specialTokens };
   const pool = new EnginePool([{ name: 'm', slots: 4, current: () => engine }]);
   const puller = await setting.queue.work.pullMetaTasks('meta');
   const hurry = new AbortController();
@@ -52,6 +52,22 @@ test('ranks, stores, acks; the prompt holds what the sample said and what was ju
   expect(m.engine.ranked[0]!.text).toContain('9.11');
   expect(m.nats.tasks()).toBe(0);
   expect(m.pool.taken('m')).toBe(0);
+});
+
+test('P8: the prompt is inert against the control tokens of the meta engine, in what was judged and in the judgement', async () => {
+  const m = await metaWorker(() => ({ kind: 'logit', metaReward: 1 }), 20, ['{{own}}']);
+  const sample = { ...aSample(2), critique: 'It says {{own}}.' };
+  await m.put({
+    content: { ...someContent, responses: ['{{own}}', 'b'] },
+    items: [{ index: 2, sample }],
+  });
+  await m.run();
+  const [{ text, messages }] = m.engine.ranked as [RankJob];
+  for (const shown of [text, messages.at(-1)!.content]) {
+    expect(shown).toContain('It says {\u00b7{own}}.');
+    expect(shown.split('{\u00b7{own}}')).toHaveLength(3);
+    expect(shown).not.toContain('{{own}}');
+  }
 });
 
 test('X1 (P2): a stored reward is told again, not computed again', async () => {
