@@ -6,12 +6,14 @@ import type { Registry } from '../../src/actor/registry.js';
 import { fault } from '../../src/fault.js';
 import type { CoordinatorLoad } from '../../src/coordinator/coordinator.js';
 import type { ClusterControl } from '../../src/rpc/cluster.js';
+import type { PoolJudge } from '../../src/wire/gen/grm/v1/cluster.js';
 import type { Host } from '../host.js';
 
 export function clusterControl(
   host: Host,
   registry: Registry,
   coordinator: { load(): CoordinatorLoad },
+  judges: () => PoolJudge[],
 ): ClusterControl {
   const { queue } = host;
   const workers = (): string[] =>
@@ -39,6 +41,7 @@ export function clusterControl(
         natsVersion: queue.serverVersion,
         drift: [...queue.drift],
         nowMs: host.clock.now(),
+        judges: judges(),
       };
     },
     drain: (nodes) => order(nodes, { kind: 'drain' }),

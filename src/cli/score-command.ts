@@ -1,5 +1,6 @@
 // The command `grm score`: its options, and what it says about a run.
 
+import { randomBytes } from 'node:crypto';
 import { Option, type Command } from 'commander';
 import { intake } from '../coordinator/intake.js';
 import type { ScoreOptions } from '../coordinator/coordinator.js';
@@ -7,6 +8,7 @@ import { classes, stopRules, voteMethods, type Class, type StopRule, type VoteMe
 import { limits } from '../limits.js';
 import { exitCodes, type ExitCode } from '../process/run.js';
 import { CliError, connect, doorOf, failureOf, readConfig } from './context.js';
+import { EarlierJudges, endIfChanged, JudgeTally } from './judged.js';
 import { openOutput, standardOutput } from './output.js';
 import { checkReachable, troubleText } from './reach.js';
 import { openInput } from './rows.js';
@@ -29,6 +31,8 @@ interface ScoreFlags {
   readonly class?: Class;
   readonly concurrency: number;
   readonly samples?: boolean;
+  readonly fresh?: boolean;
+  readonly allowJudgeChange?: boolean;
 }
 
 /** The service answers at its deadline with what it has: so much later than that, nothing will come. */
@@ -58,6 +62,8 @@ export function addScore(program: Command, session: Session): void {
     .addOption(new Option('--class <class>', 'who waits').choices(classes))
     .option('--concurrency <n>', 'requests open at once', whole(1, limits.streamOpenMax), concurrencyDefault)
     .option('--samples', 'write every sample with its texts')
+    .option('--fresh', 'draw anew, also where a verdict is stored')
+    .option('--allow-judge-change', 'go on although another judge gave earlier rows, or the verdict of a key')
     .action((file: string | undefined, flags: ScoreFlags) => session.run(() => score(session, file ?? '-', flags)));
 }
 
@@ -71,8 +77,16 @@ async function score(session: Session, path: string, flags: ScoreFlags): Promise
   const stop = stopSignals();
   try {
     await checkReachable(session, resolved, door, stop.first);
-    using client = connect(session.options, resolved, door, 'long');
-    const output = flags.out === undefined ? standardOutput() : await openOutput(flags.out, 'grm score', kindOfRow);
+    const allowed = flags.allowJudgeChange === true;
+    using client = connect(session.options, resolved, door, 'long', { allowJudgeChange: allowed });
+    const judges = new JudgeTally();
+    const earlier = new EarlierJudges();
+    const kindOf = (row: string): ReturnType<typeof kindOfRow> => {
+      const kind = kindOfRow(row);
+      earlier.take(row, kind);
+      return kind;
+    };
+    const output = flags.out === undefined ? standardOutput() : await openOutput(flags.out, 'grm score', kindOf);
     try {
       const summary = await scoreRows(client, {
         input,
@@ -83,11 +97,17 @@ async function score(session: Session, path: string, flags: ScoreFlags): Promise
         defaults,
         ...(flags.class !== undefined && { class: flags.class }),
         samples: flags.samples === true,
+        ...(flags.fresh && { fresh: randomBytes(8).toString('hex') }),
+        onResult: (result) => {
+          if (result.kind === 'verdict') judges.note(result.verdict);
+          else endIfChanged(result);
+        },
+        ...(!allowed && { onEarlier: (row, request) => earlier.check(row, () => client.judge(request)) }),
         progress: progressMode(session, flags),
         signal: stop.first,
         troubleText: (trouble) => troubleText(session.json, door, trouble),
       });
-      say(session, summary, flags.out);
+      say(session, summary, judges, flags.out);
       return summary.interrupted ? stop.code() : codeOf(summary);
     } finally {
       await output.close();
@@ -109,14 +129,21 @@ function progressMode(session: Session, flags: ScoreFlags): ScoreCommand['progre
 function say(
   session: Session,
   { rows, resumed, invalid, failed, interrupted }: ScoreSummary,
+  judges: JudgeTally,
   out: string | undefined,
 ): void {
   if (session.json) {
-    session.note(JSON.stringify({ event: 'end', rows, resumed, invalid, failed, interrupted }));
+    session.note(
+      JSON.stringify({
+        ...{ event: 'end', rows, resumed, invalid, failed, interrupted },
+        ...{ stored: judges.stored, judges: judges.json() },
+      }),
+    );
     return;
   }
   const earlier = resumed > 0 ? ` (${resumed} from an earlier run)` : '';
   session.note(`${rows} rows${earlier}, ${invalid} invalid, ${failed} failed`);
+  if (judges.text() !== '') session.note(judges.text());
   if (interrupted) session.note(out === undefined ? 'interrupted' : 'interrupted; the same command goes on from here');
 }
 

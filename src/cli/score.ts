@@ -13,7 +13,7 @@ import { faults, type Fault } from '../fault.js';
 import { limits } from '../limits.js';
 import { systemClock } from '../process/clock.js';
 import { exitCodes, type ExitCode } from '../process/run.js';
-import { GrmError, type GrmClient, type ScoreRequest, type Trouble } from '../rpc/client.js';
+import { GrmError, type GrmClient, type ManyResult, type ScoreRequest, type Trouble } from '../rpc/client.js';
 import { CliError } from './context.js';
 import { Ordered } from './ordered.js';
 import { remainingRows, type Output } from './output.js';
@@ -37,6 +37,12 @@ export interface ScoreCommand {
   readonly signal: AbortSignal;
   /** What is said of a service that is away; nothing when absent. */
   readonly troubleText?: (trouble: Trouble) => string;
+  /** Makes requests other than all before: they are drawn anew. */
+  readonly fresh?: string;
+  /** Told of every answer before its row is written; may throw to end the run. */
+  readonly onResult?: (result: ManyResult) => void;
+  /** Told of every row that the output holds already; may throw to end the run. */
+  readonly onEarlier?: (row: number, request: ScoreRequest) => Promise<void>;
   /** Called with every scored row, in order. */
   readonly onRow?: (row: Row, answer: Answer) => void;
 }
@@ -118,6 +124,7 @@ export async function scoreRows(client: GrmClient, command: ScoreCommand): Promi
       const { row } = result.request;
       // An interrupted row is not failed: the next run asks again.
       if (result.kind === 'fault' && result.fault.kind === 'cancelled' && signal.aborted) continue;
+      command.onResult?.(result);
       await put(row, result.kind === 'verdict' ? { kind: 'verdict', verdict: result.verdict } : result);
     }
     whole = true;
@@ -146,11 +153,22 @@ function scoredOf(row: Row, answer: Answer, command: ScoreCommand): Scored {
 }
 
 /** The rows that are not in the output yet; throws CliError when the output does not belong to this input (J2). */
-function remaining({ input, output, defaults, class: urgency, samples }: ScoreCommand): AsyncGenerator<Row> {
+function remaining(command: ScoreCommand): AsyncGenerator<Row> {
+  const { input, output, defaults, class: urgency, samples } = command;
   // As for the request's identity: how long it may take is no part of what is asked.
   const { timeBudgetMs: _time, quorum: _quorum, ...decisive } = defaults;
   const rows = readRows(input.stream(), JSON.stringify([decisive, urgency, samples]));
-  return remainingRows(rows, output, otherInput);
+  return remainingRows(earlierTold(rows, command), output, otherInput);
+}
+
+async function* earlierTold(rows: AsyncIterable<Row>, command: ScoreCommand): AsyncGenerator<Row> {
+  for await (const row of rows) {
+    if (command.onEarlier && row.number < command.output.rows) {
+      const asked = requestOf(row, command);
+      if (asked.kind === 'ask') await command.onEarlier(row.number, asked.request);
+    }
+    yield row;
+  }
 }
 
 const otherInput = new CliError(
@@ -184,6 +202,7 @@ function requestOf({ body }: Row, command: ScoreCommand): Asked {
       ...(body.raw.tenant !== undefined && { tenant }),
       class: taken.input.class,
       detail: command.samples ? 'full' : 'rewards',
+      ...(command.fresh !== undefined && { fresh: command.fresh }),
     },
   };
 }

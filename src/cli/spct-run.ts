@@ -5,6 +5,7 @@ import { limits } from '../limits.js';
 import type { ExitCode } from '../process/run.js';
 import { exitCodes } from '../process/run.js';
 import { connect, CliError, doorOf, failureOf, type ResolvedConfig } from './context.js';
+import { EarlierJudges } from './judged.js';
 import { openOutput } from './output.js';
 import { printable } from './printable.js';
 import { checkReachable, troubleText } from './reach.js';
@@ -84,11 +85,17 @@ export async function runSampling(run: Sampling): Promise<Sampled> {
   const { session, resolved, flags, stop } = run;
   const door = doorOf(session.options, resolved);
   const input = await openInput(run.items);
-  const output = await openOutput(run.trajectories, run.whose);
+  const earlier = new EarlierJudges();
+  const output = await openOutput(run.trajectories, run.whose, (row) => {
+    // Rows that failed, were left out, or are of an older version name no judge; their trajectories name its model.
+    earlier.take(row, row.includes('"judge":{"id":"') ? 'valid' : 'failed');
+    return 'row';
+  });
   try {
     const total = await countRows(input);
     // A file that is complete needs no cluster: its rows are only read again.
-    if (total === undefined || output.rows < total) await checkReachable(session, resolved, door, stop.first);
+    const asks = total === undefined || output.rows < total;
+    if (asks) await checkReachable(session, resolved, door, stop.first);
     using client = connect(session.options, resolved, door, 'long');
     const tell = teller(session);
     const summary = await sampleItems(client, {
@@ -99,6 +106,7 @@ export async function runSampling(run: Sampling): Promise<Sampled> {
       timeBudgetMs: Math.round(flags.deadline * 1_000),
       progress: session.json ? 'json' : 'auto',
       signal: stop.first,
+      ...(asks && { onEarlier: (row, judgeNow) => earlier.check(row, judgeNow, otherFile) }),
       onVerdict: ({ templateHash }) => void run.prompts.get(templateHash),
       onFailed: tell,
       troubleText: (trouble) => troubleText(session.json, door, trouble),
@@ -119,6 +127,8 @@ export async function runSampling(run: Sampling): Promise<Sampled> {
     await output.close();
   }
 }
+
+const otherFile = 'name another trajectories file, or remove this one to start anew';
 
 /** The first failed rows are told at once; all of them stand in the trajectories file. */
 function teller(session: Session): (error: { kind: string; message: string; line?: number }) => void {

@@ -7,6 +7,7 @@
 //   K4. A hint is a request of its own, because its prompt is another one.
 
 import { limits } from '../limits.js';
+import type { Judge } from '../grm/judge.js';
 import type { Verdict } from '../grm/verdict.js';
 import { systemClock } from '../process/clock.js';
 import { exitCodes } from '../process/run.js';
@@ -14,6 +15,7 @@ import { GrmError, type GrmClient, type ScoreRequest, type Trouble } from '../rp
 import { readItem, type Item } from '../spct/item.js';
 import { lostText, recordColumns, type FailedItem, type ItemRecord, type Trajectory } from '../spct/record.js';
 import { CliError } from './context.js';
+import { endIfChanged, judgeColumn } from './judged.js';
 import { Ordered } from './ordered.js';
 import { remainingRows, rowLine, type Output } from './output.js';
 import { openProgress, type ProgressOptions } from './progress.js';
@@ -42,6 +44,8 @@ export interface SampleCommand {
   readonly timeBudgetMs: number;
   readonly progress: ProgressOptions['mode'];
   readonly signal: AbortSignal;
+  /** Told of every row that the file holds already; may throw to end the run. */
+  readonly onEarlier?: (row: number, judgeNow: () => Promise<Judge>) => Promise<void>;
   /** Told of every verdict before its trajectories are written; may throw to end the run. */
   readonly onVerdict: (verdict: Verdict) => void;
   readonly onFailed: (error: FailedItem['error']) => void;
@@ -54,6 +58,8 @@ export interface SampleSummary {
   readonly resumed: number;
   readonly interrupted: boolean;
 }
+
+const changeAdvice = 'a trajectories file holds what one judge said: name another one to begin with this judge';
 
 /** The service answers at its deadline with what it has: so much later than that, nothing will come. */
 const answerMarginMs = 10_000;
@@ -94,8 +100,11 @@ export async function sampleItems(client: GrmClient, command: SampleCommand): Pr
       progress.update({ done: number + 1, invalid: 0, failed });
     },
   );
-  const put = async (row: JsonRow, record: ItemRecord): Promise<void> => {
-    const line = rowLine(row.number, row.digest, recordColumns(record));
+  const put = async (row: JsonRow, record: ItemRecord, judged?: Verdict): Promise<void> => {
+    const line = rowLine(row.number, row.digest, {
+      ...(judged && judgeColumn(judged.judge)),
+      ...recordColumns(record),
+    });
     const error = record.kind === 'failed' ? record.error : undefined;
     ordered.put(row.number, { line, error }, 2 * line.length);
     await output.flushed();
@@ -103,7 +112,7 @@ export async function sampleItems(client: GrmClient, command: SampleCommand): Pr
 
   const open = new Map<number, Open>();
   const requests = async function* (): AsyncGenerator<Asked, void, undefined> {
-    for await (const row of remaining(command)) {
+    for await (const row of remaining(client, command)) {
       if (!(await ordered.admit(row.number, row.bytes, signal))) return;
       const read = itemOf(row);
       if (read.kind !== 'item') {
@@ -126,6 +135,7 @@ export async function sampleItems(client: GrmClient, command: SampleCommand): Pr
       if (result.kind === 'fault' && result.fault.kind === 'cancelled' && signal.aborted) continue;
       const its = open.get(row.number)!;
       if (result.kind === 'fault') {
+        endIfChanged(result, changeAdvice);
         its.failed ??= { kind: result.fault.kind, message: result.fault.message, line: row.line };
       } else {
         command.onVerdict(result.verdict);
@@ -135,7 +145,7 @@ export async function sampleItems(client: GrmClient, command: SampleCommand): Pr
       }
       if (--its.left > 0) continue;
       open.delete(row.number);
-      await put(row, recordOf(its));
+      await put(row, recordOf(its), result.kind === 'verdict' ? result.verdict : undefined);
     }
     whole = true;
   } catch (error) {
@@ -176,9 +186,8 @@ function requestsOf({ content, label }: Item, row: JsonRow, { options, timeBudge
     ...(content.reference !== undefined && { reference: content.reference }),
     ...(hintedBest !== undefined && { hintedBest }),
     k,
-    // The samples are wanted and not their vote: no meta RM, and no verdict on some of them, whatever the server's defaults are.
-    vote: 'sum',
-    meta: false,
+    ...unranked,
+    // No verdict on some of them.
     quorum: k,
     stop: 'none',
     temperature,
@@ -216,10 +225,21 @@ function recordOf({ item, trajectories, failed }: Open): ItemRecord {
 }
 
 /** The rows that are not in the file yet; throws CliError when the file does not belong to this input (K2). */
-function remaining({ input, output, options }: SampleCommand): AsyncGenerator<JsonRow> {
+function remaining(client: GrmClient, { input, output, options, onEarlier }: SampleCommand): AsyncGenerator<JsonRow> {
   const rows = readJsonRows(input.stream(), `spct ${JSON.stringify(options)}`);
-  return remainingRows(rows, output, otherInput);
+  const { samples: k, template } = options;
+  const judgeNow = (): Promise<Judge> => client.judge({ k, ...unranked, ...(template !== undefined && { template }) });
+  const told = async function* (): AsyncGenerator<JsonRow> {
+    for await (const row of rows) {
+      if (row.number < output.rows) await onEarlier?.(row.number, judgeNow);
+      yield row;
+    }
+  };
+  return remainingRows(told(), output, otherInput);
 }
+
+/** The samples are wanted and not their vote: no meta RM, whatever the server's defaults are. */
+const unranked = { vote: 'sum', meta: false } as const;
 
 const otherInput = new CliError(
   'the trajectories file was written for another input, or with other options (--samples, --hinted, --temperature, ...): name another one, or remove it to start anew',

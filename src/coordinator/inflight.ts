@@ -9,6 +9,7 @@
 
 import { fault } from '../fault.js';
 import type { Sample } from '../grm/sample.js';
+import type { Judge } from '../grm/judge.js';
 import { limits } from '../limits.js';
 import type { Clock } from '../process/clock.js';
 import type { Run, StopReason } from './collect.js';
@@ -19,6 +20,8 @@ type Tick = (why: 'tick' | 'reconnected') => void;
 interface Running {
   readonly requestId: string;
   readonly digest: string;
+  /** Under which it was accepted. */
+  readonly judge: Judge | undefined;
   readonly startedAtMs: number;
   readonly controller: AbortController;
   readonly samples: Map<number, Sample>;
@@ -49,6 +52,10 @@ export class Inflight {
     return this.#running.get(requestId)?.digest;
   }
 
+  judge(requestId: string): Judge | undefined {
+    return this.#running.get(requestId)?.judge;
+  }
+
   has(requestId: string): boolean {
     return this.#running.has(requestId);
   }
@@ -64,7 +71,7 @@ export class Inflight {
   }
 
   /** Starts the run of a request that is not running. */
-  start(requestId: string, digest: string, work: (run: Run) => Promise<ScoreOutcome>): void {
+  start(requestId: string, digest: string, work: (run: Run) => Promise<ScoreOutcome>, judge?: Judge): void {
     if (this.#running.has(requestId)) throw new Error(`inflight: ${requestId} runs already (I1)`);
     const controller = new AbortController();
     const samples = new Map<number, Sample>();
@@ -86,6 +93,7 @@ export class Inflight {
     const running: Running = {
       requestId,
       digest,
+      judge,
       startedAtMs: this.clock.now(),
       controller,
       samples,

@@ -35,6 +35,9 @@ export interface RawScore {
   readonly content?: unknown;
   /** The keys of ScoreOptions. */
   readonly options?: unknown;
+  readonly fresh?: unknown;
+  readonly expectedJudge?: unknown;
+  readonly allowJudgeChange?: unknown;
 }
 
 export type Intake =
@@ -60,9 +63,22 @@ export function intake(raw: RawScore, templates?: readonly string[]): Intake {
   const idempotencyKey = readKey(raw.idempotencyKey, found);
   const tenant = readName('tenant', raw.tenant, found) ?? defaultTenant;
   const urgency = found.oneOf('class', raw.class, classes) ?? 'rl';
+  const fresh = readName('fresh', raw.fresh, found);
+  const expectedJudge = readName('expected_judge', raw.expectedJudge, found);
+  const allowJudgeChange = found.boolean('allow_judge_change', raw.allowJudgeChange);
   if (found.any) return { kind: 'violations', violations: found.list() };
-  const input = { tenant, class: urgency, content, contentBytes: texts.bytes, options };
-  return { kind: 'ok', input: idempotencyKey === undefined ? input : { idempotencyKey, ...input } };
+  const input: ScoreInput = {
+    ...(idempotencyKey !== undefined && { idempotencyKey }),
+    tenant,
+    class: urgency,
+    content,
+    contentBytes: texts.bytes,
+    options,
+    ...(fresh !== undefined && { fresh }),
+    ...(expectedJudge !== undefined && { expectedJudge }),
+    ...(allowJudgeChange === true && { allowJudgeChange }),
+  };
+  return { kind: 'ok', input };
 }
 
 /** Makes texts well-formed (I3) and weighs them, once each. */

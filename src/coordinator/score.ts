@@ -6,17 +6,20 @@
 //   S3. A verdict that is INVALID only because time ran out is answered and not stored: a retry goes on from the samples that are there.
 
 import { FaultError, fault, type Fault } from '../fault.js';
+import { whoJudged, type Judge } from '../grm/judge.js';
+import type { Sample } from '../grm/sample.js';
 import { stopCase } from '../grm/stop.js';
 import type { Stopping } from '../grm/verdict.js';
 import { vote } from '../grm/vote.js';
+import type { Accepted } from '../queue/queue.js';
 import { missing, unranked, type Gather } from '../work/gather.js';
-import { resolvePlan } from '../work/plan.js';
-import type { RequestRecord } from '../work/shard.js';
+import type { MetaResult, RequestRecord } from '../work/shard.js';
+import type { Asked } from './asked.js';
 import { collect, type Collected, type Run } from './collect.js';
 import type { CoordinatorContext } from './context.js';
 import type { ScoreInput, ScoreOutcome } from './coordinator.js';
 import { finishedElsewhere, ledgerFull, stopFault } from './elsewhere.js';
-import type { Identity } from './identity.js';
+import { judgeOf } from './judge.js';
 import { storeVerdict } from './store.js';
 
 /** A request that came through a door, or one that a dead coordinator left behind. */
@@ -24,7 +27,7 @@ export type Job =
   | {
       readonly kind: 'new';
       readonly input: ScoreInput;
-      readonly identity: Identity;
+      readonly asked: Asked;
     }
   | { readonly kind: 'resume'; readonly record: RequestRecord };
 
@@ -36,9 +39,7 @@ export async function scoreRequest(job: Job, run: Run, context: CoordinatorConte
 
   // 1. Admission: within bounds, or shed with a retry delay. What was accepted before and finds no room now stays accepted: the next look
   //    for unfinished requests brings it again.
-  const drafted = draft(job, startedAtMs, context);
-  if (drafted.kind === 'fault') return drafted;
-  const { record, contentBytes } = drafted;
+  const { record, contentBytes } = draft(job, startedAtMs, context);
   const admitted = admission.admit(record.plan.k, contentBytes, record.tenant, record.class, {
     resumed: job.kind === 'resume',
     adaptive: stopCase(record.requestId, record.plan, record.content.responses.length) !== undefined,
@@ -58,7 +59,9 @@ export async function scoreRequest(job: Job, run: Run, context: CoordinatorConte
   try {
     // 2. Durable acceptance, or the verdict of whoever accepted it before.
     const mine =
-      job.kind === 'resume' ? await resume(record, context) : await accept(record, contentBytes, run, context);
+      job.kind === 'resume'
+        ? await resume(record, context)
+        : await accept(record, contentBytes, job.asked.refused, run, context);
     if (mine.kind !== 'mine') return mine;
     accepted = mine.record;
 
@@ -90,27 +93,16 @@ export async function scoreRequest(job: Job, run: Run, context: CoordinatorConte
   }
 }
 
-type Drafted =
-  | { readonly kind: 'drafted'; readonly record: RequestRecord; readonly contentBytes: number }
-  | { readonly kind: 'fault'; readonly fault: Fault };
+interface Drafted {
+  readonly record: RequestRecord;
+  readonly contentBytes: number;
+}
 
-/** The record as it will be stored: defaults applied, template named by hash. */
-function draft(job: Job, nowMs: number, context: CoordinatorContext): Drafted {
-  const { settings, members } = context;
-  if (job.kind === 'resume') return { kind: 'drafted', record: job.record, contentBytes: contentSize(job.record) };
-  const { input, identity } = job;
-  const templateHash = context.templateHash(input.options.template);
-  if (templateHash === undefined) {
-    const description = `no template "${input.options.template ?? ''}" is loaded; there is ${context.templateNames.join(', ')}`;
-    return {
-      kind: 'fault',
-      fault: fault('invalid_request', description, { violations: [{ field: 'options.template', description }] }),
-    };
-  }
-  const plan = resolvePlan(input.options, settings.defaults, {
-    metaServing: members.metaExpected(),
-    templateHash,
-  });
+/** The record as it will be stored. */
+function draft(job: Job, nowMs: number, { settings }: CoordinatorContext): Drafted {
+  if (job.kind === 'resume') return { record: job.record, contentBytes: contentSize(job.record) };
+  const { input, asked } = job;
+  const { identity, plan, judge } = asked;
   const record: RequestRecord = {
     requestId: identity.requestId,
     digest: identity.digest,
@@ -121,8 +113,9 @@ function draft(job: Job, nowMs: number, context: CoordinatorContext): Drafted {
     nonce: identity.nonce,
     owner: settings.nodeId,
     acceptedAtMs: nowMs,
+    judge,
   };
-  return { kind: 'drafted', record, contentBytes: input.contentBytes };
+  return { record, contentBytes: input.contentBytes };
 }
 
 type Mine = { readonly kind: 'mine'; readonly record: RequestRecord; readonly fresh: boolean } | ScoreOutcome;
@@ -130,11 +123,13 @@ type Mine = { readonly kind: 'mine'; readonly record: RequestRecord; readonly fr
 async function accept(
   record: RequestRecord,
   contentBytes: number,
+  refused: Fault | undefined,
   run: Run,
   context: CoordinatorContext,
 ): Promise<Mine> {
   const { ledger, events } = context;
-  const accepted = await ledger.accept(record);
+  // What is refused now was accepted before, or nothing is.
+  const accepted: Accepted = refused ? { kind: 'known' } : await ledger.accept(record);
   switch (accepted.kind) {
     case 'new':
       events.emit('request.accepted', {
@@ -156,7 +151,7 @@ async function accept(
       });
       return { kind: 'fault', fault: ledgerFull() };
     case 'known': {
-      const found = await finishedElsewhere(record, run, context);
+      const found = await finishedElsewhere(record, run, context, refused);
       return found.kind === 'ours_to_finish' ? await resumed(found.record, context) : found;
     }
   }
@@ -202,6 +197,7 @@ async function conclude(
   const stopping = stoppingOf(record, collected.gather);
   const cut = samples.size < k && stopping?.stopped === undefined;
   const finishedAtMs = clock.now();
+  const { changed, judge } = judgedBy(record, [...samples.values()], ranked);
   const verdict = vote({
     requestId: record.requestId,
     plan: record.plan,
@@ -213,6 +209,8 @@ async function conclude(
     durationMs: clock.steadyNow() - begunMs,
     finishedAtMs,
     nonce: record.nonce,
+    judge,
+    judgeChanged: changed,
     ...(stopping && { stopping }),
     ...(cut && collected.missing && { missing: collected.missing }),
   });
@@ -226,6 +224,19 @@ async function conclude(
     return { kind: 'verdict', verdict };
   }
   return { kind: 'verdict', verdict: await storeVerdict(verdict, context) };
+}
+
+/** The judge under which the request was accepted, unless something else judged. */
+function judgedBy(
+  { judge: accepted, plan: { templateHash } }: RequestRecord,
+  samples: readonly Sample[],
+  ranked: readonly MetaResult[],
+): { readonly judge: Judge; readonly changed: boolean } {
+  const { changed, ...judged } = whoJudged(accepted, samples, ranked);
+  return {
+    changed,
+    judge: judgeOf({ template: accepted?.template ?? templateHash.slice(0, 8), templateHash, ...judged }),
+  };
 }
 
 function stoppingOf({ plan: { stop } }: RequestRecord, state: Gather): Stopping | undefined {

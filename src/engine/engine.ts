@@ -99,6 +99,10 @@ export interface Engine {
   readonly model: string;
   /** True for the fake engine: its judgements mean nothing. */
   readonly fake: boolean;
+  /** Names the model and every setting that changes what it says (judge-id.ts); absent where nobody has named them. */
+  readonly judgeId?: string;
+  /** What tells this model from another one of the same name, as far as its server or its file says. */
+  readonly traits?: string;
   draw(job: DrawJob, onResult: (result: DrawResult) => void, signal: AbortSignal): Promise<void>;
   health(signal: AbortSignal): Promise<Health>;
   gauges(): Promise<EngineGauges>;
@@ -133,6 +137,8 @@ export interface MetaEngine {
   readonly description: string;
   readonly model: string;
   readonly fake: boolean;
+  readonly judgeId?: string;
+  readonly traits?: string;
   rank(job: RankJob, signal: AbortSignal): Promise<RankResult>;
   /** Scores a known pair: fails when an activation squashes the logits or when all texts score alike. */
   selfTest(signal: AbortSignal): Promise<Health>;

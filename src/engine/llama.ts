@@ -3,6 +3,7 @@
 
 import { limits } from '../limits.js';
 import type { DrawJob, DrawResult, Engine, EngineGauges, Health } from './engine.js';
+import { ggufTraits } from './gguf-digest.js';
 import { openLlamaChild, type Ending, type LlamaChild, type LlamaOptions } from './llama-child.js';
 import type { LlamaFacts } from './llama-protocol.js';
 
@@ -16,7 +17,8 @@ export interface LlamaEngine extends Engine {
 
 /** Starts the child, downloads the model when it must, loads it. Rejects with what to do when it cannot. */
 export async function openLlamaEngine(options: LlamaOptions): Promise<LlamaEngine> {
-  return new EmbeddedLlama(options.name, await openLlamaChild(options));
+  const child = await openLlamaChild(options);
+  return new EmbeddedLlama(options.name, child, await ggufTraits(child.facts.path));
 }
 
 class EmbeddedLlama implements LlamaEngine {
@@ -28,7 +30,11 @@ class EmbeddedLlama implements LlamaEngine {
   readonly #child: LlamaChild;
   #samplesOpen = 0;
 
-  constructor(name: string, child: LlamaChild) {
+  constructor(
+    name: string,
+    child: LlamaChild,
+    readonly traits: string,
+  ) {
     this.name = name;
     this.facts = child.facts;
     this.description = `llama ${child.facts.path}`;

@@ -23,7 +23,7 @@ import { type Cutoff, cutoff } from './openai-cutoff.js';
 import { connectionReason, type Endpoint, openEndpoint, readText } from './openai-http.js';
 import { parseJson } from './openai-json.js';
 import { classifyReply } from './openai-outcome.js';
-import { servedModel, serverGauges, serverHealth } from './openai-probe.js';
+import { servedHealth, servedModel, serverGauges, type ServedModel } from './openai-probe.js';
 import { engineRequestId } from './openai-request.js';
 import { Slots } from './openai-slots.js';
 
@@ -67,6 +67,7 @@ class HttpMetaEngine implements MetaEngine {
   readonly description: string;
   readonly model: string;
   readonly fake: boolean;
+  readonly traits: string;
   readonly #head: Head;
   readonly #headOptions: HeadOptions;
   readonly #requestTimeoutMs: number;
@@ -76,16 +77,12 @@ class HttpMetaEngine implements MetaEngine {
   readonly #closing = new AbortController();
   #activation: ActivationSwitch = { name: 'use_activation', on: false };
 
-  constructor(
-    options: MetaEngineOptions,
-    served: { readonly model: string; readonly fake: boolean },
-    texts: Endpoint,
-    probes: Endpoint,
-  ) {
+  constructor(options: MetaEngineOptions, served: ServedModel, texts: Endpoint, probes: Endpoint) {
     this.name = options.name;
     this.description = `${options.kind} ${texts.address}`;
     this.model = served.model;
     this.fake = served.fake;
+    this.traits = served.traits;
     this.#head = heads[options.kind];
     this.#headOptions = {
       model: served.model,
@@ -118,7 +115,7 @@ class HttpMetaEngine implements MetaEngine {
   }
 
   async health(signal: AbortSignal): Promise<Health> {
-    return await serverHealth(this.#probes, signal);
+    return await servedHealth(this.#probes, this, signal);
   }
 
   async gauges(): Promise<EngineGauges> {

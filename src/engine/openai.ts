@@ -10,7 +10,7 @@ import type { DrawJob, DrawResult, DrawSpec, Engine, EngineGauges, Health } from
 import { type Cutoff, cutoff } from './openai-cutoff.js';
 import { type Endpoint, openEndpoint } from './openai-http.js';
 import { classifyReply } from './openai-outcome.js';
-import { servedModel, serverGauges, serverHealth } from './openai-probe.js';
+import { servedHealth, servedModel, serverGauges, type ServedModel } from './openai-probe.js';
 import { engineRequestId, generationPath, requestBody, type RequestOptions } from './openai-request.js';
 import { Slots } from './openai-slots.js';
 import { readGeneration } from './openai-stream.js';
@@ -45,8 +45,7 @@ export async function openOpenAiEngine(options: OpenAiEngineOptions): Promise<En
   // Apart, so that a server full of samples still answers how it is.
   const probes = connect(probeConnections);
   try {
-    const { model, fake } = await servedModel(probes, options.model);
-    return new OpenAiEngine(options, { model, fake }, connect(options.slots), probes);
+    return new OpenAiEngine(options, await servedModel(probes, options.model), connect(options.slots), probes);
   } catch (error) {
     await probes.close();
     throw error;
@@ -58,6 +57,7 @@ class OpenAiEngine implements Engine {
   readonly description: string;
   readonly model: string;
   readonly fake: boolean;
+  readonly traits: string;
   readonly #mode: 'chat' | 'completions';
   readonly #requestTimeoutMs: number;
   readonly #request: RequestOptions;
@@ -66,16 +66,12 @@ class OpenAiEngine implements Engine {
   readonly #slots: Slots;
   readonly #closing = new AbortController();
 
-  constructor(
-    options: OpenAiEngineOptions,
-    served: { readonly model: string; readonly fake: boolean },
-    samples: Endpoint,
-    probes: Endpoint,
-  ) {
+  constructor(options: OpenAiEngineOptions, served: ServedModel, samples: Endpoint, probes: Endpoint) {
     this.name = options.name;
     this.description = `openai ${samples.address}`;
     this.model = served.model;
     this.fake = served.fake;
+    this.traits = served.traits;
     this.#mode = options.mode;
     this.#requestTimeoutMs = options.requestTimeoutMs;
     this.#request = {
@@ -106,7 +102,7 @@ class OpenAiEngine implements Engine {
   }
 
   async health(signal: AbortSignal): Promise<Health> {
-    return await serverHealth(this.#probes, signal);
+    return await servedHealth(this.#probes, this, signal);
   }
 
   async gauges(): Promise<EngineGauges> {

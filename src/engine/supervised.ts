@@ -19,6 +19,7 @@ export function superviseEngine(engine: Engine, died: Promise<string> = never): 
     description: engine.description,
     model: engine.model,
     fake: engine.fake,
+    ...(engine.traits !== undefined && { traits: engine.traits }),
     died,
     running: () => running,
     async draw(job, onResult, signal) {
@@ -51,6 +52,7 @@ export function superviseMetaEngine(engine: MetaEngine, died: Promise<string> = 
     description: engine.description,
     model: engine.model,
     fake: engine.fake,
+    ...(engine.traits !== undefined && { traits: engine.traits }),
     died,
     running: () => running,
     async rank(job, signal) {

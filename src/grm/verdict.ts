@@ -1,5 +1,6 @@
 // Verdict: the whole answer to a request, as the domain speaks of it. `vote.ts` makes one.
 
+import type { Judge } from './judge.js';
 import type { Content, Stop, StoppedBy, VoteMethod } from './query.js';
 import type { Sample, Usage } from './sample.js';
 
@@ -20,7 +21,13 @@ export interface Reward {
   readonly rank: number;
 }
 
-export const degradedReasons = ['meta_unavailable', 'meta_partial', 'time_budget', 'samples_invalid'] as const;
+export const degradedReasons = [
+  'meta_unavailable',
+  'meta_partial',
+  'time_budget',
+  'samples_invalid',
+  'judge_changed',
+] as const;
 export type Degraded = (typeof degradedReasons)[number];
 
 export type VerdictInvalidReason = 'quorum_not_met' | 'no_valid_sample';
@@ -68,6 +75,10 @@ interface VerdictBase {
   readonly nonce: string;
   /** Present where the request had a rule to stop by. */
   readonly stopping?: Stopping;
+  /** What judged; absent in verdicts of versions that did not tell. */
+  readonly judge?: Judge;
+  /** It was there before the call: nothing was drawn for it. No part of what is stored. */
+  readonly stored?: true;
   /** Present where time ran out with samples missing; their number is k less those in `samples`. */
   readonly missing?: Missing;
 }

@@ -49,6 +49,8 @@ export const subjects = {
   blobEntry: (name: string) => `$O.GRM_BLOBS.M.${base64Url(name)}`,
   blobChunk: (name: string, at: number) => `$O.GRM_BLOBS.C.${base64Url(name)}.${index(at, 'chunk')}`,
   template: (hash: string) => `$KV.GRM_TEMPLATES.${token(hash, 'template')}`,
+  /** Beside the templates, because their bucket keeps what nobody renews. No template's hash begins so. */
+  kept: (name: string) => `$KV.GRM_TEMPLATES.kept-${token(name, 'name')}`,
   lease: (name: string) => `$KV.GRM_CLUSTER.lease.${roleOf(name)}.${token(name, 'node')}`,
   clock: (name: string) => `$KV.GRM_CLUSTER.clock.${token(name, 'connection')}`,
   node: (name: string) => `grm.ctl.node.${roleOf(name)}.${token(name, 'node')}`,

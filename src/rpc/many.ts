@@ -20,6 +20,7 @@ import type {
   ScoreStreamResponse,
 } from '../wire/gen/grm/v1/reward.js';
 import { GrmError } from './grm-error.js';
+import type { JudgePins } from './judge-pins.js';
 import { nextTry, patienceMs, type RetryPolicy } from './retry.js';
 import { toMessage, type ScoreRequest } from './score-request.js';
 import { faultOf, faultOfError } from './status.js';
@@ -48,6 +49,7 @@ export interface ManySettings {
   readonly isConnected: () => boolean;
   readonly policy: RetryPolicy;
   readonly tenant: string;
+  readonly pins: JudgePins;
   readonly deadlineMs: number;
 }
 
@@ -187,7 +189,8 @@ class Many<R extends ScoreRequest> {
     while (!this.#streamFull && sent < this.#unsent.length) {
       const { index, message } = this.#unsent[sent++]!;
       const correlationId = String(index);
-      if (this.#open.has(correlationId)) this.#streamFull = !stream.write({ correlationId, request: message });
+      if (this.#open.has(correlationId))
+        this.#streamFull = !stream.write({ correlationId, request: this.settings.pins.stamped(message) });
     }
     if (sent > 0) this.#unsent.splice(0, sent);
   }
@@ -217,7 +220,8 @@ class Many<R extends ScoreRequest> {
     const entry = this.#open.get(correlationId);
     // Late: its deadline passed, or it was sent twice around a reconnect.
     if (!entry || !outcome) return;
-    if (outcome.$case === 'status') return this.#failed(entry, faultOf(outcome.value));
+    if (outcome.$case === 'status')
+      return this.#failed(entry, this.settings.pins.worded(entry.message, faultOf(outcome.value)));
     this.#found();
     let verdict: Verdict;
     try {
@@ -225,7 +229,8 @@ class Many<R extends ScoreRequest> {
     } catch (error) {
       return this.#settle(entry, { kind: 'fault', fault: faultOfError(error) });
     }
-    this.#settle(entry, { kind: 'verdict', verdict });
+    const refused = this.settings.pins.refuse(entry.message, verdict);
+    this.#settle(entry, refused ? { kind: 'fault', fault: refused } : { kind: 'verdict', verdict });
   }
 
   #failed(entry: Entry<R>, it: Fault): void {

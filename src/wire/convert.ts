@@ -4,6 +4,7 @@ import type { Class, Content, Message, Role, Stop, StopRule, VoteMethod } from '
 import { sampleInvalidReasons, type Sample, type SampleInvalidReason } from '../grm/sample.js';
 import type { Degraded, JudgedSample, Kept, Stopping, Verdict } from '../grm/verdict.js';
 import * as pb from './gen/grm/v1/judgement.js';
+import { judgeFromProto, judgeToProto } from './judge.js';
 import { textsOf } from './texts-at.js';
 
 /** A two-way table between a domain word and its enum number. */
@@ -77,6 +78,7 @@ const degradedTable = table<Degraded, pb.Degraded>(
     meta_partial: pb.Degraded.META_PARTIAL,
     time_budget: pb.Degraded.TIME_BUDGET,
     samples_invalid: pb.Degraded.SAMPLES_INVALID,
+    judge_changed: pb.Degraded.JUDGE_CHANGED,
   },
   'degraded',
 );
@@ -129,6 +131,7 @@ export function sampleToProto(sample: Sample, judged?: Pick<JudgedSample, 'metaR
     engineMs: Math.max(0, Math.round(sample.engineMs)),
     text: sample.text,
     textsAt: [],
+    judge: sample.judge ?? '',
   };
 }
 
@@ -142,6 +145,7 @@ export function sampleFromProto(sample: pb.Sample): Sample {
     worker: sample.worker,
     engine: sample.engine,
     model: sample.model,
+    ...(sample.judge !== '' && { judge: sample.judge }),
     templateHash: sample.templateHash,
     usage: sample.usage ?? { promptTokens: 0, cachedTokens: 0, completionTokens: 0 },
     finishReason: sample.finishReason,
@@ -208,6 +212,8 @@ export function verdictToProto(verdict: Verdict): pb.Verdict {
     nonce: verdict.nonce,
     stopping: verdict.stopping && stoppingToProto(verdict.stopping),
     missing: verdict.missing && { ...verdict.missing },
+    judge: verdict.judge && judgeToProto(verdict.judge),
+    stored: verdict.stored === true,
   };
 }
 
@@ -234,6 +240,8 @@ export function verdictFromProto(verdict: pb.Verdict): Verdict {
     nonce: verdict.nonce,
     ...(verdict.stopping && { stopping: stoppingFromProto(verdict.stopping) }),
     ...(verdict.missing && { missing: { ...verdict.missing } }),
+    ...(verdict.judge && { judge: judgeFromProto(verdict.judge) }),
+    ...(verdict.stored && { stored: true as const }),
   };
   if (verdict.invalidReason !== pb.InvalidReason.UNSPECIFIED) {
     const reason = invalidTable.from(verdict.invalidReason);

@@ -87,6 +87,7 @@ export const someStatus: ClusterStatus = {
           model: 'judge',
           engine: 'openai http://127.0.0.1:1',
           stateSinceMs: 1_700_000_000_000,
+          judge: '0123456789abcdef',
         },
       ],
       gpus: 2,
@@ -110,6 +111,7 @@ export const someStatus: ClusterStatus = {
   natsVersion: '2.9.10',
   drift: ['GRM_RES.max_age'],
   nowMs: 1_700_000_060_000,
+  judges: [{ role: 'grm-worker', pool: 'grm', models: [{ id: '0123456789abcdef', model: 'judge' }] }],
 };
 
 export interface Certificates extends AsyncDisposable {
