@@ -25,7 +25,7 @@ const engine: MetaEngine = {
 };
 
 await runService('meta-worker', async (config) => {
-  const template = await loadMetaTemplate(config);
+  const { template } = await loadMetaTemplate(config);
   const host = await openHost('meta-worker', config);
   const { pool, drainGraceMs } = config.meta;
   return openWorker(host, {

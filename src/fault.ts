@@ -36,6 +36,12 @@ export const faults = {
     disposition: 'terminal',
     doc: 'The idempotency key belongs to a request with other content or options.',
   },
+  judge_changed: {
+    grpc: 'FAILED_PRECONDITION',
+    http: 412,
+    disposition: 'terminal',
+    doc: 'Another judge than the one that is expected, or than the one of this idempotency key, judges now; both are named. Scores of two judges do not compare: begin anew, or allow the change.',
+  },
   not_found: {
     grpc: 'NOT_FOUND',
     http: 404,

@@ -102,6 +102,12 @@ export const limits = {
    * a day or more was never set at all.
    */
   clockSkewMsMax: 24 * 3_600_000,
+  /** A model that is gone from a pool, while others of it still serve, belongs to the pool's judge for so long: a worker's restart. */
+  judgeAwayMs: 60_000,
+  /** Ways of asking for which a client has pinned a judge: templates times votes. */
+  judgePinsMax: 1_000,
+  /** Judges that a coordinator can name by their ids. */
+  judgesNamedMax: 1_000,
   /** Ask over NATS: how long a control message may take. */
   askMs: 5_000,
   /** One PubAck: then the publish is repeated under the same id. */
@@ -279,6 +285,11 @@ export const limits = {
   llamaAnswerMsMax: 5_000,
   /** Embedded engine: how long the child may take to leave after close; then it is killed. Longer than one batch. */
   llamaCloseMsMax: 5_000,
+  /** What is read of a model file to tell it from another one: its beginning, and blocks over the rest; one file in a few parts, each so. */
+  ggufHeadBytes: 1 * MiB,
+  ggufBlockBytes: 16 * KiB,
+  ggufBlocks: 256,
+  ggufPartsMax: 256,
   /** Embedded engine: samples asked for and not yet reported; above it a draw is told to try again. */
   llamaSamplesMax: 4_096,
   /** Embedded engine: sequences in one context, warm prompts included (llama.cpp's own bound). */

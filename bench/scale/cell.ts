@@ -222,6 +222,10 @@ export function openCell(loop: Loop, scenario: Scenario, number: number): Cell {
     metaServing: () => metaHere,
     metaExpected: () => metaHere > 0,
     outage: () => undefined,
+    judges: () => ({
+      models: [{ id: 'judge', model: 'judge' }],
+      meta: metaHere > 0 ? [{ id: 'meta', model: 'meta' }] : [],
+    }),
     fleet: () => ({ engines, slots: engines * inputs.engine.slots, busyRatio }),
     want: () => undefined,
     isAt: (requestId, task) => {
@@ -278,7 +282,7 @@ export function openCell(loop: Loop, scenario: Scenario, number: number): Cell {
       hedging: new Hedging({ extraRatio: 0, percentile: 1, floorMs: 0, observedMin: 1 }),
       events,
       clock: loop,
-      templateHash: () => templateHash,
+      template: () => ({ title: 'default', hash: templateHash }),
       templateNames: ['default'],
     };
     return { service: openCoordinator(context, queue.dead), cpu };

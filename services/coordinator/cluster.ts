@@ -7,12 +7,14 @@ import { fault } from '../../src/fault.js';
 import { limits } from '../../src/limits.js';
 import type { CoordinatorLoad } from '../../src/coordinator/coordinator.js';
 import type { ClusterControl } from '../../src/rpc/cluster.js';
+import type { PoolJudge } from '../../src/wire/gen/grm/v1/cluster.js';
 import type { Host } from '../host.js';
 
 export function clusterControl(
   host: Host,
   registry: Registry,
   coordinator: { load(): CoordinatorLoad },
+  judges: () => PoolJudge[],
 ): ClusterControl {
   const { queue } = host;
   const workers = (): string[] =>
@@ -52,6 +54,7 @@ export function clusterControl(
           trouble,
         })),
         unread,
+        judges: judges(),
       };
     },
     drain: (nodes) => order(nodes, { kind: 'drain' }),

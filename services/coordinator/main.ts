@@ -11,6 +11,7 @@ import { chosen } from '../../src/coordinator/takeover.js';
 import { windowOf } from '../../src/coordinator/window.js';
 import { askEach, askWhoIsAt, broadcastCancel, broadcastWanted, listenWanted } from '../../src/actor/handle.js';
 import { openNode, type Node } from '../../src/actor/node.js';
+import { openPoolJudges } from '../../src/actor/pool-judges.js';
 import { openRegistry, type Registry } from '../../src/actor/registry.js';
 import { fault } from '../../src/fault.js';
 import { limits } from '../../src/limits.js';
@@ -40,6 +41,17 @@ async function openCoordinatorProcess(config: Config) {
   for (const { hash, text } of templates) await queue.ledger.putTemplate(hash, text);
 
   const registry = await openRegistry({ control: queue.control, clock, events });
+  const pools = {
+    grm: { role: 'grm-worker', pool: settings.pool },
+    meta: { role: 'meta-worker', pool: settings.metaPool },
+  };
+  const judges = await openPoolJudges({
+    registry,
+    control: queue.control,
+    clock,
+    events,
+    pools: Object.values(pools),
+  });
   let coordinator: RunningCoordinator | undefined;
   const node = await openNode({
     role: 'coordinator',
@@ -73,7 +85,10 @@ async function openCoordinatorProcess(config: Config) {
   });
 
   if (passes) host.log.warn('this process is going to die: GRM_FAILPOINT is set', { failpoint });
-  const members = membersOf(registry, node, host);
+  const members: Members = {
+    ...membersOf(registry, node, host),
+    judges: () => ({ models: judges.models(pools.grm), meta: judges.models(pools.meta) }),
+  };
   const admission = new Admission(
     {
       requestsMax: settings.requestsInFlightMax,
@@ -96,8 +111,7 @@ async function openCoordinatorProcess(config: Config) {
     hedging: new Hedging({ ...settings.hedge, observedMin: hedgeObservedMin }),
     events,
     clock,
-    templateHash: (name) =>
-      name === undefined ? templates[0].hash : templates.find((each) => each.name === name)?.hash,
+    template: (name) => (name === undefined ? templates[0] : templates.find((each) => each.name === name)),
     templateNames: templates.map(({ name }) => name),
     ...(passes && { passes }),
   };
@@ -130,7 +144,9 @@ async function openCoordinatorProcess(config: Config) {
       score: (input, caller) => withRightClock(host, input, () => running.score(input, caller)),
       cancel: (requestId) => cancelAnywhere(requestId, running, registry, node, host),
     },
-    cluster: clusterControl(host, registry, running),
+    cluster: clusterControl(host, registry, running, () =>
+      Object.values(pools).map((each) => ({ ...each, models: [...judges.models(each)] })),
+    ),
     events,
   });
   const tellClock = (): void => rpc.setNotServing('clock', hostClock.refusal() !== undefined);
@@ -160,6 +176,7 @@ async function openCoordinatorProcess(config: Config) {
       node: node.describe(),
       load: running.load(),
       nodes: registry.nodes(),
+      judges: members.judges(),
       drift: queue.drift,
       streams: queue.storage.states(),
       nats: queue.serverVersion,
@@ -195,6 +212,7 @@ async function openCoordinatorProcess(config: Config) {
       endWatch();
       unlisten();
       await node.close();
+      await judges.close();
       await registry.close();
       await host.close();
     },
@@ -228,7 +246,7 @@ function openWorkOf(admission: Admission, registry: Registry, node: Node, clock:
 }
 
 /** The coordinator's view of the cluster, from the leases. */
-function membersOf(registry: Registry, node: Node, host: Host): Members {
+function membersOf(registry: Registry, node: Node, host: Host): Omit<Members, 'judges'> {
   const { config, queue, clock } = host;
   let metaServedAtMs = -Infinity;
   const metaServing = (): number | 'unknown' => {

@@ -5,6 +5,7 @@ import type { Engine } from '../../src/engine/engine.js';
 import { findGpus, groupGpus } from '../../src/engine/gpus.js';
 import { guardEngine } from '../../src/engine/guarded.js';
 import { openLlamaEngine } from '../../src/engine/llama.js';
+import { asJudge } from '../../src/engine/judge-id.js';
 import { openManagedEngine } from '../../src/engine/managed.js';
 import { openOpenAiEngine } from '../../src/engine/openai.js';
 import { superviseEngine, type Supervised } from '../../src/engine/supervised.js';
@@ -39,10 +40,13 @@ export async function grmEngines(config: Config, events: Events, log: Log): Prom
 
   const specs = worker.engines.flatMap((engine, at) => {
     const own = specsOf(engine, at, gpus, worker.restartsMax, { env, events, log });
-    if (!engine.opensReasoning) return own;
     return own.map((spec) => ({
       ...spec,
-      start: async (signal: AbortSignal) => reopening(await spec.start(signal), worker.reasoning),
+      start: async (signal: AbortSignal) => {
+        const started = await spec.start(signal);
+        const opened = engine.opensReasoning ? reopening(started, worker.reasoning) : started;
+        return asJudge(opened, [engine, worker]);
+      },
     }));
   });
   return { specs, gpus: gpus.length };

@@ -3,6 +3,7 @@
 import type { ActorSpec } from '../../src/actor/actor.js';
 import type { MetaEngine } from '../../src/engine/engine.js';
 import { guardMetaEngine } from '../../src/engine/guarded.js';
+import { asJudge } from '../../src/engine/judge-id.js';
 import { openLlamaMeta } from '../../src/engine/llama-meta.js';
 import { openMetaEngine } from '../../src/engine/meta.js';
 import { superviseMetaEngine, type Supervised } from '../../src/engine/supervised.js';
@@ -12,7 +13,12 @@ import type { Config, MetaEngineConfig } from '../../src/process/schema.js';
 
 export type WorkerMetaEngine = MetaEngine & Supervised;
 
-export function metaEngines(config: Config, events: Events): readonly ActorSpec<WorkerMetaEngine>[] {
+/** @param templateHash of the prompt in which they are shown the samples: with another one they say something else */
+export function metaEngines(
+  config: Config,
+  templateHash: string,
+  events: Events,
+): readonly ActorSpec<WorkerMetaEngine>[] {
   const { meta } = config;
   if (meta.engines.length === 0) throw new Error('meta.engines is empty: name at least one engine');
   return meta.engines.map((engine, at): ActorSpec<WorkerMetaEngine> => {
@@ -27,7 +33,7 @@ export function metaEngines(config: Config, events: Events): readonly ActorSpec<
       start: async (signal) => {
         const opened = await open(engine, name, events, signal);
         const tested = await opened.selfTest(signal);
-        if (tested.kind === 'ok') return opened;
+        if (tested.kind === 'ok') return asJudge(opened, [engine, meta, { templateHash }]);
         await opened.close();
         throw new Error(tested.reason);
       },

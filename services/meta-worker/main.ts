@@ -10,13 +10,13 @@ import { openWorker } from '../worker.js';
 import { metaEngines } from './engines.js';
 
 await runService('meta-worker', async (config: Config) => {
-  const template = await loadMetaTemplate(config);
+  const { template, hash } = await loadMetaTemplate(config);
   const host = await openHost('meta-worker', config);
   const { meta } = config;
   return openWorker(host, {
     role: 'meta-worker',
     pool: meta.pool,
-    specs: metaEngines(config, host.events),
+    specs: metaEngines(config, hash, host.events),
     gpus: 0,
     slots: meta.slots,
     drainGraceMs: meta.drainGraceMs,

@@ -19,6 +19,8 @@ export interface Running {
   readonly description: string;
   /** True for the fake engine: its judgements mean nothing. */
   readonly fake: boolean;
+  /** Names the model and every setting that changes what it says; absent where nobody has named them. */
+  readonly judgeId?: string;
   /** Things it does now. */
   running(): number;
   /** Why it gets no work though it is up; undefined or absent: it does. */

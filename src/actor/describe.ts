@@ -34,5 +34,6 @@ export function describeActor<R extends Running>(actor: Actor<R>, clock: Pick<Cl
     engine: (held?.description ?? '').slice(0, limits.engineLabelCharsMax),
     // The actor goes by the steady clock, which is this process's own.
     stateSinceMs: Math.max(0, clock.now() - (clock.steadyNow() - (out ?? state).sinceMs)),
+    judge: held?.judgeId ?? '',
   };
 }

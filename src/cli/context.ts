@@ -5,7 +5,7 @@ import { problemText, resolveConfig, type Resolved } from '../process/config.js'
 import { environment } from '../process/environment.js';
 import { exitCodes, type ExitCode } from '../process/run.js';
 import type { NamedFlag, Preset } from '../process/sources.js';
-import { GrmClient, GrmError, type ClientTls, type RetryPolicy } from '../rpc/client.js';
+import { GrmClient, GrmError, type ClientTls, type ConnectOptions, type RetryPolicy } from '../rpc/client.js';
 import { runningCluster } from './folder.js';
 
 /** Ends a command with a message and an exit code. */
@@ -86,6 +86,7 @@ export function connect(
   resolved: ResolvedConfig,
   door: Door,
   patience: 'short' | 'long' = 'short',
+  more: Pick<ConnectOptions, 'allowJudgeChange'> = {},
 ): GrmClient {
   const tls = tlsOf(options, resolved, door);
   const token = tokenOf(options, resolved, door);
@@ -96,6 +97,7 @@ export function connect(
       ...(token !== undefined && { token }),
       ...(options.tenant !== undefined && { tenant: options.tenant }),
       ...(patience === 'short' && { retries: impatient }),
+      ...more,
     });
   } catch (error) {
     throw new CliError(`TLS: ${error instanceof Error ? error.message : String(error)}`, exitCodes.usage);

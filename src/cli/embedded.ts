@@ -14,7 +14,7 @@ import { steadyNow } from '../process/clock.js';
 import type { Config } from '../process/schema.js';
 import { exitCodes, type ExitCode } from '../process/run.js';
 import { CliError } from './context.js';
-import { natsName, openFolder, type Folder, type StartedProcess } from './folder.js';
+import { folderOf, natsName, openFolder, type Folder, type StartedProcess } from './folder.js';
 import { findNatsServer, natsServerMissing, storeDir } from './nats-server.js';
 import type { Guarded } from './nats-keeper.js';
 import type { Notice } from './notice.js';
@@ -67,7 +67,7 @@ export async function startEmbedded(options: EmbeddedOptions): Promise<Embedded>
   const { config, stopping, tell } = options;
   const graceMs = graceOf(config);
   const folder = await openFolder(
-    config.up.dataDir,
+    folderOf(config.up.dataDir, options.fake),
     graceMs,
     (processes) => tell({ event: 'left_behind', processes }),
     stopping,

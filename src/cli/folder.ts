@@ -3,10 +3,12 @@
 //   up.pid         the process that owns the folder
 //   cluster.json   addresses and processes of its cluster, for the other commands and for the next `grm up`
 //   nats/, logs/   what they say
+//   fake/          all of this once more, of the fake engine
 //
 //   D1. One `grm up` per folder. A lock whose owner is gone is taken over.
 //   D2. Processes that a killed `grm up` left behind are gone before the next one starts its own: two nats-servers never share a store. They
 //       get their drain time first, because an engine's server ends with the worker that started it.
+//   D3. The fake engine has a folder of its own inside: what it invented never lies where a judge's verdicts are looked for.
 
 import { readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { mkdir } from 'node:fs/promises';
@@ -30,6 +32,11 @@ export interface StartedProcess {
   readonly pid: number;
   /** What its command line contains: another process may have got its number. */
   readonly command: string;
+}
+
+/** D3. */
+export function folderOf(dataDir: string, fake: boolean): string {
+  return fake ? join(dataDir, 'fake') : dataDir;
 }
 
 export interface Folder {
@@ -73,10 +80,13 @@ export async function openFolder(
   };
 }
 
-/** The cluster of that folder, while its `grm up` lives. */
+/** The cluster of that folder, while its `grm up` lives; where a judge's does not, that of the fake engine. */
 export function runningCluster(dataDir: string): ClusterState | undefined {
-  const state = readState(join(resolve(dataDir), 'cluster.json'));
-  return state && isAlive(state.pid) ? state : undefined;
+  for (const fake of [false, true]) {
+    const state = readState(join(resolve(folderOf(dataDir, fake)), 'cluster.json'));
+    if (state && isAlive(state.pid)) return state;
+  }
+  return undefined;
 }
 
 function readState(file: string): ClusterState | undefined {

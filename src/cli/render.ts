@@ -3,6 +3,8 @@
 import Table from 'cli-table3';
 import type { Content } from '../grm/query.js';
 import type { JudgedSample, Missing, Stopping, ValidVerdict, Verdict } from '../grm/verdict.js';
+import { judgeWords } from '../grm/judge.js';
+import { judgeColumns } from './judged.js';
 import { paint as pc } from './paint.js';
 import { indented, oneLine, printable } from './printable.js';
 
@@ -55,6 +57,8 @@ export const resultColumns: ReadonlySet<string> = new Set([
   'retry',
   'id',
   'request_id',
+  'stored',
+  'judge',
   'rewards',
   'votes',
   'ranking',
@@ -84,6 +88,7 @@ export function verdictRow(verdict: Verdict, samples: boolean): Record<string, u
   const valid = verdict.kind === 'valid' ? verdict : undefined;
   return {
     request_id: verdict.requestId,
+    ...judgeColumns(verdict),
     rewards: valid
       ? valid.rewards.map((reward) => reward.value)
       : Array.from({ length: verdict.responses }, () => null),
@@ -166,6 +171,7 @@ function facts(verdict: ValidVerdict): string {
   if (verdict.tie) parts.push(pc.yellow('tie'));
   if (verdict.margin !== undefined) parts.push(`margin ${verdict.margin.toFixed(2)}`);
   if (verdict.agreement !== undefined) parts.push(`agreement ${(verdict.agreement * 100).toFixed(0)}%`);
+  if (verdict.stored) parts.push(pc.yellow('from the store'));
   if (verdict.degraded.length > 0) parts.push(pc.yellow(`degraded: ${verdict.degraded.join(', ')}`));
   if (verdict.missing) parts.push(pc.yellow(missingWords(verdict.missing)));
   return pc.dim(parts.join('  '));
@@ -200,10 +206,11 @@ export function verdictInFull(verdict: Verdict, content: Content | undefined): s
     ),
   ];
   for (const judged of verdict.samples) lines.push('', sampleInFull(judged));
-  const { templateHash, models, metaModel, durationMs, usage } = verdict;
+  const { templateHash, models, metaModel, durationMs, usage, judge, stored } = verdict;
   const origin = `template ${templateHash.slice(0, 12)}  models ${models.join(', ') || '-'}  meta ${metaModel || '-'}`;
   const cost = `${usage.promptTokens} prompt tokens (${usage.cachedTokens} cached), ${usage.completionTokens} generated, ${durationMs} ms`;
-  lines.push('', pc.dim(printable(`${origin}  ${cost}`)));
+  const judged = `judged by ${judgeWords(judge)}${stored ? ', from the store' : ''}`;
+  lines.push('', pc.dim(printable(judged)), pc.dim(printable(`${origin}  ${cost}`)));
   return lines.join('\n');
 }
 

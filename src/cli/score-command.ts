@@ -1,5 +1,6 @@
 // The command `grm score`: its options, and what it says about a run.
 
+import { randomBytes } from 'node:crypto';
 import { Option, type Command } from 'commander';
 import { intake } from '../coordinator/intake.js';
 import type { ScoreOptions } from '../coordinator/coordinator.js';
@@ -7,6 +8,7 @@ import { classes, stopRules, voteMethods, type Class, type StopRule, type VoteMe
 import { limits } from '../limits.js';
 import { exitCodes, type ExitCode } from '../process/run.js';
 import { CliError, connect, doorOf, failureOf, readConfig } from './context.js';
+import { EarlierJudges, endIfChanged, JudgeTally } from './judged.js';
 import { openOutput, standardOutput } from './output.js';
 import { checkReachable, troubleText } from './reach.js';
 import { openInput } from './rows.js';
@@ -32,6 +34,8 @@ interface ScoreFlags {
   readonly maxInvalidShare: number;
   readonly waitEngines?: number;
   readonly samples?: boolean;
+  readonly fresh?: boolean;
+  readonly allowJudgeChange?: boolean;
 }
 
 export function addScore(program: Command, session: Session): void {
@@ -73,6 +77,8 @@ export function addScore(program: Command, session: Session): void {
       decimal(0, limits.waitEnginesSecondsMax),
     )
     .option('--samples', 'write every sample with its texts')
+    .option('--fresh', 'draw anew, also where a verdict is stored')
+    .option('--allow-judge-change', 'go on although another judge gave earlier rows, or the verdict of a key')
     .addHelpText('after', exitCodesHelp)
     .action((file: string | undefined, flags: ScoreFlags) => session.run(() => score(session, file ?? '-', flags)));
 }
@@ -96,12 +102,17 @@ async function score(session: Session, path: string, flags: ScoreFlags): Promise
   const stop = stopSignals();
   try {
     await checkReachable(session, resolved, door, stop.first);
-    using client = connect(session.options, resolved, door, 'long');
+    const allowed = flags.allowJudgeChange === true;
+    using client = connect(session.options, resolved, door, 'long', { allowJudgeChange: allowed });
     const counts = new RowCounts();
-    const output =
-      flags.out === undefined
-        ? standardOutput()
-        : await openOutput(flags.out, 'grm score', (head) => counts.note(kindOfRow(head)));
+    const judges = new JudgeTally();
+    const earlier = new EarlierJudges();
+    const noteEarlier = (head: string): void => {
+      const kind = kindOfRow(head);
+      counts.note(kind);
+      earlier.take(head, kind.is);
+    };
+    const output = flags.out === undefined ? standardOutput() : await openOutput(flags.out, 'grm score', noteEarlier);
     try {
       const summary = await scoreRows(client, {
         input,
@@ -112,11 +123,17 @@ async function score(session: Session, path: string, flags: ScoreFlags): Promise
         ...(flags.waitEngines !== undefined && { noEngineMs: flags.waitEngines * 1_000 }),
         ...(flags.class !== undefined && { class: flags.class }),
         samples: flags.samples === true,
+        ...(flags.fresh && { fresh: randomBytes(8).toString('hex') }),
+        onResult: (result) => {
+          if (result.kind === 'verdict') judges.note(result.verdict);
+          else endIfChanged(result);
+        },
+        ...(!allowed && { onEarlier: (row, request) => earlier.check(row, () => client.judge(request)) }),
         progress: progressMode(session, flags),
         signal: stop.first,
         troubleText: (trouble) => troubleText(session.json, door, trouble),
       });
-      say(session, summary, counts, flags);
+      say(session, summary, counts, judges, flags);
       return summary.interrupted ? stop.code() : codeOf(summary, counts, flags.maxInvalidShare);
     } finally {
       await output.close();
@@ -139,18 +156,20 @@ function say(
   session: Session,
   { rows, resumed, interrupted }: ScoreSummary,
   counts: RowCounts,
+  judges: JudgeTally,
   { out, maxInvalidShare }: ScoreFlags,
 ): void {
   const { invalid, failed, unfinished } = counts.lost();
   if (session.json) {
     const reasons = (['invalid', 'failed', 'unfinished'] as const).map((is) => [is, counts.reasons(is)]);
-    const end = { event: 'end', rows, resumed, invalid, failed, unfinished, interrupted };
-    session.note(JSON.stringify({ ...end, reasons: Object.fromEntries(reasons) as object }));
+    const end = { event: 'end', rows, resumed, invalid, failed, unfinished, interrupted, stored: judges.stored };
+    session.note(JSON.stringify({ ...end, reasons: Object.fromEntries(reasons) as object, judges: judges.json() }));
     return;
   }
   const earlier = resumed > 0 ? ` (${resumed} from an earlier run)` : '';
   const last = unfinished > 0 ? `, ${counts.text('unfinished')}` : '';
   session.note(`${rows} rows${earlier}, ${counts.text('invalid')}, ${counts.text('failed')}${last}`);
+  if (judges.text() !== '') session.note(judges.text());
   if (unfinished > 0) {
     const next = out === undefined ? 'score them again' : 'the same command tries them again';
     session.note(`only time ended the unfinished rows, no judge; ${next}`);

@@ -15,7 +15,7 @@ import { faults, type Fault } from '../fault.js';
 import { limits } from '../limits.js';
 import { systemClock } from '../process/clock.js';
 import { exitCodes, type ExitCode } from '../process/run.js';
-import { GrmError, type GrmClient, type ScoreRequest, type Trouble } from '../rpc/client.js';
+import { GrmError, type GrmClient, type ManyResult, type ScoreRequest, type Trouble } from '../rpc/client.js';
 import { CliError } from './context.js';
 import { inTurns, tryAgain } from './again.js';
 import type { Place } from './mend.js';
@@ -45,6 +45,12 @@ export interface ScoreCommand {
   readonly signal: AbortSignal;
   /** What is said of a service that is away; nothing when absent. */
   readonly troubleText?: (trouble: Trouble) => string;
+  /** Makes requests other than all before: they are drawn anew. */
+  readonly fresh?: string;
+  /** Told of every answer before its row is written; may throw to end the run. */
+  readonly onResult?: (result: ManyResult) => void;
+  /** Told of every row that the output holds already; may throw to end the run. */
+  readonly onEarlier?: (row: number, request: ScoreRequest) => Promise<void>;
   /** Called with every scored row, in order. */
   readonly onRow?: (row: Row, answer: Answer) => void;
 }
@@ -84,7 +90,8 @@ export async function scoreRows(client: GrmClient, command: ScoreCommand): Promi
   const { input, output, counts, signal } = command;
   const earlier = counts.again;
   // What can be read but once is read once: first the rows that are tried again, then those that are not in the output yet.
-  const once = !input.regular && output.mend && earlier > 0 ? inTurns(inputRows(command)) : undefined;
+  const once =
+    !input.regular && output.mend && earlier > 0 ? inTurns(earlierTold(inputRows(command), command)) : undefined;
   if (once) await scoreAgain(client, command, earlier, () => once, 1);
   const rows = await scorePass(client, command, {
     what: 'scored',
@@ -203,6 +210,7 @@ async function scorePass(client: GrmClient, command: ScoreCommand, pass: Pass): 
     for await (const result of client.scoreMany(requests(), { concurrency, ...patience, signal, onTrouble })) {
       // An interrupted row is not failed: the next run asks again.
       if (result.kind === 'fault' && result.fault.kind === 'cancelled' && signal.aborted) continue;
+      command.onResult?.(result);
       await put(result.request, result.kind === 'verdict' ? { kind: 'verdict', verdict: result.verdict } : result);
     }
     whole = true;
@@ -246,7 +254,17 @@ function scoredOf(row: Row, answer: Answer, command: ScoreCommand): Scored {
 
 /** The rows that are not in the output yet; throws CliError when the output does not belong to this input (J2). */
 function remaining(command: ScoreCommand): AsyncGenerator<Row> {
-  return remainingRows(inputRows(command), command.output, otherInput);
+  return remainingRows(earlierTold(inputRows(command), command), command.output, otherInput);
+}
+
+async function* earlierTold(rows: AsyncIterable<Row>, command: ScoreCommand): AsyncGenerator<Row> {
+  for await (const row of rows) {
+    if (command.onEarlier && row.number < command.output.rows) {
+      const asked = requestOf(row, command);
+      if (asked.kind === 'ask') await command.onEarlier(row.number, asked.request);
+    }
+    yield row;
+  }
 }
 
 function inputRows({ input, defaults, class: urgency, samples }: ScoreCommand): AsyncGenerator<Row> {
@@ -286,6 +304,7 @@ function requestOf({ body }: Row, command: ScoreCommand): Asked {
       ...(body.raw.tenant !== undefined && { tenant }),
       ...(klass !== undefined && { class: klass }),
       detail: command.samples ? 'full' : 'rewards',
+      ...(command.fresh !== undefined && { fresh: command.fresh }),
     },
   };
 }

@@ -69,7 +69,7 @@ export async function metaData(session: Session, given: readonly string[], flags
   for (const path of outputs(out).values()) await checkOurs(path, metaHead);
   if (report !== undefined) await checkOurs(report, reportHead(reportKind));
   const resolved = readConfig(session.options);
-  const template = await loadMetaTemplate(resolved.config).catch((error: unknown) => {
+  const { template } = await loadMetaTemplate(resolved.config).catch((error: unknown) => {
     throw new CliError(error instanceof Error ? error.message : String(error), exitCodes.usage);
   });
 

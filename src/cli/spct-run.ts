@@ -5,6 +5,7 @@ import { limits } from '../limits.js';
 import type { ExitCode } from '../process/run.js';
 import { exitCodes } from '../process/run.js';
 import { connect, CliError, doorOf, failureOf, type ResolvedConfig } from './context.js';
+import { EarlierJudges } from './judged.js';
 import { openOutput } from './output.js';
 import { printable } from './printable.js';
 import { checkReachable, troubleText } from './reach.js';
@@ -90,13 +91,17 @@ export async function runSampling(run: Sampling): Promise<Sampled> {
   const door = doorOf(session.options, resolved);
   const input = await openInput(run.items);
   let again = 0;
+  const earlier = new EarlierJudges();
   const output = await openOutput(run.trajectories, run.whose, (head) => {
     if (rowHead.exec(head)?.[3] !== undefined) again++;
+    // Rows that failed, were left out, or are of an older version name no judge; their trajectories name its model.
+    earlier.take(head, head.includes('"judge":{"id":"') ? 'valid' : 'failed');
   });
   try {
     const total = await countRows(input);
     // A file that is complete needs no cluster: its rows are only read again.
-    if (total === undefined || output.rows < total) await checkReachable(session, resolved, door, stop.first);
+    const asks = total === undefined || output.rows < total;
+    if (asks) await checkReachable(session, resolved, door, stop.first);
     else if (again > 0)
       await checkReachable(session, resolved, door, stop.first).catch((error: unknown) => {
         again = 0;
@@ -113,6 +118,7 @@ export async function runSampling(run: Sampling): Promise<Sampled> {
       timeBudgetMs: Math.round(flags.deadline * 1_000),
       progress: session.json ? 'json' : 'auto',
       signal: stop.first,
+      ...(asks && { onEarlier: (row, judgeNow) => earlier.check(row, judgeNow, otherFile) }),
       onVerdict: ({ templateHash }) => void run.prompts.get(templateHash),
       onFailed: tell,
       troubleText: (trouble) => troubleText(session.json, door, trouble),
@@ -141,6 +147,8 @@ export async function runSampling(run: Sampling): Promise<Sampled> {
     await output.close();
   }
 }
+
+const otherFile = 'name another trajectories file, or remove this one to start anew';
 
 /** The first failed rows are told at once; all of them stand in the trajectories file. */
 function teller(session: Session): (error: { kind: string; message: string; line?: number }) => void {

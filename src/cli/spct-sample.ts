@@ -9,6 +9,7 @@
 
 import { faults } from '../fault.js';
 import { limits } from '../limits.js';
+import type { Judge } from '../grm/judge.js';
 import type { Verdict } from '../grm/verdict.js';
 import { systemClock } from '../process/clock.js';
 import { exitCodes } from '../process/run.js';
@@ -19,6 +20,7 @@ import { lostText, recordColumns, type FailedItem, type ItemRecord, type Traject
 import { CliError } from './context.js';
 import { inTurns, tryAgain } from './again.js';
 import type { Place } from './mend.js';
+import { endIfChanged, judgeColumn } from './judged.js';
 import { Ordered } from './ordered.js';
 import { remainingRows, type Output } from './output.js';
 import { openProgress, type ProgressOptions } from './progress.js';
@@ -50,6 +52,8 @@ export interface SampleCommand {
   readonly timeBudgetMs: number;
   readonly progress: ProgressOptions['mode'];
   readonly signal: AbortSignal;
+  /** Told of every row that the file holds already; may throw to end the run. */
+  readonly onEarlier?: (row: number, judgeNow: () => Promise<Judge>) => Promise<void>;
   /** Told of every verdict before its trajectories are written; may throw to end the run. */
   readonly onVerdict: (verdict: Verdict) => void;
   readonly onFailed: (error: FailedItem['error']) => void;
@@ -64,6 +68,8 @@ export interface SampleSummary {
   readonly unfinished: number;
   readonly interrupted: boolean;
 }
+
+const changeAdvice = 'a trajectories file holds what one judge said: name another one to begin with this judge';
 
 /** Rows ahead of the one due next, per request open at once. */
 const aheadFactor = 4;
@@ -132,13 +138,13 @@ export async function sampleItems(client: GrmClient, command: SampleCommand): Pr
     });
   };
   // What can be read but once is read once, as by `grm score`.
-  const once = !input.regular && mend && command.again > 0 ? inTurns(inputRows(command)) : undefined;
+  const once = !input.regular && mend && command.again > 0 ? inTurns(earlierTold(client, command)) : undefined;
   if (once) await sampleAgain(() => once, 1);
   const rows = await samplePass(client, command, counts, {
     what: 'sampled',
     first: output.rows,
     total: await countRows(input),
-    rows: withPlaces(signal.aborted ? [] : (once ?? remaining(command))),
+    rows: withPlaces(signal.aborted ? [] : (once ?? remaining(client, command))),
     write: (line) => {
       note(line);
       output.write(line.text);
@@ -181,8 +187,16 @@ async function samplePass(
     { aheadMax: concurrency * aheadFactor, bytesMax: limits.rowsHeldBytesMax },
     (line) => pass.write(line),
   );
-  const put = async (at: number, row: JsonRow, record: ItemRecord, place?: Place, failed?: Failed): Promise<void> => {
-    const text = rowLine(row, recordColumns(record), failed?.again);
+  const put = async (
+    at: number,
+    row: JsonRow,
+    record: ItemRecord,
+    its?: Pick<Open, 'place' | 'failed'>,
+    judged?: Verdict,
+  ): Promise<void> => {
+    const { place, failed } = its ?? {};
+    const columns = { ...(judged && judgeColumn(judged.judge)), ...recordColumns(record) };
+    const text = rowLine(row, columns, failed?.again);
     const lost = record.kind === 'failed' ? { error: record.error, byTime: false, again: false } : undefined;
     ordered.put(at, { text, place, failed: failed ?? lost }, 2 * text.length);
     progress.update({ done: ordered.answered, invalid: 0, ...counts });
@@ -197,7 +211,7 @@ async function samplePass(
       if (!(await ordered.admit(at, row.bytes, signal))) return;
       const read = itemOf(row);
       if (read.kind !== 'item') {
-        await put(at, row, read, place);
+        await put(at, row, read, { place });
         continue;
       }
       const asked = requestsOf(read.item, row, command);
@@ -215,6 +229,7 @@ async function samplePass(
       if (result.kind === 'fault' && result.fault.kind === 'cancelled' && signal.aborted) continue;
       const its = open.get(row.number)!;
       if (result.kind === 'fault') {
+        endIfChanged(result, changeAdvice);
         fail(its, result, { kind: result.fault.kind, message: result.fault.message, line: row.line });
       } else {
         command.onVerdict(result.verdict);
@@ -224,7 +239,7 @@ async function samplePass(
       }
       if (--its.left > 0) continue;
       open.delete(row.number);
-      await put(its.at, row, recordOf(its), its.place, its.failed);
+      await put(its.at, row, recordOf(its), its, result.kind === 'verdict' ? result.verdict : undefined);
     }
     whole = true;
   } catch (error) {
@@ -281,9 +296,8 @@ function requestsOf({ content, label }: Item, row: JsonRow, { options, timeBudge
     ...(content.reference !== undefined && { reference: content.reference }),
     ...(hintedBest !== undefined && { hintedBest }),
     k,
-    // The samples are wanted and not their vote: no meta RM, and no verdict on some of them, whatever the server's defaults are.
-    vote: 'sum',
-    meta: false,
+    ...unranked,
+    // No verdict on some of them.
     quorum: k,
     stop: 'none',
     temperature,
@@ -321,13 +335,26 @@ function recordOf({ item, trajectories, failed }: Open): ItemRecord {
 }
 
 /** The rows that are not in the file yet; throws CliError when the file does not belong to this input (K2). */
-function remaining(command: SampleCommand): AsyncGenerator<JsonRow> {
-  return remainingRows(inputRows(command), command.output, otherInput);
+function remaining(client: GrmClient, command: SampleCommand): AsyncGenerator<JsonRow> {
+  return remainingRows(earlierTold(client, command), command.output, otherInput);
+}
+
+async function* earlierTold(client: GrmClient, command: SampleCommand): AsyncGenerator<JsonRow> {
+  const { output, options, onEarlier } = command;
+  const { samples: k, template } = options;
+  const judgeNow = (): Promise<Judge> => client.judge({ k, ...unranked, ...(template !== undefined && { template }) });
+  for await (const row of inputRows(command)) {
+    if (row.number < output.rows) await onEarlier?.(row.number, judgeNow);
+    yield row;
+  }
 }
 
 function inputRows({ input, options }: SampleCommand): AsyncGenerator<JsonRow> {
   return readJsonRows(input.stream(), `spct ${JSON.stringify(options)}`);
 }
+
+/** The samples are wanted and not their vote: no meta RM, whatever the server's defaults are. */
+const unranked = { vote: 'sum', meta: false } as const;
 
 const otherInput = new CliError(
   'the trajectories file was written for another input, or with other options (--samples, --hinted, --temperature, ...): name another one, or remove it to start anew',

@@ -106,6 +106,15 @@ export function statusText(found: ClusterStatus): string {
       .map((line) => oneLine(line, 400))
       .map((line) => paint.yellow(line)),
   );
+  lines.push('', paint.bold('judges'));
+  lines.push(
+    table(
+      ['pool', 'role', 'model', 'id'],
+      found.judges.flatMap(({ pool, role, models }) =>
+        models.length === 0 ? [[pool, role, 'not known', '']] : models.map(({ id, model }) => [pool, role, model, id]),
+      ),
+    ),
+  );
   const actors = nodes.flatMap((node) => node.actors);
   if (actors.length > 0) {
     lines.push('', paint.bold('actors'));

@@ -22,6 +22,7 @@ import {
 import { startEmbedded, type Embedded } from './embedded.js';
 import { checkJudge, chooseJudge, judgeNotice, nanoAdvice, type Judge } from './judge.js';
 import { openTeller, type Teller } from './notice.js';
+import { JudgeTally } from './judged.js';
 import { noOutput } from './output.js';
 import { paint, paintErr } from './paint.js';
 import { oneLine } from './printable.js';
@@ -122,6 +123,7 @@ async function demo(global: GlobalOptions, options: UpOptions, path: string, sto
       let samples = 0;
       const tally = new Tally();
       const counts = new RowCounts();
+      const judges = new JudgeTally();
       const summary = await scoreRows(client, {
         input,
         output: noOutput,
@@ -136,6 +138,7 @@ async function demo(global: GlobalOptions, options: UpOptions, path: string, sto
           if (answer.kind === 'verdict') {
             samples += answer.verdict.k;
             tally.note(nameOf(row), answer.verdict);
+            judges.note(answer.verdict);
           }
           process.stdout.write(`${global.json ? rowJson(row, answer) : rowText(row, answer)}\n`);
         },
@@ -147,19 +150,14 @@ async function demo(global: GlobalOptions, options: UpOptions, path: string, sto
       teller.pass(
         global.json
           ? JSON.stringify({
-              event: 'end',
-              rows,
-              samples,
-              invalid,
-              failed,
-              unfinished,
-              doubtful: tally.doubtful,
-              seconds,
+              ...{ event: 'end', rows, samples, invalid, failed, unfinished, doubtful: tally.doubtful, seconds },
+              ...{ stored: judges.stored, judges: judges.json() },
             })
           : `${rows} requests, ${samples} samples in ${seconds.toFixed(1)} s (${(samples / seconds).toFixed(0)} samples/s); ${invalid} invalid, ${failed} failed${lost}`,
       );
       if (!global.json) {
         teller.pass(tally.text());
+        if (judges.text() !== '') teller.pass(judges.text());
         if (judge === 'nano') teller.pass(nanoAdvice);
       }
       return summary.interrupted ? stop.code() : codeOf(summary, counts);

@@ -1,5 +1,6 @@
 // What the coordinator works with: interfaces and values, wired together in services/coordinator.
 
+import type { JudgeModel } from '../grm/judge.js';
 import type { Class } from '../grm/query.js';
 import type { WaveSizes } from '../grm/stop.js';
 import type { Events } from '../observe/events.js';
@@ -25,6 +26,8 @@ export interface Members {
    * restart must not change the vote of the requests that come meanwhile without a word.
    */
   metaExpected(): boolean;
+  /** The models of the GRM pool and of the meta pool, as they are or last were (actor/pool-judges.ts); empty where that was never known. */
+  judges(): { readonly models: readonly JudgeModel[]; readonly meta: readonly JudgeModel[] };
   /** Engines that draw samples now, the samples that they take at once, and the share of these slots in use (0..1, or more). */
   fleet(): { readonly engines: number; readonly slots: number; readonly busyRatio: number };
   /** Why no engine of the pool serves, as their states say; undefined while one does, or when nothing is known. */
@@ -68,8 +71,8 @@ export interface CoordinatorContext {
   readonly hedging: Hedging;
   readonly events: Events;
   readonly clock: Clock;
-  /** Hash of a loaded template by name (undefined: the default one); undefined when there is no such name. */
-  readonly templateHash: (name: string | undefined) => string | undefined;
+  /** A loaded template by name (undefined: the default one); undefined when there is no such name. */
+  readonly template: (name: string | undefined) => { readonly title: string; readonly hash: string } | undefined;
   /** Names of the loaded templates, for messages. */
   readonly templateNames: readonly string[];
   /** Told of every failpoint that a request passes. Absent outside tests. */

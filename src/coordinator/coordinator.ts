@@ -3,6 +3,7 @@
 import type { Class, Content, StopRule, VoteMethod } from '../grm/query.js';
 import type { JudgedSample, StoredVerdict, Verdict } from '../grm/verdict.js';
 import type { Fault } from '../fault.js';
+import type { Judge } from '../grm/judge.js';
 import type { Retried } from './retry.js';
 
 /** Options as the caller gave them; absent ones take the server's defaults. Already checked against limits.ts by intake.ts. */
@@ -35,6 +36,12 @@ export interface ScoreInput {
   /** UTF-8 bytes of all texts in `content`. */
   readonly contentBytes: number;
   readonly options: ScoreOptions;
+  /** A word that makes this another request than without it: it is drawn anew. */
+  readonly fresh?: string;
+  /** Id of the only judge that may answer. */
+  readonly expectedJudge?: string;
+  /** The verdict of its key is taken, whichever judge gave it. */
+  readonly allowJudgeChange?: boolean;
 }
 
 export interface Caller {
@@ -49,6 +56,9 @@ export interface Caller {
 export type ScoreOutcome =
   { readonly kind: 'verdict'; readonly verdict: Verdict } | { readonly kind: 'fault'; readonly fault: Fault };
 
+export type JudgeNow =
+  { readonly kind: 'judge'; readonly judge: Judge } | { readonly kind: 'fault'; readonly fault: Fault };
+
 export interface CoordinatorLoad {
   readonly requestsInFlight: number;
   readonly samplesInFlight: number;
@@ -61,6 +71,8 @@ export interface Coordinator {
   readonly templates: readonly string[];
   /** Never rejects; every outcome is a verdict or a fault. */
   score(input: ScoreInput, caller: Caller): Promise<ScoreOutcome>;
+  /** What would judge a request with these options now. A fault where they name no loaded template. */
+  judge(options: ScoreOptions): JudgeNow;
   /** By request id, or by idempotency key and tenant. */
   stored(requestIdOrKey: string, tenant: string): Promise<StoredVerdict | undefined>;
   /** True when it was running here and is now cancelled everywhere. */

@@ -1,12 +1,15 @@
 // Cut: a vote over what is there before all of it is.
 
+import { whoJudged, type Judge } from '../grm/judge.js';
+import type { Sample } from '../grm/sample.js';
 import { stopCase } from '../grm/stop.js';
 import type { Missing, Stopping, Verdict } from '../grm/verdict.js';
 import { vote } from '../grm/vote.js';
 import { gather, startGather, type Gather } from '../work/gather.js';
 import { lanesOf } from '../work/lane.js';
-import type { RequestRecord } from '../work/shard.js';
+import type { MetaResult, RequestRecord } from '../work/shard.js';
 import type { CoordinatorContext } from './context.js';
+import { judgeOf } from './judge.js';
 import type { Cut } from './run.js';
 
 /** What a vote needs besides the record and its samples. */
@@ -41,6 +44,7 @@ export function verdictOf(
   const ranked = [...metas.values()].filter((result) => result.kind === 'ranked').sort((a, b) => a.index - b.index);
   const stopping = stoppingOf(record, collected);
   const cut = isCut(collected);
+  const { changed, judge } = judgedBy(record, [...samples.values()], ranked);
   return vote({
     requestId: record.requestId,
     plan: { ...record.plan, quorum: Math.min(record.plan.k, early?.quorum ?? record.plan.quorum) },
@@ -52,10 +56,25 @@ export function verdictOf(
     durationMs,
     finishedAtMs,
     nonce: record.nonce,
+    judge,
+    judgeChanged: changed,
     ...(stopping && { stopping }),
     ...(cut && missing && { missing }),
     storageFull,
   });
+}
+
+/** The judge under which the request was accepted, unless something else judged. */
+function judgedBy(
+  { judge: accepted, plan: { templateHash } }: RequestRecord,
+  samples: readonly Sample[],
+  ranked: readonly MetaResult[],
+): { readonly judge: Judge; readonly changed: boolean } {
+  const { changed, ...judged } = whoJudged(accepted, samples, ranked);
+  return {
+    changed,
+    judge: judgeOf({ template: accepted?.template ?? templateHash.slice(0, 8), templateHash, ...judged }),
+  };
 }
 
 /** What the ledger holds of a request that runs elsewhere; undefined when nothing is missing: then its verdict is on the way. */

@@ -24,11 +24,13 @@ const earlyVotesMs = 1_000;
  * Waits for the verdict of a request that was accepted before, or says that it is ours to finish. Bounded by the time of those who wait for it here
  * and by `run.signal`. Whose time budget ends before there is a verdict is answered with a vote over what the ledger holds; the request goes on
  * elsewhere.
+ * @param refused why the draft itself may not be accepted, should the other record be gone. What is found at once is told as stored.
  */
 export async function finishedElsewhere(
   draft: RequestRecord,
   run: Run,
   context: CoordinatorContext,
+  refused?: Fault,
 ): Promise<Elsewhere> {
   const { ledger, members, clock, events } = context;
   const { requestId } = draft;
@@ -71,10 +73,11 @@ export async function finishedElsewhere(
       const verdict = notice ?? (await ledger.verdict(requestId));
       if (verdict) {
         events.emit('request.known', { requestId, how: look === 0 ? 'stored' : 'elsewhere' });
-        return { kind: 'verdict', verdict };
+        return { kind: 'verdict', verdict: look === 0 ? { ...verdict, stored: true } : verdict };
       }
       // The record is gone without a verdict: it was cancelled a moment ago, and this is its retry.
       if (!record) {
+        if (refused) return { kind: 'fault', fault: refused };
         const accepted = await ledger.accept(draft);
         if (accepted.kind === 'new') return { kind: 'ours_to_finish', record: draft };
         if (accepted.kind === 'full') return { kind: 'fault', fault: ledgerFull() };

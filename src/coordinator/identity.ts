@@ -1,27 +1,70 @@
 // Identity: which request this is. The same key, or without a key the same content and options, is the same request: it joins the
 // running one or gets the stored verdict, and no sample is paid for twice (promise P2).
+//
+//   ID1. Without a key, what judges is part of it, and so are the server's defaults for what the request leaves open: what another judge said,
+//        or the same one asked in another way, never comes back for it. With a key service.ts compares the judges, and tells both.
+//   ID2. Samples of two judges never stand in one lane: the nonce, which names the lanes, holds both as well.
 
 import { hash } from 'node:crypto';
 import type { Content } from '../grm/query.js';
+import type { PlanDefaults } from '../work/plan.js';
 import type { ScoreInput } from './coordinator.js';
 import { nonceOf } from './nonce.js';
 
 export interface Identity {
   /** "r" and 32 hexadecimal digits: a safe subject token that tells nothing of key, tenant or content. */
   readonly requestId: string;
-  /** SHA-256 of content and options: a key that comes back with another digest was reused. */
+  /** SHA-256 of content and options as they were sent: a key that comes back with another digest was reused. */
   readonly digest: string;
   /** What marks texts in prompts (nonce.ts). It depends on the texts themselves and occurs in none of them (promise P8). */
   readonly nonce: string;
 }
 
-export function identify(input: ScoreInput): Identity {
+/** What a request is asked under. */
+export interface Under {
+  /** Id of what judges. */
+  readonly judge: string;
+  /** For what the options leave open. */
+  readonly defaults: PlanDefaults;
+}
+
+export function identify(input: ScoreInput, { judge, defaults }: Under): Identity {
   const digest = sha256(JSON.stringify([canonicalContent(input.content), canonicalOptions(input.options)]));
+  // ID1.
+  const asked = sha256(
+    JSON.stringify([digest, judge, canonicalOptions({ ...defaultOptions(defaults), ...input.options })]),
+  );
+  const { idempotencyKey: key = '', tenant, fresh = '' } = input;
   const requestId =
-    input.idempotencyKey === undefined || input.idempotencyKey === ''
-      ? requestIdFrom('content', input.tenant, digest)
-      : requestIdOfKey(input.idempotencyKey, input.tenant);
-  return { requestId, digest, nonce: nonceOf(`${requestId}\0${digest}`, input.content) };
+    key === ''
+      ? requestIdFrom('content', tenant, withFresh(asked, fresh))
+      : requestIdOfKey(withFresh(key, fresh), tenant);
+  return { requestId, digest, nonce: nonceOf(`${requestId}\0${asked}`, input.content) };
+}
+
+function withFresh(name: string, fresh: string): string {
+  return fresh === '' ? name : `${name}\0${fresh}`;
+}
+
+/** Quorum and time budget say how long to wait; a vote that is chosen by whether a meta RM serves stands in the judge. */
+function defaultOptions({
+  k,
+  temperature,
+  topP,
+  maxTokens,
+  vote,
+  stop,
+  stopError,
+}: PlanDefaults): ScoreInput['options'] {
+  return {
+    k,
+    temperature,
+    topP,
+    maxTokens,
+    ...(vote !== 'auto' && { vote }),
+    ...(stop !== undefined && { stop }),
+    ...(stopError !== undefined && { stopError }),
+  };
 }
 
 /** The id of the request that a tenant's idempotency key names. */

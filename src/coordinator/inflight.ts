@@ -14,6 +14,7 @@
 
 import { fault } from '../fault.js';
 import type { Sample } from '../grm/sample.js';
+import type { Judge } from '../grm/judge.js';
 import { underQuorum } from '../grm/vote.js';
 import { limits } from '../limits.js';
 import type { Clock } from '../process/clock.js';
@@ -26,6 +27,8 @@ type Tick = (why: TickReason) => void;
 interface Running {
   readonly requestId: string;
   readonly digest: string;
+  /** Under which it was accepted. */
+  readonly judge: Judge | undefined;
   readonly startedAtMs: number;
   readonly controller: AbortController;
   readonly samples: Map<number, Sample>;
@@ -65,6 +68,10 @@ export class Inflight {
     return this.#running.get(requestId)?.digest;
   }
 
+  judge(requestId: string): Judge | undefined {
+    return this.#running.get(requestId)?.judge;
+  }
+
   has(requestId: string): boolean {
     return this.#running.has(requestId);
   }
@@ -81,9 +88,16 @@ export class Inflight {
 
   /**
    * Starts the run of a request that is not running.
+   * @param judge under which it was accepted
    * @param endsAtMs of a run that no caller started: it ends no sooner
    */
-  start(requestId: string, digest: string, work: (run: Run) => Promise<ScoreOutcome>, endsAtMs?: number): void {
+  start(
+    requestId: string,
+    digest: string,
+    work: (run: Run) => Promise<ScoreOutcome>,
+    judge?: Judge,
+    endsAtMs?: number,
+  ): void {
     if (this.#running.has(requestId)) throw new Error(`inflight: ${requestId} runs already (I1)`);
     const controller = new AbortController();
     const samples = new Map<number, Sample>();
@@ -113,6 +127,7 @@ export class Inflight {
     const running: Running = {
       requestId,
       digest,
+      judge,
       startedAtMs: this.clock.now(),
       controller,
       samples,

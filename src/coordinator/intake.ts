@@ -35,6 +35,9 @@ export interface RawScore {
   readonly content?: unknown;
   /** The keys of ScoreOptions. */
   readonly options?: unknown;
+  readonly fresh?: unknown;
+  readonly expectedJudge?: unknown;
+  readonly allowJudgeChange?: unknown;
 }
 
 export type Intake =
@@ -60,6 +63,9 @@ export function intake(raw: RawScore, templates?: readonly string[]): Intake {
   const idempotencyKey = readKey(raw.idempotencyKey, found);
   const tenant = readName('tenant', raw.tenant, found) ?? defaultTenant;
   const urgency = found.oneOf('class', raw.class, classes);
+  const fresh = readName('fresh', raw.fresh, found);
+  const expectedJudge = readName('expected_judge', raw.expectedJudge, found);
+  const allowJudgeChange = found.boolean('allow_judge_change', raw.allowJudgeChange);
   if (found.any) return { kind: 'violations', violations: found.list() };
   const input: ScoreInput = {
     ...(idempotencyKey !== undefined && { idempotencyKey }),
@@ -68,6 +74,9 @@ export function intake(raw: RawScore, templates?: readonly string[]): Intake {
     content,
     contentBytes: texts.bytes,
     options,
+    ...(fresh !== undefined && { fresh }),
+    ...(expectedJudge !== undefined && { expectedJudge }),
+    ...(allowJudgeChange === true && { allowJudgeChange }),
   };
   return { kind: 'ok', input };
 }

@@ -8,15 +8,15 @@
 
 import { FaultError, fault, type Fault } from '../fault.js';
 import { stopCase } from '../grm/stop.js';
+import type { Accepted } from '../queue/queue.js';
 import { missing, unranked, type Gather } from '../work/gather.js';
-import { resolvePlan } from '../work/plan.js';
 import type { RequestRecord } from '../work/shard.js';
+import type { Asked } from './asked.js';
 import { collect, type Collected } from './collect.js';
 import type { CoordinatorContext } from './context.js';
 import type { ScoreInput, ScoreOutcome } from './coordinator.js';
 import { isCut, verdictOf } from './cut.js';
 import { finishedElsewhere, ledgerFull, stopFault } from './elsewhere.js';
-import type { Identity } from './identity.js';
 import type { Run } from './run.js';
 import type { EventMap } from '../observe/events.js';
 import type { NoRoom } from './room.js';
@@ -27,7 +27,7 @@ export type Job =
   | {
       readonly kind: 'new';
       readonly input: ScoreInput;
-      readonly identity: Identity;
+      readonly asked: Asked;
     }
   | { readonly kind: 'resume'; readonly record: RequestRecord };
 
@@ -39,9 +39,7 @@ export async function scoreRequest(job: Job, run: Run, context: CoordinatorConte
 
   // 1. Admission: within bounds, or shed with a retry delay. What was accepted before and finds no room now stays accepted: the next look
   //    for unfinished requests brings it again.
-  const drafted = draft(job, startedAtMs, context);
-  if (drafted.kind === 'fault') return drafted;
-  const { record, contentBytes } = drafted;
+  const { record, contentBytes } = draft(job, startedAtMs, context);
   const noRoom = job.kind === 'new' ? context.room.refuses(record.plan.k, contentBytes) : undefined;
   if (noRoom) return (await answeredBefore(record, noRoom, context)) ?? turnedAway(record, noRoom, context);
   const admitted = admission.admit(record.plan.k, contentBytes, record.tenant, record.class, {
@@ -55,7 +53,9 @@ export async function scoreRequest(job: Job, run: Run, context: CoordinatorConte
   try {
     // 2. Durable acceptance, or the verdict of whoever accepted it before.
     const mine =
-      job.kind === 'resume' ? await resume(record, context) : await accept(record, contentBytes, run, context);
+      job.kind === 'resume'
+        ? await resume(record, context)
+        : await accept(record, contentBytes, job.asked.refused, run, context);
     if (mine.kind !== 'mine') return mine;
     accepted = mine.record;
 
@@ -125,33 +125,22 @@ async function answeredBefore(
     const [there, verdict] = await Promise.all([ledger.record(requestId), ledger.verdict(requestId)]);
     if (!verdict || there?.digest !== digest) return undefined;
     events.emit('request.known', { requestId, how: 'stored' });
-    return { kind: 'verdict', verdict };
+    return { kind: 'verdict', verdict: { ...verdict, stored: true } };
   } catch {
     return undefined; // what is away is told by the refusal
   }
 }
 
-type Drafted =
-  | { readonly kind: 'drafted'; readonly record: RequestRecord; readonly contentBytes: number }
-  | { readonly kind: 'fault'; readonly fault: Fault };
+interface Drafted {
+  readonly record: RequestRecord;
+  readonly contentBytes: number;
+}
 
-/** The record as it will be stored: defaults applied, template named by hash. */
-function draft(job: Job, nowMs: number, context: CoordinatorContext): Drafted {
-  const { settings, members } = context;
-  if (job.kind === 'resume') return { kind: 'drafted', record: job.record, contentBytes: contentSize(job.record) };
-  const { input, identity } = job;
-  const templateHash = context.templateHash(input.options.template);
-  if (templateHash === undefined) {
-    const description = `no template "${input.options.template ?? ''}" is loaded; there is ${context.templateNames.join(', ')}`;
-    return {
-      kind: 'fault',
-      fault: fault('invalid_request', description, { violations: [{ field: 'options.template', description }] }),
-    };
-  }
-  const plan = resolvePlan(input.options, settings.defaults, {
-    metaServing: members.metaExpected(),
-    templateHash,
-  });
+/** The record as it will be stored. */
+function draft(job: Job, nowMs: number, { settings }: CoordinatorContext): Drafted {
+  if (job.kind === 'resume') return { record: job.record, contentBytes: contentSize(job.record) };
+  const { input, asked } = job;
+  const { identity, plan, judge } = asked;
   const record: RequestRecord = {
     requestId: identity.requestId,
     digest: identity.digest,
@@ -162,8 +151,9 @@ function draft(job: Job, nowMs: number, context: CoordinatorContext): Drafted {
     nonce: identity.nonce,
     owner: settings.nodeId,
     acceptedAtMs: nowMs,
+    judge,
   };
-  return { kind: 'drafted', record, contentBytes: input.contentBytes };
+  return { record, contentBytes: input.contentBytes };
 }
 
 type Mine = { readonly kind: 'mine'; readonly record: RequestRecord; readonly fresh: boolean } | ScoreOutcome;
@@ -171,11 +161,13 @@ type Mine = { readonly kind: 'mine'; readonly record: RequestRecord; readonly fr
 async function accept(
   record: RequestRecord,
   contentBytes: number,
+  refused: Fault | undefined,
   run: Run,
   context: CoordinatorContext,
 ): Promise<Mine> {
   const { ledger, events } = context;
-  const accepted = await ledger.accept(record);
+  // What is refused now was accepted before, or nothing is.
+  const accepted: Accepted = refused ? { kind: 'known' } : await ledger.accept(record);
   switch (accepted.kind) {
     case 'new':
       events.emit('request.accepted', {
@@ -197,7 +189,7 @@ async function accept(
       });
       return { kind: 'fault', fault: ledgerFull() };
     case 'known': {
-      const found = await finishedElsewhere(record, run, context);
+      const found = await finishedElsewhere(record, run, context, refused);
       return found.kind === 'ours_to_finish' ? await resumed(found.record, context) : found;
     }
   }

@@ -1,11 +1,12 @@
 // Service: the coordinator that the doors talk to. It tells requests apart, joins callers to runs, and looks after what others left behind.
 
-import { fault } from '../fault.js';
+import { FaultError, fault, type Fault } from '../fault.js';
 import { resolvePatience } from '../work/plan.js';
 import type { DeadLetters } from '../queue/queue.js';
+import { askedOf, checked, JudgeNames, mayJoin, resolveAsked } from './asked.js';
 import type { Caller, Coordinator, CoordinatorLoad, ScoreInput, ScoreOutcome } from './coordinator.js';
 import type { CoordinatorContext } from './context.js';
-import { identify, isRequestId, requestIdOfKey } from './identity.js';
+import { isRequestId, requestIdOfKey } from './identity.js';
 import { Inflight } from './inflight.js';
 import { scoreRequest, type Job } from './score.js';
 import { retryDead } from './retry.js';
@@ -27,12 +28,26 @@ export function openCoordinator(context: CoordinatorContext, dead: DeadLetters):
   const { clock, admission, dispatcher, ledger, storage, room, events, settings } = context;
   const inflight = new Inflight(clock, settings.lingerMs);
 
+  const names = new JudgeNames();
+
   const run = (requestId: string, digest: string, job: Job, endsAtMs?: number): void => {
-    inflight.start(requestId, digest, (each) => scoreRequest(job, each, context), endsAtMs);
+    const judge = job.kind === 'new' ? job.asked.judge : job.record.judge;
+    inflight.start(requestId, digest, (each) => scoreRequest(job, each, context), judge, endsAtMs);
   };
   const resume = (job: Extract<Job, { kind: 'resume' }>): void => {
     const { requestId, digest, plan } = job.record;
     if (!inflight.has(requestId)) run(requestId, digest, job, clock.now() + plan.timeBudgetMs);
+  };
+
+  /** Whether a request of this id was accepted under that judge; a fault when nobody can tell now. */
+  const isOf = async (judge: string | undefined, requestId: string): Promise<boolean | Fault> => {
+    try {
+      return (await ledger.record(requestId))?.judge?.id === judge;
+    } catch (error) {
+      if (error instanceof FaultError) return error.fault;
+      events.emit('trouble', { where: 'score', error, requestId });
+      return fault('internal', 'the request failed inside the coordinator');
+    }
   };
 
   const takeovers = takeover(context, {
@@ -54,7 +69,13 @@ export function openCoordinator(context: CoordinatorContext, dead: DeadLetters):
     templates: context.templateNames,
 
     async score(input: ScoreInput, caller: Caller): Promise<ScoreOutcome> {
-      const identity = identify(input);
+      const asked = askedOf(input, names, context);
+      if (asked.kind === 'fault') return asked;
+      const { identity } = asked;
+      if (asked.refused && !inflight.has(identity.requestId)) {
+        const known = await isOf(input.expectedJudge, identity.requestId);
+        if (known !== true) return { kind: 'fault', fault: known === false ? asked.refused : known };
+      }
       const passing = inflight.passing(identity.requestId, caller);
       if (passing) {
         const ended = await passing;
@@ -67,15 +88,27 @@ export function openCoordinator(context: CoordinatorContext, dead: DeadLetters):
           fault: fault('key_reused', 'this idempotency key belongs to a running request with other content or options'),
         };
       }
+      const another = running !== undefined && mayJoin(inflight.judge(identity.requestId), input, asked, context);
+      if (another) return { kind: 'fault', fault: another };
       if (running !== undefined) events.emit('request.known', { requestId: identity.requestId, how: 'joined' });
       else {
         const leftMs = caller.deadlineAtMs - clock.now();
         if (leftMs <= 0) {
           return { kind: 'fault', fault: fault('deadline_exceeded', 'the deadline had passed when the request came') };
         }
-        run(identity.requestId, identity.digest, { kind: 'new', input, identity });
+        run(identity.requestId, identity.digest, { kind: 'new', input, asked });
       }
-      return inflight.join(identity.requestId, caller, resolvePatience(input.options, settings.defaults));
+      const outcome = await inflight.join(
+        identity.requestId,
+        caller,
+        resolvePatience(input.options, settings.defaults),
+      );
+      return checked(outcome, input, asked, names, context);
+    },
+
+    judge(options) {
+      const resolved = resolveAsked(options, context);
+      return resolved.kind === 'fault' ? resolved : { kind: 'judge', judge: resolved.judge };
     },
 
     async stored(idOrKey: string, tenant: string): Promise<StoredVerdict | undefined> {
@@ -83,7 +116,10 @@ export function openCoordinator(context: CoordinatorContext, dead: DeadLetters):
       const verdict = await ledger.verdict(requestId);
       if (!verdict) return undefined;
       const record = await ledger.record(requestId);
-      return { verdict, ...(record && { content: record.content, tenant: record.tenant }) };
+      return {
+        verdict: { ...verdict, stored: true },
+        ...(record && { content: record.content, tenant: record.tenant }),
+      };
     },
 
     cancel: (requestId) => Promise.resolve(inflight.cancel(requestId)),

@@ -125,6 +125,10 @@ export interface Engine {
   readonly fake: boolean;
   /** Control tokens of its own vocabulary, as far as it tells them or its configuration names them: prompts must not let a text spell one (promise P8). */
   readonly specialTokens?: readonly string[];
+  /** Names the model and every setting that changes what it says (judge-id.ts); absent where nobody has named them. */
+  readonly judgeId?: string;
+  /** What tells this model from another one of the same name, as far as its server or its file says. */
+  readonly traits?: string;
   draw(job: DrawJob, onResult: (result: DrawResult) => void, signal: AbortSignal): Promise<void>;
   /** Draws the job's first sample beside the slots, so that a full engine still tells whether it works. Absent: a draw does. */
   probe?(job: DrawJob, signal: AbortSignal): Promise<DrawResult>;
@@ -167,6 +171,8 @@ export interface MetaEngine {
   readonly fake: boolean;
   /** As of Engine. */
   readonly specialTokens?: readonly string[];
+  readonly judgeId?: string;
+  readonly traits?: string;
   rank(job: RankJob, signal: AbortSignal): Promise<RankResult>;
   /** Ranks a known text beside the slots. Absent: a rank of it does. */
   probe?(job: RankJob, signal: AbortSignal): Promise<RankResult>;

@@ -10,6 +10,7 @@ import {
   type RankJob,
   type RankResult,
 } from './engine.js';
+import { ggufTraits } from './gguf-digest.js';
 import { openLlamaChild, type LlamaChild, type LlamaOptions } from './llama-child.js';
 import type { LlamaFacts } from './llama-protocol.js';
 import { testPlainHead, type Ask } from './meta-self-test.js';
@@ -25,7 +26,7 @@ export interface LlamaMeta extends MetaEngine {
 /** Starts a child with the model that ranks. Rejects with what to do when it cannot, also when the vocabulary cannot tell the two answers apart. */
 export async function openLlamaMeta(options: LlamaOptions): Promise<LlamaMeta> {
   const child = await openLlamaChild(options);
-  if (child.facts.ranks) return new EmbeddedMeta(options, child);
+  if (child.facts.ranks) return new EmbeddedMeta(options, child, await ggufTraits(child.facts.path));
   await child.close();
   const words = `${options.yesWord ?? 'Yes'} and ${options.noWord ?? 'No'}`;
   const reason = `its vocabulary has no token that tells ${words} apart`;
@@ -44,7 +45,11 @@ class EmbeddedMeta implements LlamaMeta {
   readonly #child: LlamaChild;
   #ranksOpen = 0;
 
-  constructor({ name, yesWord = 'Yes', specialTokens = [] }: LlamaOptions, child: LlamaChild) {
+  constructor(
+    { name, yesWord = 'Yes', specialTokens = [] }: LlamaOptions,
+    child: LlamaChild,
+    readonly traits: string,
+  ) {
     this.name = name;
     this.specialTokens = [...specialTokens, ...child.facts.specialTokens];
     this.facts = child.facts;

@@ -3,6 +3,7 @@
 
 import { limits } from '../limits.js';
 import type { DrawJob, DrawResult, Engine, EngineGauges, Health } from './engine.js';
+import { ggufTraits } from './gguf-digest.js';
 import { openLlamaChild, type Ending, type LlamaChild, type LlamaOptions } from './llama-child.js';
 import type { LlamaFacts } from './llama-protocol.js';
 
@@ -16,7 +17,8 @@ export interface LlamaEngine extends Engine {
 
 /** Starts the child, downloads the model when it must, loads it. Rejects with what to do when it cannot. */
 export async function openLlamaEngine(options: LlamaOptions): Promise<LlamaEngine> {
-  return new EmbeddedLlama(options, await openLlamaChild(options));
+  const child = await openLlamaChild(options);
+  return new EmbeddedLlama(options, child, await ggufTraits(child.facts.path));
 }
 
 class EmbeddedLlama implements LlamaEngine {
@@ -29,7 +31,11 @@ class EmbeddedLlama implements LlamaEngine {
   readonly #child: LlamaChild;
   #samplesOpen = 0;
 
-  constructor({ name, specialTokens = [] }: LlamaOptions, child: LlamaChild) {
+  constructor(
+    { name, specialTokens = [] }: LlamaOptions,
+    child: LlamaChild,
+    readonly traits: string,
+  ) {
     this.name = name;
     this.specialTokens = [...specialTokens, ...child.facts.specialTokens];
     this.facts = child.facts;

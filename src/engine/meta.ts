@@ -23,7 +23,7 @@ import { type Cutoff, cutoff } from './openai-cutoff.js';
 import { connectionReason, drop, type Endpoint, openEndpoint, readText } from './openai-http.js';
 import { parseJson } from './openai-json.js';
 import { classifyPage, classifyReply } from './openai-outcome.js';
-import { servedModel, serverGauges, serverHealth } from './openai-probe.js';
+import { servedHealth, servedModel, serverGauges, type ServedModel } from './openai-probe.js';
 import { serverTokens } from './openai-tokens.js';
 import { engineRequestId } from './openai-request.js';
 import { Slots } from './openai-slots.js';
@@ -57,9 +57,9 @@ export async function openMetaEngine(options: MetaEngineOptions): Promise<MetaEn
     openEndpoint({ baseUrl: options.baseUrl, apiKey: options.apiKey, connections });
   const probes = connect(probeConnections);
   try {
-    const { model, fake } = await servedModel(probes, options.model);
-    const told = options.asksTokens === true ? await serverTokens(probes, model) : [];
-    return new HttpMetaEngine(options, { model, fake, told }, connect(options.slots), probes);
+    const served = await servedModel(probes, options.model);
+    const told = options.asksTokens === true ? await serverTokens(probes, served.model) : [];
+    return new HttpMetaEngine(options, { ...served, told }, connect(options.slots), probes);
   } catch (error) {
     await probes.close();
     throw error;
@@ -75,6 +75,7 @@ class HttpMetaEngine implements MetaEngine {
   readonly model: string;
   readonly fake: boolean;
   readonly specialTokens: readonly string[];
+  readonly traits: string;
   readonly #head: Head;
   readonly #headOptions: HeadOptions;
   readonly #requestTimeoutMs: number;
@@ -86,7 +87,7 @@ class HttpMetaEngine implements MetaEngine {
 
   constructor(
     options: MetaEngineOptions,
-    served: { readonly model: string; readonly fake: boolean; readonly told: readonly string[] },
+    served: ServedModel & { readonly told: readonly string[] },
     texts: Endpoint,
     probes: Endpoint,
   ) {
@@ -95,6 +96,7 @@ class HttpMetaEngine implements MetaEngine {
     this.model = served.model;
     this.fake = served.fake;
     this.specialTokens = [...(options.specialTokens ?? []), ...served.told];
+    this.traits = served.traits;
     this.#head = heads[options.kind];
     this.#headOptions = {
       model: served.model,
@@ -138,7 +140,7 @@ class HttpMetaEngine implements MetaEngine {
   }
 
   async health(signal: AbortSignal): Promise<Health> {
-    return await serverHealth(this.#probes, signal);
+    return await servedHealth(this.#probes, this, signal);
   }
 
   async gauges(): Promise<EngineGauges> {

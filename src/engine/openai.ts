@@ -10,7 +10,7 @@ import type { DrawJob, DrawResult, DrawSpec, Engine, EngineGauges, Health } from
 import { type Cutoff, cutoff } from './openai-cutoff.js';
 import { drop, type Endpoint, openEndpoint } from './openai-http.js';
 import { classifyPage, classifyReply } from './openai-outcome.js';
-import { servedModel, serverGauges, serverHealth } from './openai-probe.js';
+import { servedHealth, servedModel, serverGauges, type ServedModel } from './openai-probe.js';
 import { engineRequestId, generationPath, requestBody, type RequestOptions } from './openai-request.js';
 import { Slots } from './openai-slots.js';
 import { readGeneration } from './openai-stream.js';
@@ -50,9 +50,9 @@ export async function openOpenAiEngine(options: OpenAiEngineOptions): Promise<En
   // Apart, so that a server full of samples still answers how it is.
   const probes = connect(probeConnections);
   try {
-    const { model, fake } = await servedModel(probes, options.model);
-    const told = options.asksTokens === true ? await serverTokens(probes, model) : [];
-    return new OpenAiEngine(options, { model, fake, told }, connect(options.slots), probes);
+    const served = await servedModel(probes, options.model);
+    const told = options.asksTokens === true ? await serverTokens(probes, served.model) : [];
+    return new OpenAiEngine(options, { ...served, told }, connect(options.slots), probes);
   } catch (error) {
     await probes.close();
     throw error;
@@ -65,6 +65,7 @@ class OpenAiEngine implements Engine {
   readonly model: string;
   readonly fake: boolean;
   readonly specialTokens: readonly string[];
+  readonly traits: string;
   readonly #mode: 'chat' | 'completions';
   readonly #requestTimeoutMs: number;
   readonly #request: RequestOptions;
@@ -75,7 +76,7 @@ class OpenAiEngine implements Engine {
 
   constructor(
     options: OpenAiEngineOptions,
-    served: { readonly model: string; readonly fake: boolean; readonly told: readonly string[] },
+    served: ServedModel & { readonly told: readonly string[] },
     samples: Endpoint,
     probes: Endpoint,
   ) {
@@ -84,6 +85,7 @@ class OpenAiEngine implements Engine {
     this.model = served.model;
     this.fake = served.fake;
     this.specialTokens = [...(options.specialTokens ?? []), ...served.told];
+    this.traits = served.traits;
     this.#mode = options.mode;
     this.#requestTimeoutMs = options.requestTimeoutMs;
     this.#request = {
@@ -124,7 +126,7 @@ class OpenAiEngine implements Engine {
   }
 
   async health(signal: AbortSignal): Promise<Health> {
-    return await serverHealth(this.#probes, signal);
+    return await servedHealth(this.#probes, this, signal);
   }
 
   async gauges(): Promise<EngineGauges> {

@@ -20,6 +20,7 @@ export function superviseEngine(engine: Engine, died: Promise<string> = never): 
     model: engine.model,
     fake: engine.fake,
     ...(engine.specialTokens && { specialTokens: engine.specialTokens }),
+    ...(engine.traits !== undefined && { traits: engine.traits }),
     died,
     running: () => running,
     async draw(job, onResult, signal) {
@@ -54,6 +55,7 @@ export function superviseMetaEngine(engine: MetaEngine, died: Promise<string> = 
     model: engine.model,
     fake: engine.fake,
     ...(engine.specialTokens && { specialTokens: engine.specialTokens }),
+    ...(engine.traits !== undefined && { traits: engine.traits }),
     died,
     running: () => running,
     async rank(job, signal) {

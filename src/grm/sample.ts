@@ -27,6 +27,8 @@ export interface Provenance {
   readonly worker: string;
   readonly engine: string;
   readonly model: string;
+  /** Id of the model and its settings (judge.ts); absent where an older version drew it, or nobody did. */
+  readonly judge?: string;
   /** SHA-256, hexadecimal. */
   readonly templateHash: string;
   readonly usage: Usage;

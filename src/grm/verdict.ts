@@ -1,5 +1,6 @@
 // Verdict: the whole answer to a request, as the domain speaks of it. `vote.ts` makes one.
 
+import type { Judge } from './judge.js';
 import type { Content, Stop, StoppedBy, VoteMethod } from './query.js';
 import type { Sample, Usage } from './sample.js';
 
@@ -25,6 +26,7 @@ export const degradedReasons = [
   'meta_partial',
   'time_budget',
   'samples_invalid',
+  'judge_changed',
   /** Results are missing, and their storage was full meanwhile. */
   'storage_full',
 ] as const;
@@ -77,6 +79,10 @@ interface VerdictBase {
   readonly nonce: string;
   /** Present where the request had a rule to stop by. */
   readonly stopping?: Stopping;
+  /** What judged; absent in verdicts of versions that did not tell. */
+  readonly judge?: Judge;
+  /** It was there before the call: nothing was drawn for it. No part of what is stored. */
+  readonly stored?: true;
   /** Present where time ran out with samples missing; their number is k less those in `samples`. */
   readonly missing?: Missing;
 }

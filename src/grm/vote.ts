@@ -7,6 +7,7 @@
 //   V5. tie <=> margin = 0.
 
 import { scoreMax, scoreMin } from './box.js';
+import type { Judge } from './judge.js';
 import { keepByMeta, metaWeights, type Ranked } from './meta.js';
 import type { Plan, VoteMethod } from './query.js';
 import type { Sample, ScoredSample, Usage } from './sample.js';
@@ -41,6 +42,9 @@ export interface VoteInput {
   /** Milliseconds since the Unix epoch. */
   readonly finishedAtMs: number;
   readonly nonce: string;
+  /** What judged, and whether some of it is not what the request was accepted under. */
+  readonly judge?: Judge;
+  readonly judgeChanged?: boolean;
   /** What adaptive k did; absent where the plan has no rule for it. */
   readonly stopping?: Stopping;
   /** What had become of the samples that are not there, when time ran out. */
@@ -91,6 +95,7 @@ export function vote(input: VoteInput): Verdict {
     metaModel: ballots.length === 0 ? '' : input.metaModel,
     finishedAtMs: input.finishedAtMs,
     nonce: input.nonce,
+    ...(input.judge !== undefined && { judge: input.judge }),
     ...(input.stopping !== undefined && { stopping: input.stopping }),
     ...(input.missing !== undefined && { missing: input.missing }),
   };
@@ -219,6 +224,7 @@ function degradedOf(input: VoteInput, arrived: number, kValid: number, rewarded:
   if (input.expired) degraded.push('time_budget');
   if (input.storageFull === true) degraded.push('storage_full');
   if (kValid < arrived) degraded.push('samples_invalid');
+  if (input.judgeChanged) degraded.push('judge_changed');
   return degraded;
 }
 

@@ -330,7 +330,10 @@ const log = z.strictObject({
 const up = z.strictObject({
   workers: whole(0, 64, 1, 'GRM workers that `grm up` starts.'),
   metaWorkers: whole(0, 64, 1, 'Meta workers that `grm up` starts.'),
-  dataDir: told(text.default('.grm'), 'Folder of its NATS data, logs and state.'),
+  dataDir: told(
+    text.default('.grm'),
+    'Folder of its NATS data, logs and state; the fake engine has one of its own in it.',
+  ),
 });
 
 export const configSchema = z.strictObject({

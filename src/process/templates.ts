@@ -2,7 +2,7 @@
 
 import { createHash } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
-import { join } from 'node:path';
+import { basename, extname, join } from 'node:path';
 import { parseMetaTemplate, parseTemplate, type MetaTemplate, type ParsedTemplate } from '../grm/prompt.js';
 import type { Config } from './schema.js';
 import { packageRoot } from './version.js';
@@ -11,7 +11,10 @@ import { packageRoot } from './version.js';
 const ownNames: ReadonlySet<string> = new Set(['default', 'nano']);
 
 export interface LoadedTemplate {
+  /** By which requests ask for it. */
   readonly name: string;
+  /** For people: the family of this package, or the file's name without its ending. */
+  readonly title: string;
   readonly text: string;
   /** SHA-256 of the file, hexadecimal. */
   readonly hash: string;
@@ -22,15 +25,26 @@ export async function loadGrmTemplates(config: Config): Promise<readonly [Loaded
   const load = async (name: string, path: string): Promise<LoadedTemplate> => {
     const text = await read(path, 'grm');
     check(path, parseTemplate(text));
-    return { name, text, hash: createHash('sha256').update(text).digest('hex') };
+    return { name, title: basename(path, extname(path)), text, hash: sha256(text) };
   };
   const extra = Object.entries(config.templates.extra).map(([name, path]) => load(name, path));
   return [await load('default', config.templates.grm), ...(await Promise.all(extra))];
 }
 
-export async function loadMetaTemplate(config: Config): Promise<MetaTemplate> {
+export interface LoadedMetaTemplate {
+  readonly template: MetaTemplate;
+  /** SHA-256 of the file, hexadecimal. */
+  readonly hash: string;
+}
+
+export async function loadMetaTemplate(config: Config): Promise<LoadedMetaTemplate> {
   const path = config.templates.meta;
-  return check(path, parseMetaTemplate(await read(path, 'meta')));
+  const text = await read(path, 'meta');
+  return { template: check(path, parseMetaTemplate(text)), hash: sha256(text) };
+}
+
+function sha256(text: string): string {
+  return createHash('sha256').update(text).digest('hex');
 }
 
 async function read(path: string, role: 'grm' | 'meta'): Promise<string> {

@@ -21,6 +21,7 @@ import {
 } from '../wire/convert.js';
 import { encoded } from '../wire/encoded.js';
 import { decodeAppend, withField, withFields } from '../wire/fields.js';
+import { judgeFromProto, judgeToProto } from '../wire/judge.js';
 import { encodeSample } from '../wire/sample-bytes.js';
 import { byOrder } from '../work/plan.js';
 import type { DeadLetter, MetaResult, MetaTask, RequestRecord, Shard, Stage } from '../work/shard.js';
@@ -67,6 +68,7 @@ export function encodeRecord(record: RequestRecord, content: { bytes: Uint8Array
     nonce: record.nonce,
     owner: record.owner,
     acceptedAtMs: Math.round(record.acceptedAtMs),
+    judge: record.judge && judgeToProto(record.judge),
   });
   return withField(message, field.recordContent, 'bytes' in content ? content.bytes : undefined);
 }
@@ -97,6 +99,7 @@ export function decodeRecord(bytes: Uint8Array): StoredRecord {
     nonce: message.nonce,
     owner: message.owner,
     acceptedAtMs: message.acceptedAtMs,
+    ...(message.judge && { judge: judgeFromProto(message.judge) }),
   });
   if (message.content) return { kind: 'whole', record: complete(contentFromProto(message.content)) };
   if (message.contentBlob === '') throw new RangeError('record: it has neither content nor blob');
@@ -186,6 +189,7 @@ export function encodeMetaResult(result: MetaResult): Uint8Array {
     failure: result.kind === 'failed' ? result.failure : '',
     model: result.model,
     worker: result.worker,
+    judge: result.judge ?? '',
   });
 }
 
@@ -195,7 +199,8 @@ export function decodeMetaResults(append: Uint8Array): readonly MetaResult[] {
 }
 
 export function decodeMetaResult(bytes: Uint8Array): MetaResult {
-  const { metaReward, failure, ...rest } = pb.MetaResult.decode(bytes);
+  const { metaReward, failure, judge, ...said } = pb.MetaResult.decode(bytes);
+  const rest = { ...said, ...(judge !== '' && { judge }) };
   return metaReward === undefined ? { ...rest, kind: 'failed', failure } : { ...rest, kind: 'ranked', metaReward };
 }
 

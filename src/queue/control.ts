@@ -16,6 +16,7 @@ import type { Requests } from './requests.js';
 import { filters, parseLeaseSubject, subjects } from './subjects.js';
 
 const bucket = 'KV_GRM_CLUSTER';
+const keptBucket = 'KV_GRM_TEMPLATES';
 const operation = 'KV-Operation';
 const failed = 'Grm-Failed';
 const empty = new Uint8Array(0);
@@ -59,6 +60,16 @@ export class JetStreamControlPlane implements ControlPlane {
       return [{ name, body: Uint8Array.from(msg.data), ageMs }];
     });
     return (await Promise.all(read)).flat();
+  }
+
+  async keep(name: string, body: Uint8Array): Promise<void> {
+    assertSmall(name, body);
+    await this.write(subjects.kept(name), body);
+  }
+
+  async kept(name: string): Promise<Uint8Array | undefined> {
+    const msg = await this.parts.requests.call(`$JS.API.DIRECT.GET.${keptBucket}.${subjects.kept(name)}`);
+    return msg.data.length === 0 ? undefined : Uint8Array.from(msg.data);
   }
 
   serve(name: string, answer: (body: Uint8Array) => Promise<Uint8Array | undefined>): Promise<() => void> {

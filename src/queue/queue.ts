@@ -166,6 +166,10 @@ export interface ControlPlane {
   dropLease(name: string): Promise<void>;
   /** Live leases now. `ageMs` is the time since the last renewal by the server's clock. */
   leases(): Promise<readonly { readonly name: string; readonly body: Uint8Array; readonly ageMs: number }[]>;
+  /** Keeps a value under a name, in place of the last one, until it is kept anew: unlike a lease it does not run out. For coordinators. */
+  keep(name: string, body: Uint8Array): Promise<void>;
+  /** What was kept last; undefined when nothing was. */
+  kept(name: string): Promise<Uint8Array | undefined>;
   /**
    * Answers messages to `name`; the returned function ends it. Several may serve one name: all of them hear what is asked, and who resolves
    * to undefined leaves the answer to the others.

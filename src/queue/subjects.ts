@@ -53,6 +53,8 @@ export const subjects = {
   template: (hash: string) => `$KV.GRM_TEMPLATES.${token(hash, 'template')}`,
   /** How far all requests are finished: it stands with the templates, where what coordinators share is kept. */
   checkpoint: '$KV.GRM_TEMPLATES.checkpoint',
+  /** Beside the templates, because their bucket keeps what nobody renews. No template's hash begins so. */
+  kept: (name: string) => `$KV.GRM_TEMPLATES.kept-${token(name, 'name')}`,
   lease: (name: string) => `$KV.GRM_CLUSTER.lease.${roleOf(name)}.${token(name, 'node')}`,
   clock: (name: string) => `$KV.GRM_CLUSTER.clock.${token(name, 'connection')}`,
   node: (name: string) => `grm.ctl.node.${roleOf(name)}.${token(name, 'node')}`,

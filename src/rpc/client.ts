@@ -5,19 +5,24 @@
 //   C2. UNAVAILABLE and RESOURCE_EXHAUSTED are tried again (retry.ts) until the deadline, as the same request: by its idempotency key,
 //       or without one by the server's hash of content and options. Cluster orders are idempotent and retried alike.
 //   C3. Every call ends: its deadline is `deadlineMs`, default 10 minutes.
+//   C5. The judge of the first verdict is pinned (judge-pins.ts): another one's is the fault 'judge_changed', unless the change is allowed.
 //   C4. An aborted signal cancels the call at the server; it throws kind 'cancelled'.
 
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { ClientReadableStream } from '@grpc/grpc-js';
 import { fault, faults, type Fault } from '../fault.js';
+import type { ScoreOptions } from '../coordinator/coordinator.js';
+import type { Judge } from '../grm/judge.js';
 import type { JudgedSample, StoredVerdict, Verdict } from '../grm/verdict.js';
 import { steadyNow, systemAt } from '../process/clock.js';
 import { contentFromProto, sampleFromProto, verdictFromProto } from '../wire/convert.js';
+import { judgeFromProto } from '../wire/judge.js';
 import type { DeadShard, GetStatusResponse } from '../wire/gen/grm/v1/cluster.js';
 import type { Sample as WireSample, Verdict as WireVerdict } from '../wire/gen/grm/v1/judgement.js';
 import type { ScoreRequest as WireRequest, WatchScoreResponse } from '../wire/gen/grm/v1/reward.js';
 import { callOnce, openChannel, type Channel, type KeepAlive } from './channel.js';
 import { GrmError } from './grm-error.js';
+import { JudgePins } from './judge-pins.js';
 import { scoreMany, type ManyOptions, type ManyResult } from './many.js';
 import { nextTry, retryDefaults, type RetryPolicy } from './retry.js';
 import { servingOf, type Serving } from './open-limit.js';
@@ -35,6 +40,7 @@ export type { Trouble } from './trouble.js';
 export type { ClientTls } from './tls.js';
 export type { FaultKind, Violation } from '../fault.js';
 export type { Class, Content, Message, Principle, VoteMethod } from '../grm/query.js';
+export type { Judge, JudgeModel } from '../grm/judge.js';
 export type { Sample } from '../grm/sample.js';
 export type { JudgedSample, Reward, StoredVerdict, Verdict } from '../grm/verdict.js';
 
@@ -50,6 +56,8 @@ export interface ConnectOptions {
   readonly retries?: Partial<RetryPolicy>;
   /** Default: a ping after 30 s of silence, answered within 10 s. */
   readonly keepAlive?: KeepAlive;
+  /** Takes verdicts of whatever judges, also when that changes while this client lives. Default false: then it is an error, judge_changed. */
+  readonly allowJudgeChange?: boolean;
 }
 
 export interface CallLimits {
@@ -90,24 +98,44 @@ export class GrmClient {
   readonly #channel: Channel;
   readonly #tenant: string;
   readonly #policy: RetryPolicy;
+  readonly #pins: JudgePins;
 
-  private constructor(channel: Channel, tenant: string, policy: RetryPolicy) {
+  private constructor(channel: Channel, tenant: string, policy: RetryPolicy, pins: JudgePins) {
     this.#channel = channel;
+    this.#pins = pins;
     this.#tenant = tenant;
     this.#policy = policy;
   }
 
   /** Opens no connection yet: the first call does. Throws when TLS files cannot be read. */
-  static connect({ tenant, retries, ...target }: ConnectOptions): GrmClient {
-    return new GrmClient(openChannel(target), tenant ?? '', { ...retryDefaults, ...retries });
+  static connect({ tenant, retries, allowJudgeChange = false, ...target }: ConnectOptions): GrmClient {
+    const policy = { ...retryDefaults, ...retries };
+    return new GrmClient(openChannel(target), tenant ?? '', policy, new JudgePins(allowJudgeChange));
   }
 
   /** Scores one request. */
   async score(request: ScoreRequest, limits: CallLimits = {}): Promise<Verdict> {
     const message = this.#message(request);
     const { reward } = this.#channel;
-    const response = await this.#call(reward.score.bind(reward), message, waiting(request, limits));
-    return verdictOf(response.verdict);
+    try {
+      const response = await this.#call(
+        reward.score.bind(reward),
+        this.#pins.stamped(message),
+        waiting(request, limits),
+      );
+      return this.#pinned(message, verdictOf(response.verdict));
+    } catch (error) {
+      throw this.#worded(message, error);
+    }
+  }
+
+  /** What would judge a request with these options now. */
+  async judge(options: ScoreOptions = {}, limits: CallLimits = {}): Promise<Judge> {
+    const { options: wire } = this.#message({ ...options, query: 'q', responses: ['r'] });
+    const { reward } = this.#channel;
+    const { judge } = await this.#call(reward.getJudge.bind(reward), { options: wire }, limits);
+    if (!judge) throw new GrmError(fault('internal', 'the answer holds no judge'));
+    return judgeFromProto(judge);
   }
 
   /** Scores many over one stream; results come as they are ready. Leaving the loop cancels what is open. See many.ts. */
@@ -123,6 +151,7 @@ export class GrmClient {
         },
         isConnected: () => this.#channel.isConnected(),
         policy: this.#policy,
+        pins: this.#pins,
         tenant: this.#tenant,
         serving: () => this.#serving(),
       },
@@ -138,15 +167,16 @@ export class GrmClient {
     const seen = new Set<number>();
     for (;;) {
       try {
-        for await (const { event } of this.#watchOnce(message, tries.deadlineAtMs, limits.signal)) {
-          if (event?.$case === 'verdict') return yield { kind: 'verdict', verdict: verdictFromProto(event.value) };
+        for await (const { event } of this.#watchOnce(this.#pins.stamped(message), tries.deadlineAtMs, limits.signal)) {
+          if (event?.$case === 'verdict')
+            return yield { kind: 'verdict', verdict: this.#pinned(message, verdictFromProto(event.value)) };
           if (event?.$case !== 'sample' || seen.has(event.value.index)) continue;
           seen.add(event.value.index);
           yield { kind: 'sample', sample: watchedSample(event.value) };
         }
         throw new GrmError(fault('unreachable', 'the stream ended without a verdict'));
       } catch (error) {
-        await tries.failed(faultOfError(error));
+        await tries.failed(this.#worded(message, error).fault);
       }
     }
   }
@@ -246,6 +276,16 @@ export class GrmClient {
 
   [Symbol.dispose](): void {
     this.close();
+  }
+
+  #pinned(message: WireRequest, verdict: Verdict): Verdict {
+    const refused = this.#pins.refuse(message, verdict);
+    if (refused) throw new GrmError(refused);
+    return verdict;
+  }
+
+  #worded(message: WireRequest, error: unknown): GrmError {
+    return new GrmError(this.#pins.worded(message, error instanceof GrmError ? error.fault : faultOfError(error)));
   }
 
   #message(request: ScoreRequest) {

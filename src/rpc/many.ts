@@ -21,6 +21,7 @@ import type { ScoreStreamRequest, ScoreStreamResponse } from '../wire/gen/grm/v1
 import { endedByTime, type Outcome } from './again.js';
 import { EngineWatch, type EngineHearer } from './engine-watch.js';
 import { GrmError } from './grm-error.js';
+import type { JudgePins } from './judge-pins.js';
 import { Entry } from './many-entry.js';
 import { OpenLimit, type Serving } from './open-limit.js';
 import { nextTry, patienceMs, type RetryPolicy } from './retry.js';
@@ -60,6 +61,7 @@ export interface ManySettings {
   readonly tenant: string;
   /** What serves the samples; undefined where that cannot be known. Rejects when it is to be asked again. */
   readonly serving: () => Promise<Serving | undefined>;
+  readonly pins: JudgePins;
 }
 
 export async function* scoreMany<R extends ScoreRequest>(
@@ -202,7 +204,8 @@ class Many<R extends ScoreRequest> {
     let sent = 0;
     while (!this.#streamFull && sent < this.#unsent.length) {
       const { key, message } = this.#unsent[sent++]!;
-      if (this.#open.has(key)) this.#streamFull = !stream.write({ correlationId: key, request: message });
+      if (this.#open.has(key))
+        this.#streamFull = !stream.write({ correlationId: key, request: this.settings.pins.stamped(message) });
     }
     if (sent > 0) this.#unsent.splice(0, sent);
   }
@@ -232,7 +235,8 @@ class Many<R extends ScoreRequest> {
     const entry = this.#open.get(correlationId);
     // Late: its deadline passed, or it was sent twice around a reconnect.
     if (!entry || !outcome) return;
-    if (outcome.$case === 'status') return this.#failed(entry, faultOf(outcome.value));
+    if (outcome.$case === 'status')
+      return this.#failed(entry, this.settings.pins.worded(entry.message, faultOf(outcome.value)));
     this.#found();
     let verdict: Verdict;
     try {
@@ -240,7 +244,9 @@ class Many<R extends ScoreRequest> {
     } catch (error) {
       return this.#settle(entry, { kind: 'fault', fault: faultOfError(error) });
     }
-    this.#ended(entry, { kind: 'verdict', verdict });
+    const refused = this.settings.pins.refuse(entry.message, verdict);
+    if (refused) this.#settle(entry, { kind: 'fault', fault: refused });
+    else this.#ended(entry, { kind: 'verdict', verdict });
   }
 
   #failed(entry: Entry<R>, it: Fault): void {

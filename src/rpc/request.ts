@@ -21,6 +21,9 @@ export function readRequest(request: ScoreRequest | undefined, grant: Grant, tem
     class: word(request?.class ?? 0, classTable.from),
     content: request?.content,
     options: request?.options && rawOptions(request.options),
+    fresh: request?.fresh,
+    expectedJudge: request?.expectedJudge,
+    allowJudgeChange: request?.allowJudgeChange,
   };
   const result = intake(raw, templates);
   const violations: Violation[] = result.kind === 'violations' ? result.violations : [];
@@ -34,6 +37,17 @@ export function readRequest(request: ScoreRequest | undefined, grant: Grant, tem
   const refused = mayActFor(grant, result.input.tenant);
   if (refused) return { kind: 'fault', fault: refused };
   return { kind: 'ok', input: result.input, detail: detail === Detail.UNSPECIFIED ? Detail.FULL : detail };
+}
+
+/** Options alone, checked as those of a request. */
+export function readOptions(
+  options: ScoreOptions | undefined,
+  templates: readonly string[],
+): Extract<Asked, { kind: 'fault' }> | { readonly kind: 'ok'; readonly options: ScoreInput['options'] } {
+  const any = { query: 'q', responses: ['r'] };
+  const result = intake({ content: any, options: options && rawOptions(options) }, templates);
+  if (result.kind === 'violations') return { kind: 'fault', fault: invalid(result.violations) };
+  return { kind: 'ok', options: result.input.options };
 }
 
 export function invalid(violations: readonly Violation[]): Fault {

@@ -4,8 +4,11 @@ import type { ServerWritableStream } from '@grpc/grpc-js';
 import { fault } from '../fault.js';
 import { limits } from '../limits.js';
 import { contentToProto } from '../wire/convert.js';
+import { judgeToProto } from '../wire/judge.js';
 import {
   Detail,
+  type GetJudgeRequest,
+  type GetJudgeResponse,
   type GetVerdictRequest,
   type GetVerdictResponse,
   type RewardServiceServer,
@@ -20,7 +23,7 @@ import type { Content } from '../grm/query.js';
 import { mayActFor, tenantFor } from './auth.js';
 import { deadlineOf, shuttingDown, signalOf, unary, unexpected, type OpenCall, type RpcContext } from './calls.js';
 import { sampleAt, verdictAt } from './detail.js';
-import { invalid, readRequest } from './request.js';
+import { invalid, readOptions, readRequest } from './request.js';
 import { statusOf } from './status.js';
 import { ScoreStreamSession } from './stream.js';
 
@@ -51,6 +54,15 @@ export function rewardHandlers(context: RpcContext): RewardServiceServer {
         .catch((error: unknown) => call.emit('error', statusOf(unexpected(context, 'rpc WatchScore', error))))
         .finally(() => context.open.end(open));
     },
+
+    getJudge: unary<GetJudgeRequest, GetJudgeResponse>(context, 'rpc GetJudge', ({ request }) => {
+      const { coordinator } = context;
+      const asked = readOptions(request.options, coordinator.templates);
+      if (asked.kind === 'fault') return Promise.resolve(asked);
+      const now = coordinator.judge(asked.options);
+      if (now.kind === 'fault') return Promise.resolve(now);
+      return Promise.resolve({ kind: 'ok', value: { judge: judgeToProto(now.judge) } });
+    }),
 
     getVerdict: unary<GetVerdictRequest, GetVerdictResponse>(
       context,

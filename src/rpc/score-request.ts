@@ -28,6 +28,12 @@ export interface ScoreRequest extends ScoreOptions {
   /** Default: the client's. */
   readonly tenant?: string;
   readonly class?: Class;
+  /** Draws anew although a verdict is stored: a word that is this request's own, the same for its retries. */
+  readonly fresh?: string;
+  /** Id of the only judge that may answer. Default: the one that the client has pinned. */
+  readonly expectedJudge?: string;
+  /** Takes what another judge said. Default: the client's. */
+  readonly allowJudgeChange?: boolean;
   /** Default 'full'. A verdict that fits no message comes without its samples' texts. */
   readonly detail?: DetailWanted;
 }
@@ -105,6 +111,9 @@ export function toMessage(request: ScoreRequest, tenant: string): Asking {
       tenant: request.tenant ?? tenant,
       class: request.class === undefined ? WireClass.UNSPECIFIED : classTable.to(request.class),
       detail: details[request.detail ?? 'full'],
+      fresh: request.fresh ?? '',
+      expectedJudge: request.expectedJudge ?? '',
+      allowJudgeChange: request.allowJudgeChange ?? false,
     },
   };
 }
@@ -122,7 +131,8 @@ function encodable(request: ScoreRequest, principles: readonly Principle[]): boo
     seed,
     ...principles.map((each) => each.weightPercent),
   ];
-  const texts = [request.responses, principles.map((each) => each.text)].flat();
+  const words = [request.fresh, request.expectedJudge].flatMap((each) => (each === undefined ? [] : [each]));
+  const texts = [request.responses, principles.map((each) => each.text), words].flat();
   const messages = typeof request.query === 'string' ? [] : request.query;
   return (
     uint32s.every((value) => value === undefined || value === value >>> 0) &&

@@ -4,6 +4,7 @@ import type { Class, Content, Message, Role, Stop, StopRule, VoteMethod } from '
 import { sampleInvalidReasons, type Sample, type SampleInvalidReason } from '../grm/sample.js';
 import type { Degraded, JudgedSample, Kept, Stopping, Verdict, Missing } from '../grm/verdict.js';
 import * as pb from './gen/grm/v1/judgement.js';
+import { judgeFromProto, judgeToProto } from './judge.js';
 import { textsOf } from './texts-at.js';
 
 /** A two-way table between a domain word and its enum number. */
@@ -77,6 +78,7 @@ const degradedTable = table<Degraded, pb.Degraded>(
     meta_partial: pb.Degraded.META_PARTIAL,
     time_budget: pb.Degraded.TIME_BUDGET,
     samples_invalid: pb.Degraded.SAMPLES_INVALID,
+    judge_changed: pb.Degraded.JUDGE_CHANGED,
     storage_full: pb.Degraded.STORAGE_FULL,
   },
   'degraded',
@@ -130,6 +132,7 @@ export function sampleToProto(sample: Sample, judged?: Pick<JudgedSample, 'metaR
     engineMs: Math.max(0, Math.round(sample.engineMs)),
     text: sample.text,
     textsAt: [],
+    judge: sample.judge ?? '',
   };
 }
 
@@ -143,6 +146,7 @@ export function sampleFromProto(sample: pb.Sample): Sample {
     worker: sample.worker,
     engine: sample.engine,
     model: sample.model,
+    ...(sample.judge !== '' && { judge: sample.judge }),
     templateHash: sample.templateHash,
     usage: sample.usage ?? { promptTokens: 0, cachedTokens: 0, completionTokens: 0 },
     finishReason: sample.finishReason,
@@ -209,6 +213,8 @@ export function verdictToProto(verdict: Verdict): pb.Verdict {
     nonce: verdict.nonce,
     stopping: verdict.stopping && stoppingToProto(verdict.stopping),
     missing: verdict.missing && { ...verdict.missing, why: verdict.missing.why ?? '' },
+    judge: verdict.judge && judgeToProto(verdict.judge),
+    stored: verdict.stored === true,
   };
 }
 
@@ -235,6 +241,8 @@ export function verdictFromProto(verdict: pb.Verdict): Verdict {
     nonce: verdict.nonce,
     ...(verdict.stopping && { stopping: stoppingFromProto(verdict.stopping) }),
     ...(verdict.missing && { missing: missingOf(verdict.missing) }),
+    ...(verdict.judge && { judge: judgeFromProto(verdict.judge) }),
+    ...(verdict.stored && { stored: true as const }),
   };
   if (verdict.invalidReason !== pb.InvalidReason.UNSPECIFIED) {
     const reason = invalidTable.from(verdict.invalidReason);

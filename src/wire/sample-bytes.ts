@@ -44,7 +44,9 @@ export function encodeSample(sample: Sample): Uint8Array {
 const samplesField = 14;
 const tag = { metaReward: (10 << 3) | 1, kept: 11 << 3 } as const;
 
-export function encodeVerdict(verdict: Verdict): Uint8Array {
+/** As the ledger holds it: that it came from there is said when it does. */
+export function encodeVerdict(told: Verdict): Uint8Array {
+  const { stored: _, ...verdict } = told;
   const head = encoded(pb.Verdict, verdictToProto({ ...verdict, samples: [] }));
   return withFields(head, samplesField, verdict.samples.map(judgedBytes));
 }

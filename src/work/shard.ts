@@ -1,5 +1,6 @@
 // What travels between coordinators and workers, in the domain's words. The wire format is proto/grm/work/v1.
 
+import type { Judge } from '../grm/judge.js';
 import type { Class, Content, Plan } from '../grm/query.js';
 import type { Sample } from '../grm/sample.js';
 
@@ -17,6 +18,8 @@ export interface RequestRecord {
   /** Node that accepted it. */
   readonly owner: string;
   readonly acceptedAtMs: number;
+  /** What judged in the pools when it was accepted; absent in records of versions that did not tell. */
+  readonly judge?: Judge;
 }
 
 export interface SampleSpec {
@@ -75,6 +78,8 @@ export type MetaResult = {
   readonly requestId: string;
   readonly index: number;
   readonly model: string;
+  /** Id of the model, its template and settings (grm/judge.ts); absent where an older version ranked it, or nobody did. */
+  readonly judge?: string;
   readonly worker: string;
 } & ({ readonly kind: 'ranked'; readonly metaReward: number } | { readonly kind: 'failed'; readonly failure: string });
 

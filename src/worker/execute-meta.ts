@@ -158,7 +158,8 @@ async function execute(
     else {
       answered.add(index);
       engineMs.set(index, clock.steadyNow() - startedAtMs);
-      const base = { requestId, index, model: engine.model, worker: context.nodeId };
+      const from = { model: engine.model, ...(engine.judgeId !== undefined && { judge: engine.judgeId }) };
+      const base = { requestId, index, ...from, worker: context.nodeId };
       if (result.kind === 'logit') appender.add({ kind: 'ranked', ...base, metaReward: result.metaReward });
       else appender.add({ kind: 'failed', ...base, failure: result.reason });
     }

@@ -26,6 +26,7 @@ export function sampleOf(result: Finished, from: DrawnFrom): Sample {
     worker,
     engine: engine.name,
     model: engine.model,
+    ...(engine.judgeId !== undefined && { judge: engine.judgeId }),
     templateHash: shard.templateHash,
     queueMs: Math.max(0, from.queueMs),
   };

@@ -470,6 +470,16 @@ export function queueContract(what: string, makeWorld: () => Promise<QueueWorld>
       const bytes = (words: string): Uint8Array => new TextEncoder().encode(words);
       const words = (body: Uint8Array | undefined): string | undefined => body && new TextDecoder().decode(body);
 
+      test('what is kept under a name is there for everybody until it is kept anew, longer than any lease', async () => {
+        const name = freshId('kept');
+        expect(await b.control.kept(name)).toBeUndefined();
+        await a.control.keep(name, bytes('one'));
+        expect(words(await b.control.kept(name))).toBe('one');
+        await b.control.keep(name, bytes('two'));
+        await world.sleep(world.leaseMs * 2);
+        expect(words(await a.control.kept(name))).toBe('two');
+      });
+
       test('a lease is seen by all, renewed, dropped', async () => {
         const name = freshId('node');
         await a.control.renewLease(name, bytes('one'));

@@ -59,7 +59,7 @@ describe('grm score', () => {
     const input = Array.from({ length: 20 }, (_, id) => row(id)).join('\n');
     const { code, out, err } = await cli.run(['score', '--k', '4', '--vote', 'meta_topk', '--k-meta', '1'], input);
     expect(err).toMatch(
-      /^(?:scored \d+\/\? .*\n)*scored 20\/\? {2}\d+\.\d\/s {2}ETA -\n20 rows, 0 invalid, 0 failed\n$/,
+      /^(?:scored \d+\/\? .*\n)*scored 20\/\? {2}\d+\.\d\/s {2}ETA -\n20 rows, 0 invalid, 0 failed\n20 judged by the fake engine .*; none of them from the store\n$/,
     );
     const rows = jsonLines(out);
     expect(rows.map(({ row: number, id, label }) => [number, id, label])).toEqual(rows.map((_, at) => [at, at, 0]));
@@ -116,7 +116,9 @@ describe('grm score', () => {
         unfinished: 0,
         failed: 0,
         interrupted: false,
+        stored: expect.any(Number) as number,
         reasons: { invalid: {}, unfinished: {}, failed: {} },
+        judges: [expect.objectContaining({ verdicts: 1 })],
       },
     ]);
     expect(code).toBe(0);
@@ -169,7 +171,10 @@ describe('grm score', () => {
     expect(whole.err).toContain('120 rows (120 from an earlier run)');
     const anew = await cli.run(['score', input, '--out', cli.file('kill-anew.jsonl'), '--k', '2']);
     expect(anew.code).toBe(0);
-    expect(await readFile(cli.file('kill-anew.jsonl'), 'utf8')).toBe(text);
+    expect(anew.err).toMatch(/120 judged by the fake engine .*; all of them from the store/);
+    expect(await readFile(cli.file('kill-anew.jsonl'), 'utf8')).toBe(
+      text.replaceAll('"stored":false', '"stored":true'),
+    );
     expect(cluster.engine.stats().requests).toBe(drawn);
   }, 400_000);
 

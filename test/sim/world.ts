@@ -1,7 +1,6 @@
 // World: runs one scenario to its end in virtual time, and writes down what happened.
 
 import { FaultError } from '../../src/fault.js';
-import { identify } from '../../src/coordinator/identity.js';
 import type { ScoreInput } from '../../src/coordinator/coordinator.js';
 import type { DispatchWeights } from '../../src/coordinator/dispatch.js';
 import { deriveSeed } from '../../src/grm/seed.js';
@@ -13,7 +12,7 @@ import { parseLane } from '../../src/queue/subjects.js';
 import { laneNumber } from '../../src/work/lane.js';
 import { resultsIn } from '../support/lanes.js';
 import { virtualClock, type VirtualClock } from '../support/virtual-clock.js';
-import { virtualCluster, type Told, type VirtualCluster } from '../support/virtual-cluster.js';
+import { requestIdOf, virtualCluster, type Told, type VirtualCluster } from '../support/virtual-cluster.js';
 import { call, summaryOf, valueOf } from './callers.js';
 import { chanceOf } from './chance.js';
 import { ackWaitMs, Fleet } from './fleet.js';
@@ -338,7 +337,7 @@ class World {
   }
 
   #idOf(plan: RequestPlan): string {
-    return identify(this.#inputs.get(plan.name)!).requestId;
+    return requestIdOf(this.#inputs.get(plan.name)!);
   }
 }
 

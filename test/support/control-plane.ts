@@ -17,6 +17,7 @@ export interface LocalControlPlane extends ControlPlane {
 
 export function localControlPlane(clock: Clock, leaseMs: number = limits.leaseMs): LocalControlPlane {
   const leases = new Map<string, { readonly body: Uint8Array; readonly atMs: number }>();
+  const kept = new Map<string, Uint8Array>();
   const served = new Map<string, (body: Uint8Array) => Promise<Uint8Array | undefined>>();
   const listeners = new Map<string, Set<(body: Uint8Array) => void>>();
   const renewed = new Map<string, number>();
@@ -46,6 +47,14 @@ export function localControlPlane(clock: Clock, leaseMs: number = limits.leaseMs
       const now = clock.now();
       for (const [name, { atMs }] of leases) if (now - atMs >= leaseMs) leases.delete(name);
       return [...leases].map(([name, { body, atMs }]) => ({ name, body, ageMs: now - atMs }));
+    },
+    async keep(name, body) {
+      await reachable();
+      kept.set(name, body.slice());
+    },
+    async kept(name) {
+      await reachable();
+      return kept.get(name)?.slice();
     },
     async serve(name, answer) {
       await reachable();

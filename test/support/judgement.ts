@@ -1,8 +1,10 @@
 // Judgement: builders for the domain's values, with every field filled, so that a test states only what it is about.
 
+import type { Judge } from '../../src/grm/judge.js';
 import type { Content, Plan } from '../../src/grm/query.js';
 import type { InvalidSample, Provenance, SampleInvalidReason, ScoredSample } from '../../src/grm/sample.js';
 import type { VoteInput } from '../../src/grm/vote.js';
+import type { PlanDefaults } from '../../src/work/plan.js';
 
 export function provenance(more: Partial<Provenance> = {}): Provenance {
   return {
@@ -46,6 +48,25 @@ export function plan(more: Partial<Plan> = {}): Plan {
     ...more,
   };
 }
+
+/** What judges, unless a test says otherwise. */
+export const aJudge: Judge = {
+  id: 'a1b2c3d4e5f60718',
+  models: [{ id: '00aa11bb22cc33dd', model: 'judge-27b' }],
+  template: 'default',
+  templateHash: 'ab'.repeat(32),
+};
+
+/** The server's defaults. */
+export const planDefaults: PlanDefaults = {
+  k: 8,
+  temperature: 0.5,
+  topP: 1,
+  maxTokens: 256,
+  vote: 'auto',
+  quorumRatio: 0.5,
+  timeBudgetMs: 60_000,
+};
 
 export function voteInput(more: Partial<VoteInput> = {}): VoteInput {
   return {

@@ -9,6 +9,7 @@ import type { MemoryStream } from './memory-stream.js';
 /** What all clients share. */
 export interface ControlHub {
   readonly leases: MemoryStream;
+  readonly kept: Map<string, Uint8Array>;
   readonly served: Map<string, Set<Served>>;
   readonly listeners: Map<string, Set<(body: Uint8Array) => void>>;
 }
@@ -44,6 +45,11 @@ export function memoryControl(hub: ControlHub, wire: ControlWire): ControlPlane 
           return body ? [{ name, body, ageMs: hub.leases.ageMs(name) }] : [];
         }),
       ),
+    async keep(name, body) {
+      assertSmall(name, body);
+      await wire.call('keep', () => void hub.kept.set(token(name, 'name'), body.slice()));
+    },
+    kept: (name) => wire.call('kept', () => hub.kept.get(token(name, 'name'))?.slice()),
     serve: (name, answer) =>
       wire.call('serve', () => {
         const all = hub.served.get(token(name, 'node')) ?? new Set();

@@ -102,7 +102,12 @@ export function memoryNats(options: MemoryNatsOptions): MemoryNats {
       forgetful: options.broken === 'forgets',
     }),
     blind: options.broken === 'blind',
-    hub: { leases: stream(false, options.leaseMs ?? limits.leaseMs), served: new Map(), listeners: new Map() },
+    hub: {
+      leases: stream(false, options.leaseMs ?? limits.leaseMs),
+      kept: new Map(),
+      served: new Map(),
+      listeners: new Map(),
+    },
     followers: new Map(),
     up: true,
     client: '',

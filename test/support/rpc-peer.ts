@@ -87,6 +87,7 @@ export const someStatus: ClusterStatus = {
           model: 'judge',
           engine: 'openai http://127.0.0.1:1',
           stateSinceMs: 1_700_000_000_000,
+          judge: '0123456789abcdef',
         },
       ],
       gpus: 2,
@@ -112,6 +113,7 @@ export const someStatus: ClusterStatus = {
   nowMs: 1_700_000_060_000,
   streams: [{ name: 'GRM_RES', bytes: 900, bytesMax: 1_000, messages: 3, trouble: '' }],
   unread: [],
+  judges: [{ role: 'grm-worker', pool: 'grm', models: [{ id: '0123456789abcdef', model: 'judge' }] }],
 };
 
 export interface Certificates extends AsyncDisposable {

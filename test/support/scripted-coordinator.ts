@@ -6,6 +6,7 @@ import type {
   Caller,
   Coordinator,
   CoordinatorLoad,
+  JudgeNow,
   ScoreInput,
   ScoreOutcome,
 } from '../../src/coordinator/coordinator.js';
@@ -14,7 +15,7 @@ import type { JudgedSample, StoredVerdict, Verdict } from '../../src/grm/verdict
 import { vote } from '../../src/grm/vote.js';
 import type { ClusterControl, ClusterStatus } from '../../src/rpc/cluster.js';
 import type { DeadLetter, DeadPage } from '../../src/work/shard.js';
-import { plan, scored, voteInput } from './judgement.js';
+import { aJudge, plan, planDefaults, scored, voteInput } from './judgement.js';
 
 export interface HeldCall {
   readonly input: ScoreInput;
@@ -30,11 +31,13 @@ export function scoreOf(text: string): number {
   return 1 + (text.length % 10);
 }
 
+const under = { judge: aJudge.id, defaults: planDefaults };
+
 export function verdictFor(input: ScoreInput, texts = ''): Verdict {
   const scores = input.content.responses.map(scoreOf);
   const k = input.options.k ?? 1;
   const samples = Array.from({ length: k }, (_, index) => scored(index, scores, { text: texts }));
-  return vote(voteInput({ requestId: identify(input).requestId, plan: plan({ k }), n: scores.length, samples }));
+  return vote(voteInput({ requestId: identify(input, under).requestId, plan: plan({ k }), n: scores.length, samples }));
 }
 
 export class ScriptedCoordinator implements Coordinator {
@@ -76,7 +79,7 @@ export class ScriptedCoordinator implements Coordinator {
       const call: HeldCall = {
         input,
         caller,
-        requestId: identify(input).requestId,
+        requestId: identify(input, under).requestId,
         sample: (judged) => caller.onSample?.(judged),
         verdict: (verdict) => answer({ kind: 'verdict', verdict: verdict ?? verdictFor(input) }),
         fault: (it) => answer({ kind: 'fault', fault: it }),
@@ -92,6 +95,10 @@ export class ScriptedCoordinator implements Coordinator {
   /** Lets every further call wait for the test. */
   hold(): void {
     this.script = () => undefined;
+  }
+
+  judge(): JudgeNow {
+    return { kind: 'judge', judge: aJudge };
   }
 
   stored(requestIdOrKey: string, tenant: string): Promise<StoredVerdict | undefined> {

@@ -46,6 +46,8 @@ export interface ScriptedEngineOptions {
   readonly clock: Clock;
   readonly name?: string;
   readonly model?: string;
+  /** Id of the judge that it is. Default: scriptedJudge's. */
+  readonly judge?: string;
   /** Default: scores from the seed and the prompt, after 20 ms. */
   readonly answer?: (spec: DrawSpec, job: DrawJob, responses: number) => Answer;
 }
@@ -63,8 +65,12 @@ export function judgementText(shown: readonly number[]): string {
   return `Specific Criteria: facts 60%, brevity 40%.\nAnalysis: the responses differ.\nScores: \\boxed{${shown.join(', ')}}`;
 }
 
+/** What scripted engines say that they are. */
+export const scriptedJudge = { id: 'fake-scripted', model: 'scripted-judge' } as const;
+export const scriptedMetaJudge = { id: 'fake-scripted-meta', model: 'scripted-meta' } as const;
+
 export function scriptedEngine(options: ScriptedEngineOptions): ScriptedEngine {
-  const { clock, name = 'scripted-0', model = 'scripted-judge' } = options;
+  const { clock, name = 'scripted-0', model = scriptedJudge.model, judge = scriptedJudge.id } = options;
   const answer =
     options.answer ??
     ((spec, job, responses): Answer => ({ kind: 'scores', shown: seededScores(spec, job, responses) }));
@@ -88,7 +94,7 @@ export function scriptedEngine(options: ScriptedEngineOptions): ScriptedEngine {
       }),
     );
   };
-  return { ...bystander(name, model, () => running), drawn, jobs, draw, running: () => running };
+  return { ...bystander(name, model, () => running), judgeId: judge, drawn, jobs, draw, running: () => running };
 }
 
 function resultOf(told: Answer, index: number, engineMs: number): DrawResult {
@@ -136,6 +142,7 @@ export function scriptedMetaEngine(options: ScriptedMetaOptions): ScriptedMetaEn
   const ranked: RankJob[] = [];
   return {
     ...bystander(name, model, () => 0),
+    judgeId: scriptedMetaJudge.id,
     ranked,
     selfTest: () => Promise.resolve({ kind: 'ok' }),
     async rank(job, signal) {

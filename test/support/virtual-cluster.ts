@@ -14,6 +14,8 @@ import type { CoordinatorContext, CoordinatorSettings } from '../../src/coordina
 import type { Caller, ScoreInput, ScoreOptions, ScoreOutcome } from '../../src/coordinator/coordinator.js';
 import { Dispatcher, type DispatchWeights } from '../../src/coordinator/dispatch.js';
 import { Hedging, type HedgeSettings } from '../../src/coordinator/hedging.js';
+import { identify } from '../../src/coordinator/identity.js';
+import { judgeOf } from '../../src/coordinator/judge.js';
 import { Room } from '../../src/coordinator/room.js';
 import { openCoordinator, type RunningCoordinator } from '../../src/coordinator/service.js';
 import { answerWhoIsAt, listenCancel, listenWanted } from '../../src/actor/handle.js';
@@ -33,10 +35,11 @@ import { executeMeta } from '../../src/worker/execute-meta.js';
 import { executeShard } from '../../src/worker/execute-shard.js';
 import { startLoop, type Loop } from '../../src/worker/loop.js';
 import { EnginePool } from '../../src/worker/pool.js';
+import { planDefaults } from './judgement.js';
 import { memoryNats, type MemoryNats, type MemoryNatsOptions, type MemoryQueue } from './memory-queue.js';
 import { scriptedEngine, scriptedMetaEngine, type ScriptedEngine, type ScriptedMetaEngine } from './scripted-engine.js';
 import { virtualClock, type VirtualClock } from './virtual-clock.js';
-import { VirtualMembers, type NodeRole } from './virtual-members.js';
+import { scriptedJudges, VirtualMembers, type NodeRole } from './virtual-members.js';
 import { VirtualProcess } from './virtual-process.js';
 import { classWeights, noHedging, settingsDefault } from './virtual-settings.js';
 
@@ -156,6 +159,11 @@ export class VirtualCluster {
     this.#members = new VirtualMembers(clock, options.detectMs ?? limits.leaseMs);
   }
 
+  /** What judges, as coordinators see it from now on; the engines are the test's to choose. */
+  set judges(judges: VirtualMembers['judges']) {
+    this.#members.judges = judges;
+  }
+
   /** While false nobody can read who is alive. */
   set membershipKnown(known: boolean) {
     this.#members.known = known;
@@ -206,7 +214,8 @@ export class VirtualCluster {
       hedging: new Hedging(options.hedge ?? noHedging),
       events: this.#events(id),
       clock: process,
-      templateHash: (name) => (name === undefined || name === 'default' ? templateHash : undefined),
+      template: (name) =>
+        name === undefined || name === 'default' ? { title: 'default', hash: templateHash } : undefined,
       templateNames: ['default'],
     };
     const service = openCoordinator(context, queue.dead);
@@ -386,6 +395,14 @@ export class VirtualCluster {
 function engineOf<E>({ engine }: WorkerOptions<E>, process: VirtualProcess, standard: (clock: VirtualProcess) => E): E {
   if (engine === undefined) return standard(process);
   return typeof engine === 'function' ? (engine as (process: VirtualProcess) => E)(process) : engine;
+}
+
+/** The id of a request that names its vote, as coordinators with the standard defaults make it. */
+export function requestIdOf(input: ScoreInput, judges: VirtualMembers['judges'] = scriptedJudges): string {
+  const { models, meta } = judges;
+  const asksMeta = input.options.meta ?? input.options.vote?.startsWith('meta_') ?? false;
+  const judge = judgeOf({ models, template: 'default', templateHash, ...(asksMeta && { meta }) });
+  return identify(input, { judge: judge.id, defaults: planDefaults }).requestId;
 }
 
 let asked = 0;

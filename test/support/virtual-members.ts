@@ -5,8 +5,11 @@ import type { Members } from '../../src/coordinator/context.js';
 import { askWhoIsAt, broadcastCancel, broadcastWanted } from '../../src/actor/handle.js';
 import type { Clock } from '../../src/process/clock.js';
 import type { Credit } from '../../src/worker/credit.js';
+import { scriptedJudge, scriptedMetaJudge } from './scripted-engine.js';
 import type { MemoryQueue } from './memory-queue.js';
 import type { VirtualProcess } from './virtual-process.js';
+
+export const scriptedJudges: ReturnType<Members['judges']> = { models: [scriptedJudge], meta: [scriptedMetaJudge] };
 
 export type NodeRole = 'coordinator' | 'grm' | 'meta';
 
@@ -22,6 +25,8 @@ export interface Member {
 export class VirtualMembers {
   /** While false nobody can read who is alive. */
   known = true;
+  /** What judges in the pools; the test changes it. */
+  judges: ReturnType<Members['judges']> = scriptedJudges;
   readonly #members = new Map<string, Member>();
 
   constructor(
@@ -72,6 +77,7 @@ export class VirtualMembers {
       coordinators: () => (this.known ? [...new Set([...serving('coordinator'), self])] : [self]),
       metaExpected: () => !this.known || serving('meta').length > 0,
       metaServing: () => (this.known ? serving('meta').length : 'unknown'),
+      judges: () => this.judges,
       fleet: () => {
         const rooms = serving('grm').flatMap((id) => this.#members.get(id)?.room ?? []);
         const slots = rooms.reduce((sum, room) => sum + room.slots, 0);

@@ -3,19 +3,12 @@
 import type { CoordinatorSettings } from '../../src/coordinator/context.js';
 import type { HedgeSettings } from '../../src/coordinator/hedging.js';
 import { limits } from '../../src/limits.js';
+import { planDefaults } from './judgement.js';
 
 export const settingsDefault: Omit<CoordinatorSettings, 'nodeId'> = {
   pool: 'grm',
   metaPool: 'meta',
-  defaults: {
-    k: 8,
-    temperature: 0.5,
-    topP: 1,
-    maxTokens: 256,
-    vote: 'auto',
-    quorumRatio: 0.5,
-    timeBudgetMs: 60_000,
-  },
+  defaults: planDefaults,
   defaultClass: 'rl',
   shardSamplesMax: limits.shardSamplesMax,
   waves: 'by_load',

@@ -1,9 +1,19 @@
 // Values of the work vocabulary for tests: complete, plausible, and different for different indexes.
 
+import type { Judge } from '../../src/grm/judge.js';
 import type { Content, Plan } from '../../src/grm/query.js';
 import type { InvalidSample, ScoredSample } from '../../src/grm/sample.js';
 import type { ValidVerdict } from '../../src/grm/verdict.js';
 import type { DeadLetter, MetaResult, MetaTask, RequestRecord, Shard } from '../../src/work/shard.js';
+
+/** What judges in these values. */
+export const someJudge: Judge = {
+  id: 'a1b2c3d4e5f60718',
+  models: [{ id: '00aa11bb22cc33dd', model: 'judge-27b' }],
+  template: 'default',
+  templateHash: 'a'.repeat(64),
+  meta: [{ id: 'ee44ff5500667788', model: 'meta-7b' }],
+};
 
 let made = 0;
 
@@ -48,6 +58,7 @@ export function aRecord(requestId: string, more: Partial<RequestRecord> = {}): R
     nonce: 'n0nce',
     owner: 'coordinator-1',
     acceptedAtMs: 1_700_000_000_123,
+    judge: someJudge,
     ...more,
   };
 }
@@ -80,6 +91,7 @@ export const someProvenance = {
   worker: 'worker-1',
   engine: 'gpu-0',
   model: 'judge-27b',
+  judge: '00aa11bb22cc33dd',
   templateHash: 'a'.repeat(64),
   usage: { promptTokens: 900, cachedTokens: 640, completionTokens: 250 },
   finishReason: 'stop',
@@ -135,7 +147,15 @@ export function aMetaTask(requestId: string, index: number, more: Partial<MetaTa
 }
 
 export function aMetaResult(requestId: string, index: number, metaReward = 0.25): MetaResult {
-  return { kind: 'ranked', requestId, index, metaReward, model: 'meta-7b', worker: 'meta-1' };
+  return {
+    kind: 'ranked',
+    requestId,
+    index,
+    metaReward,
+    model: 'meta-7b',
+    judge: 'ee44ff5500667788',
+    worker: 'meta-1',
+  };
 }
 
 export function aVerdict(requestId: string, more: Partial<ValidVerdict> = {}): ValidVerdict {
@@ -168,6 +188,7 @@ export function aVerdict(requestId: string, more: Partial<ValidVerdict> = {}): V
     metaModel: '',
     finishedAtMs: 1_700_000_005_000,
     nonce: 'a1b2c3d4',
+    judge: someJudge,
     ...more,
   };
 }

@@ -365,11 +365,50 @@ describe('connections', () => {
 });
 
 describe('health and gauges', () => {
+  it.each<[string, object, object, boolean]>([
+    ['vLLM: the same', { id: 'judge', root: '/models/qwen' }, { id: 'judge', root: '/mnt/qwen', created: 9 }, true],
+    ['vLLM: another model of that alias', { id: 'judge', root: 'Qwen/7B' }, { id: 'judge', root: 'Qwen/32B' }, false],
+    ['vLLM: an adapter on another base', { id: 'judge', parent: 'a' }, { id: 'judge', parent: 'b' }, false],
+    ['another name', { id: 'judge' }, { id: 'other' }, false],
+    [
+      'llama-server: another file',
+      { id: 'a.gguf', owned_by: 'llamacpp' },
+      { id: 'b.gguf', owned_by: 'llamacpp' },
+      false,
+    ],
+    [
+      'llama-server: another file under its alias',
+      { id: 'judge', owned_by: 'llamacpp', meta: { size: 1, n_params: 2 } },
+      { id: 'judge', owned_by: 'llamacpp', meta: { size: 3, n_params: 2 } },
+      false,
+    ],
+    ['a real model in place of the fake one', { id: 'x', owned_by: 'grm-cluster-fake' }, { id: 'x' }, false],
+  ])('a server that was started anew with another model is not healthy: %s', async (_what, before, after, healthy) => {
+    let entry = before;
+    const server = await scriptedServer(
+      (req, res) => {
+        res.writeHead(200, { 'content-type': 'application/json' });
+        res.end(req.url === '/v1/models' ? JSON.stringify({ data: [entry] }) : '{}');
+      },
+      { answersAll: true },
+    );
+    cleanups.push(async () => server[Symbol.asyncDispose]());
+    const never = new AbortController().signal;
+    const engine = await engineAt(server.url);
+    expect(await engine.health(never)).toEqual({ kind: 'ok' });
+    entry = after;
+    expect((await engine.health(never)).kind).toBe(healthy ? 'ok' : 'failing');
+    // Opened anew it is another judge, or the same.
+    const told = ({ model, fake, traits }: Engine): string => JSON.stringify([model, fake, traits]);
+    expect(told(await engineAt(server.url)) === told(engine)).toBe(healthy);
+  });
+
   it('health falls back to the list of models, and says what fails', async () => {
     await using server = await scriptedServer((_req, res) => res.writeHead(404).end());
     const engine = await engineAt(server.url);
     expect(await engine.health(new AbortController().signal)).toEqual({ kind: 'ok' });
-    expect(server.seen.slice(-2)).toEqual(['GET /health', 'GET /v1/models']);
+    // The last one looks whether it is still the same model.
+    expect(server.seen.slice(-3)).toEqual(['GET /health', 'GET /v1/models', 'GET /v1/models']);
 
     await using loading = await scriptedServer((_req, res) =>
       res.writeHead(503).end('{"error":{"message":"Loading model"}}'),

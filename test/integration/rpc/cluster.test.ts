@@ -289,4 +289,7 @@ const wireRequest: ScoreRequest = {
   tenant: '',
   class: 0,
   detail: 0,
+  fresh: '',
+  expectedJudge: '',
+  allowJudgeChange: false,
 };

@@ -318,6 +318,9 @@ const nothing = {
   tenant: '',
   class: 0,
   detail: 0,
+  fresh: '',
+  expectedJudge: '',
+  allowJudgeChange: false,
 } as const;
 const fine = {
   ...nothing,
@@ -360,6 +363,9 @@ const everythingWrong: WireRequest = {
   tenant: 'a b',
   class: 9 as never,
   detail: 7 as never,
+  fresh: '',
+  expectedJudge: '',
+  allowJudgeChange: false,
 };
 
 /** The generated client, which sends whatever it is given. */

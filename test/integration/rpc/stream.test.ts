@@ -47,6 +47,9 @@ function requestFor(responses: string[], more: Partial<ScoreRequest> = {}): Scor
     tenant: '',
     class: 0,
     detail: 0,
+    fresh: '',
+    expectedJudge: '',
+    allowJudgeChange: false,
     ...more,
   };
 }

@@ -156,6 +156,7 @@ describe('lease', () => {
       model: '€'.repeat(limits.engineLabelCharsMax),
       engine: '€'.repeat(limits.engineLabelCharsMax),
       stateSinceMs: 1_700_000_000_000,
+      judge: 'fake-0123456789abcdef',
     };
     const full = { ...node, actors: Array.from({ length: limits.actorsMax }, () => actor) };
     const body = encodeLease(full, { requests: Array.from({ length: 5_000 }, (_, at) => requestId(at)) });

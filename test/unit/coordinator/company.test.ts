@@ -2,7 +2,7 @@
 
 import { expect, test } from 'vitest';
 import type { ScoreInput, ScoreOptions } from '../../../src/coordinator/coordinator.js';
-import { identify } from '../../../src/coordinator/identity.js';
+import { requestIdOfKey } from '../../../src/coordinator/identity.js';
 import { scriptedEngine, scriptedMetaEngine, seededScores } from '../../support/scripted-engine.js';
 import { ask, virtualCluster } from '../../support/virtual-cluster.js';
 import { aVerdict } from '../../support/work-values.js';
@@ -217,11 +217,11 @@ test('I6: who comes when time has ended a run is not bound by that end', async (
 test('S2: what a run has asked for is withdrawn when another coordinator was first to answer', async () => {
   const { cluster, worker } = await slowCluster();
   const a = cluster.coordinator('a');
-  const input = ask({ k: 40, quorum: 1 });
+  const input = { ...ask({ k: 40, quorum: 1 }), idempotencyKey: 'both' };
   const mine = a.score(input);
   await cluster.clock.advance(500);
   const other = cluster.nats.open('other');
-  const { requestId } = identify(input);
+  const requestId = requestIdOfKey('both', input.tenant);
   await cluster.clock.until(other.ledger.putVerdict(aVerdict(requestId)), 1_000);
   expect(await cluster.verdict(mine, 1_000)).toEqual(aVerdict(requestId));
   expect(cluster.nats.tasks()).toBe(0);

@@ -56,7 +56,7 @@ test('a stored verdict is answered at once', async () => {
   const { clock, queue, known, wait } = setting();
   await queue.ledger.accept(aRecord('r1', { owner: 'other' }));
   await queue.ledger.putVerdict(aVerdict('r1'));
-  expect(await clock.until(wait(), 0)).toEqual({ kind: 'verdict', verdict: aVerdict('r1') });
+  expect(await clock.until(wait(), 0)).toEqual({ kind: 'verdict', verdict: { ...aVerdict('r1'), stored: true } });
   expect(known).toEqual(['stored']);
 });
 

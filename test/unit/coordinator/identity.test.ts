@@ -1,7 +1,18 @@
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
 import type { ScoreInput } from '../../../src/coordinator/coordinator.js';
-import { identify, isRequestId, requestIdOfKey } from '../../../src/coordinator/identity.js';
+import {
+  identify as identifyUnder,
+  isRequestId,
+  requestIdOfKey,
+  type Under,
+} from '../../../src/coordinator/identity.js';
+
+const under: Under = {
+  judge: 'a',
+  defaults: { k: 8, temperature: 0.5, topP: 1, maxTokens: 256, vote: 'auto', quorumRatio: 0.5, timeBudgetMs: 60_000 },
+};
+const identify = (input: ScoreInput, more: Partial<Under> = {}) => identifyUnder(input, { ...under, ...more });
 
 const texts = fc.string({ unit: 'grapheme', maxLength: 12 });
 const inputs: fc.Arbitrary<ScoreInput> = fc
@@ -120,6 +131,54 @@ test('a hint makes another request', () => {
       const hinted = { ...input, content: { ...content, hintedBest } };
       expect(identify(hinted).digest).not.toBe(identify(plain).digest);
       expect(identify(hinted).nonce).not.toBe(identify(plain).nonce);
+    }),
+  );
+});
+
+test('ID1, ID2: another judge, or other defaults for what is left open, make another request without a key; with one its samples stand apart', () => {
+  const unders: readonly Partial<Under>[] = [
+    { judge: 'b' },
+    { defaults: { ...under.defaults, k: 4 } },
+    { defaults: { ...under.defaults, temperature: 1 } },
+    { defaults: { ...under.defaults, topP: 0.5 } },
+    { defaults: { ...under.defaults, maxTokens: 64 } },
+    { defaults: { ...under.defaults, vote: 'sum' } },
+    { defaults: { ...under.defaults, stop: 'confident', stopError: 0.1 } },
+  ];
+  fc.assert(
+    fc.property(inputs, fc.constantFrom(...unders), (input, more) => {
+      const open = { ...input, options: {} };
+      const before = identify(open);
+      const after = identify(open, more);
+      expect(after.digest).toBe(before.digest);
+      expect(after.nonce).not.toBe(before.nonce);
+      if (input.idempotencyKey === undefined) expect(after.requestId).not.toBe(before.requestId);
+      else expect(after.requestId).toBe(before.requestId);
+    }),
+  );
+});
+
+test('defaults that a request does not leave open, and those that only say how long to wait, change nothing', () => {
+  fc.assert(
+    fc.property(inputs, (input) => {
+      const said = {
+        ...input,
+        options: { k: 4, temperature: 0, topP: 1, maxTokens: 9, vote: 'sum', ...input.options } as const,
+      };
+      const defaults = { ...under.defaults, k: 5, temperature: 2, topP: 0.1, maxTokens: 1, vote: 'mean' } as const;
+      expect(identify(said, { defaults })).toEqual(identify(said));
+      const patient = { ...under.defaults, quorumRatio: 1, timeBudgetMs: 1 };
+      expect(identify(input, { defaults: patient })).toEqual(identify(input));
+    }),
+  );
+});
+
+test('a word for drawing anew makes another request, with a key too, and the same word the same', () => {
+  fc.assert(
+    fc.property(inputs, fc.string({ minLength: 1 }), fc.string({ minLength: 1 }), (input, one, other) => {
+      const fresh = (word: string): string => identify({ ...input, fresh: word }).requestId;
+      expect(fresh(one)).not.toBe(identify(input).requestId);
+      expect(fresh(one) === fresh(other)).toBe(one === other);
     }),
   );
 });

@@ -2,12 +2,11 @@
 
 import { expect, test } from 'vitest';
 import type { ScoreInput } from '../../../src/coordinator/coordinator.js';
-import { identify } from '../../../src/coordinator/identity.js';
 import type { Verdict } from '../../../src/grm/verdict.js';
 import { limits } from '../../../src/limits.js';
 import { encodeVerdict } from '../../../src/queue/codec.js';
 import { scriptedEngine, seededScores } from '../../support/scripted-engine.js';
-import { ask, virtualCluster, type VirtualCluster } from '../../support/virtual-cluster.js';
+import { ask, requestIdOf, virtualCluster, type VirtualCluster } from '../../support/virtual-cluster.js';
 
 /** Nothing of any request is left in a queue, a subscription or an account (S2, C2). */
 function expectQuiet(cluster: VirtualCluster, ...coordinators: ReturnType<VirtualCluster['coordinator']>[]): void {
@@ -483,7 +482,7 @@ test('cancelled and asked again within the same millisecond: its new shards are 
   const input = ask({ k: 4 });
   const first = a.score(input);
   await cluster.clock.settle();
-  const { requestId } = identify(input);
+  const requestId = requestIdOf(input);
   expect(await a.service.cancel(requestId)).toBe(true);
   expect(await cluster.clock.until(first, 0)).toMatchObject({ kind: 'fault', fault: { kind: 'cancelled' } });
   expect(cluster.nats.tasks()).toBe(0);

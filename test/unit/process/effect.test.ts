@@ -1,7 +1,7 @@
 // That settings do what they say: a key that is documented, checked and read by nobody is worse than none.
 
 import { expect, test } from 'vitest';
-import { identify } from '../../../src/coordinator/identity.js';
+import { requestIdOfKey } from '../../../src/coordinator/identity.js';
 import { configSchema } from '../../../src/process/schema.js';
 import { ask, virtualCluster } from '../../support/virtual-cluster.js';
 
@@ -25,12 +25,13 @@ async function acceptedWith(defaults: object): Promise<object> {
   const cluster = await virtualCluster({ settings: { defaults: parsed, defaultClass: parsed.class } });
   const a = cluster.coordinator('a');
   const { class: _class, ...input } = ask();
-  void a.score({ ...input, content: { ...input.content, messages: [{ role: 'user', content: 'Why?' }] } });
-  await cluster.clock.advance(50);
-  const { requestId } = identify({
+  void a.score({
     ...input,
+    idempotencyKey: 'one',
     content: { ...input.content, messages: [{ role: 'user', content: 'Why?' }] },
   });
+  await cluster.clock.advance(50);
+  const requestId = requestIdOfKey('one', input.tenant);
   const record = await cluster.clock.until(cluster.nats.open('reader').ledger.record(requestId), 1_000);
   if (!record) throw new Error('the request was not accepted');
   const { plan, class: klass } = record;

@@ -6,7 +6,7 @@ import { limits } from '../../../src/limits.js';
 import type { MetaTask } from '../../../src/work/shard.js';
 import { executeMeta } from '../../../src/worker/execute-meta.js';
 import { EnginePool } from '../../../src/worker/pool.js';
-import { scriptedMetaEngine } from '../../support/scripted-engine.js';
+import { scriptedMetaEngine, scriptedMetaJudge } from '../../support/scripted-engine.js';
 import { aMetaTask, anInvalidSample, aSample, lane, someContent } from '../../support/work-values.js';
 import { putSample } from '../../support/lanes.js';
 import { workerSetting } from '../../support/worker-setting.js';
@@ -45,7 +45,8 @@ test('ranks, stores, acks; the prompt holds what the sample said and what was ju
     requestId: 'r1',
     index: 2,
     metaReward: -1.25,
-    model: 'scripted-meta',
+    model: scriptedMetaJudge.model,
+    judge: scriptedMetaJudge.id,
     worker: 'w',
   });
   expect(m.engine.ranked[0]!.text).toContain('critique 2');

@@ -18,6 +18,7 @@ import {
   type ServiceError,
   type UntypedServiceImplementation,
 } from "@grpc/grpc-js";
+import { JudgeModel } from "./judgement.js";
 
 export const protobufPackage = "grm.v1";
 
@@ -86,6 +87,8 @@ export interface Actor {
   engine: string;
   /** Since when it is in its state, milliseconds since the Unix epoch. */
   stateSinceMs: number;
+  /** Id of the model and of every setting that changes what it says; empty while the engine does not serve. */
+  judge: string;
 }
 
 /** One process of the cluster. */
@@ -182,10 +185,22 @@ export interface GetStatusResponse {
   drift: string[];
   /** When this was answered, by the clock of NATS, milliseconds since the Unix epoch; 0 from a version before. */
   nowMs: number;
+  /** What judges in each pool that the answering coordinator uses. */
+  judges: PoolJudge[];
   /** Every stream, as the last look at it found it. */
   streams: Stream[];
   /** What could not be read for this answer and is left out of it, with the reason. */
   unread: string[];
+}
+
+/** What judges in a pool: the models that serve in it, or did when it last served. */
+export interface PoolJudge {
+  /** Role of its workers: "grm-worker" or "meta-worker". */
+  role: string;
+  /** The pool. */
+  pool: string;
+  /** Empty where it has never been known. */
+  models: JudgeModel[];
 }
 
 /** Names nodes. */
@@ -312,6 +327,7 @@ function createBaseActor(): Actor {
     model: "",
     engine: "",
     stateSinceMs: 0,
+    judge: "",
   };
 }
 
@@ -359,6 +375,9 @@ export const Actor: MessageFns<Actor> = {
     }
     if (message.stateSinceMs !== 0) {
       writer.uint32(104).uint64(message.stateSinceMs);
+    }
+    if (message.judge !== "") {
+      writer.uint32(114).string(message.judge);
     }
     return writer;
   },
@@ -488,6 +507,14 @@ export const Actor: MessageFns<Actor> = {
             }
 
             message.stateSinceMs = longToNumber(reader.uint64());
+            continue;
+          }
+          case 14: {
+            if (tag !== 114) {
+              break;
+            }
+
+            message.judge = reader.string();
             continue;
           }
         }
@@ -1003,6 +1030,7 @@ function createBaseGetStatusResponse(): GetStatusResponse {
     natsVersion: "",
     drift: [],
     nowMs: 0,
+    judges: [],
     streams: [],
     unread: [],
   };
@@ -1030,6 +1058,9 @@ export const GetStatusResponse: MessageFns<GetStatusResponse> = {
     }
     if (message.nowMs !== 0) {
       writer.uint32(96).uint64(message.nowMs);
+    }
+    for (const v of message.judges) {
+      PoolJudge.encode(v!, writer.uint32(58).fork()).join();
     }
     for (const v of message.streams) {
       Stream.encode(v!, writer.uint32(178).fork()).join();
@@ -1109,6 +1140,14 @@ export const GetStatusResponse: MessageFns<GetStatusResponse> = {
             message.nowMs = longToNumber(reader.uint64());
             continue;
           }
+          case 7: {
+            if (tag !== 58) {
+              break;
+            }
+
+            message.judges.push(PoolJudge.decode(reader, reader.uint32()));
+            continue;
+          }
           case 22: {
             if (tag !== 178) {
               break;
@@ -1123,6 +1162,74 @@ export const GetStatusResponse: MessageFns<GetStatusResponse> = {
             }
 
             message.unread.push(reader.string());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+};
+
+function createBasePoolJudge(): PoolJudge {
+  return { role: "", pool: "", models: [] };
+}
+
+export const PoolJudge: MessageFns<PoolJudge> = {
+  encode(message: PoolJudge, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.role !== "") {
+      writer.uint32(10).string(message.role);
+    }
+    if (message.pool !== "") {
+      writer.uint32(18).string(message.pool);
+    }
+    for (const v of message.models) {
+      JudgeModel.encode(v!, writer.uint32(26).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): PoolJudge {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBasePoolJudge();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.role = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.pool = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.models.push(JudgeModel.decode(reader, reader.uint32()));
             continue;
           }
         }

@@ -163,6 +163,8 @@ export const Degraded = {
   TIME_BUDGET: 3,
   /** SAMPLES_INVALID - Some samples are invalid. */
   SAMPLES_INVALID: 4,
+  /** JUDGE_CHANGED - Some samples or meta rewards came from another judge than the one under which the request was accepted: `judge` names those that judged. */
+  JUDGE_CHANGED: 5,
   /** STORAGE_FULL - Results are missing when the time budget ended, and the storage that they go to was full meanwhile. */
   STORAGE_FULL: 20,
 } as const;
@@ -175,6 +177,7 @@ export namespace Degraded {
   export type META_PARTIAL = typeof Degraded.META_PARTIAL;
   export type TIME_BUDGET = typeof Degraded.TIME_BUDGET;
   export type SAMPLES_INVALID = typeof Degraded.SAMPLES_INVALID;
+  export type JUDGE_CHANGED = typeof Degraded.JUDGE_CHANGED;
   export type STORAGE_FULL = typeof Degraded.STORAGE_FULL;
 }
 
@@ -329,6 +332,36 @@ export interface Sample {
    * begins and how long it is, in UTF-16 code units.
    */
   textsAt: number[];
+  /** Id of the model and settings that drew it: one of the verdict's `judge.models` unless the verdict is degraded by JUDGE_CHANGED. */
+  judge: string;
+}
+
+/** A model as an engine serves it. */
+export interface JudgeModel {
+  /** Names the model and every setting that changes what it says. Begins with "fake-" for the fake engine. */
+  id: string;
+  /** The model's name. */
+  model: string;
+}
+
+/** What judges: the models with their settings, the prompt template, the meta RM. */
+export interface Judge {
+  /** Equal ids, equal judge. "unknown" where the pool has never told what judges in it. */
+  id: string;
+  /** Models that draw the samples; several where a pool serves several. */
+  models: JudgeModel[];
+  /** Name of the prompt template. */
+  template: string;
+  /** SHA-256 of the prompt template, hexadecimal. */
+  templateHash: string;
+  /** A meta RM is asked. */
+  meta: boolean;
+  /** Models that give the meta rewards, each with its template; empty where none is known. */
+  metaModels: JudgeModel[];
+  /** The fake engine is among them: its judgements mean nothing. */
+  fake: boolean;
+  /** All of it in a few words for people. */
+  words: string;
 }
 
 /** The final number of one response. */
@@ -430,7 +463,15 @@ export interface Verdict {
     | Stopping
     | undefined;
   /** What had become of the samples that are not there; absent unless time ran out with samples missing. */
-  missing: Missing | undefined;
+  missing:
+    | Missing
+    | undefined;
+  /** What judged; absent in verdicts of versions that did not tell. */
+  judge:
+    | Judge
+    | undefined;
+  /** The verdict was there before this call: nothing was drawn for it. */
+  stored: boolean;
 }
 
 function createBaseMessage(): Message {
@@ -966,6 +1007,7 @@ function createBaseSample(): Sample {
     engineMs: 0,
     text: "",
     textsAt: [],
+    judge: "",
   };
 }
 
@@ -1049,6 +1091,9 @@ export const Sample: MessageFns<Sample> = {
         writer.uint32(v);
       }
       writer.join();
+    }
+    if (message.judge !== "") {
+      writer.uint32(178).string(message.judge);
     }
     return writer;
   },
@@ -1273,6 +1318,194 @@ export const Sample: MessageFns<Sample> = {
             }
 
             break;
+          }
+          case 22: {
+            if (tag !== 178) {
+              break;
+            }
+
+            message.judge = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+};
+
+function createBaseJudgeModel(): JudgeModel {
+  return { id: "", model: "" };
+}
+
+export const JudgeModel: MessageFns<JudgeModel> = {
+  encode(message: JudgeModel, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.id !== "") {
+      writer.uint32(10).string(message.id);
+    }
+    if (message.model !== "") {
+      writer.uint32(18).string(message.model);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): JudgeModel {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseJudgeModel();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.id = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.model = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+};
+
+function createBaseJudge(): Judge {
+  return { id: "", models: [], template: "", templateHash: "", meta: false, metaModels: [], fake: false, words: "" };
+}
+
+export const Judge: MessageFns<Judge> = {
+  encode(message: Judge, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.id !== "") {
+      writer.uint32(10).string(message.id);
+    }
+    for (const v of message.models) {
+      JudgeModel.encode(v!, writer.uint32(18).fork()).join();
+    }
+    if (message.template !== "") {
+      writer.uint32(26).string(message.template);
+    }
+    if (message.templateHash !== "") {
+      writer.uint32(34).string(message.templateHash);
+    }
+    if (message.meta !== false) {
+      writer.uint32(40).bool(message.meta);
+    }
+    for (const v of message.metaModels) {
+      JudgeModel.encode(v!, writer.uint32(50).fork()).join();
+    }
+    if (message.fake !== false) {
+      writer.uint32(56).bool(message.fake);
+    }
+    if (message.words !== "") {
+      writer.uint32(66).string(message.words);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): Judge {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseJudge();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.id = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.models.push(JudgeModel.decode(reader, reader.uint32()));
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.template = reader.string();
+            continue;
+          }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.templateHash = reader.string();
+            continue;
+          }
+          case 5: {
+            if (tag !== 40) {
+              break;
+            }
+
+            message.meta = reader.bool();
+            continue;
+          }
+          case 6: {
+            if (tag !== 50) {
+              break;
+            }
+
+            message.metaModels.push(JudgeModel.decode(reader, reader.uint32()));
+            continue;
+          }
+          case 7: {
+            if (tag !== 56) {
+              break;
+            }
+
+            message.fake = reader.bool();
+            continue;
+          }
+          case 8: {
+            if (tag !== 66) {
+              break;
+            }
+
+            message.words = reader.string();
+            continue;
           }
         }
         if ((tag & 7) === 4 || tag === 0) {
@@ -1549,6 +1782,8 @@ function createBaseVerdict(): Verdict {
     nonce: "",
     stopping: undefined,
     missing: undefined,
+    judge: undefined,
+    stored: false,
   };
 }
 
@@ -1630,6 +1865,12 @@ export const Verdict: MessageFns<Verdict> = {
     }
     if (message.missing !== undefined) {
       Missing.encode(message.missing, writer.uint32(186).fork()).join();
+    }
+    if (message.judge !== undefined) {
+      Judge.encode(message.judge, writer.uint32(194).fork()).join();
+    }
+    if (message.stored !== false) {
+      writer.uint32(200).bool(message.stored);
     }
     return writer;
   },
@@ -1849,6 +2090,22 @@ export const Verdict: MessageFns<Verdict> = {
             }
 
             message.missing = Missing.decode(reader, reader.uint32());
+            continue;
+          }
+          case 24: {
+            if (tag !== 194) {
+              break;
+            }
+
+            message.judge = Judge.decode(reader, reader.uint32());
+            continue;
+          }
+          case 25: {
+            if (tag !== 200) {
+              break;
+            }
+
+            message.stored = reader.bool();
             continue;
           }
         }

@@ -23,7 +23,7 @@ import {
   type UntypedServiceImplementation,
 } from "@grpc/grpc-js";
 import { Status } from "../../google/rpc/error_details.js";
-import { Class, Content, Sample, ScoreOptions, Verdict } from "./judgement.js";
+import { Class, Content, Judge, Sample, ScoreOptions, Verdict } from "./judgement.js";
 
 export const protobufPackage = "grm.v1";
 
@@ -73,6 +73,15 @@ export interface ScoreRequest {
   class: Class;
   /** How much of the verdict is wanted. */
   detail: Detail;
+  /**
+   * A word of the caller's, up to 64 of a-z, A-Z, 0-9, '-', '_', '.', that makes this another request than without it or with another one:
+   * samples are drawn anew although a verdict is stored. A retry repeats the word.
+   */
+  fresh: string;
+  /** Id of the judge that is wanted (`judge.id` of an earlier verdict). Another judge is refused with FAILED_PRECONDITION, reason judge_changed. */
+  expectedJudge: string;
+  /** Takes the verdict of the idempotency key, or of the running request, whichever judge gave it. */
+  allowJudgeChange: boolean;
 }
 
 /** The answer to Score. */
@@ -131,6 +140,18 @@ export interface WatchScoreResponse {
   detail: Detail;
 }
 
+/** Asks who judges. */
+export interface GetJudgeRequest {
+  /** Options as in a request: template, vote and meta decide. */
+  options: ScoreOptions | undefined;
+}
+
+/** Who judges. */
+export interface GetJudgeResponse {
+  /** The judge. */
+  judge: Judge | undefined;
+}
+
 /** Names a request. */
 export interface GetVerdictRequest {
   /** The request id, or the idempotency key of the request. */
@@ -154,7 +175,17 @@ export interface GetVerdictResponse {
 }
 
 function createBaseScoreRequest(): ScoreRequest {
-  return { idempotencyKey: "", content: undefined, options: undefined, tenant: "", class: 0, detail: 0 };
+  return {
+    idempotencyKey: "",
+    content: undefined,
+    options: undefined,
+    tenant: "",
+    class: 0,
+    detail: 0,
+    fresh: "",
+    expectedJudge: "",
+    allowJudgeChange: false,
+  };
 }
 
 export const ScoreRequest: MessageFns<ScoreRequest> = {
@@ -176,6 +207,15 @@ export const ScoreRequest: MessageFns<ScoreRequest> = {
     }
     if (message.detail !== 0) {
       writer.uint32(48).int32(message.detail);
+    }
+    if (message.fresh !== "") {
+      writer.uint32(58).string(message.fresh);
+    }
+    if (message.expectedJudge !== "") {
+      writer.uint32(66).string(message.expectedJudge);
+    }
+    if (message.allowJudgeChange !== false) {
+      writer.uint32(72).bool(message.allowJudgeChange);
     }
     return writer;
   },
@@ -239,6 +279,30 @@ export const ScoreRequest: MessageFns<ScoreRequest> = {
             }
 
             message.detail = reader.int32() as any;
+            continue;
+          }
+          case 7: {
+            if (tag !== 58) {
+              break;
+            }
+
+            message.fresh = reader.string();
+            continue;
+          }
+          case 8: {
+            if (tag !== 66) {
+              break;
+            }
+
+            message.expectedJudge = reader.string();
+            continue;
+          }
+          case 9: {
+            if (tag !== 72) {
+              break;
+            }
+
+            message.allowJudgeChange = reader.bool();
             continue;
           }
         }
@@ -565,6 +629,98 @@ export const WatchScoreResponse: MessageFns<WatchScoreResponse> = {
   },
 };
 
+function createBaseGetJudgeRequest(): GetJudgeRequest {
+  return { options: undefined };
+}
+
+export const GetJudgeRequest: MessageFns<GetJudgeRequest> = {
+  encode(message: GetJudgeRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.options !== undefined) {
+      ScoreOptions.encode(message.options, writer.uint32(10).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): GetJudgeRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseGetJudgeRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.options = ScoreOptions.decode(reader, reader.uint32());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+};
+
+function createBaseGetJudgeResponse(): GetJudgeResponse {
+  return { judge: undefined };
+}
+
+export const GetJudgeResponse: MessageFns<GetJudgeResponse> = {
+  encode(message: GetJudgeResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.judge !== undefined) {
+      Judge.encode(message.judge, writer.uint32(10).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): GetJudgeResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseGetJudgeResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.judge = Judge.decode(reader, reader.uint32());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+};
+
 function createBaseGetVerdictRequest(): GetVerdictRequest {
   return { requestId: "", tenant: "" };
 }
@@ -733,6 +889,16 @@ export const RewardServiceService = {
     responseSerialize: (value: GetVerdictResponse): Buffer => Buffer.from(GetVerdictResponse.encode(value).finish()),
     responseDeserialize: (value: Buffer): GetVerdictResponse => GetVerdictResponse.decode(value),
   },
+  /** Says what would judge a request with these options now. */
+  getJudge: {
+    path: "/grm.v1.RewardService/GetJudge" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: GetJudgeRequest): Buffer => Buffer.from(GetJudgeRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): GetJudgeRequest => GetJudgeRequest.decode(value),
+    responseSerialize: (value: GetJudgeResponse): Buffer => Buffer.from(GetJudgeResponse.encode(value).finish()),
+    responseDeserialize: (value: Buffer): GetJudgeResponse => GetJudgeResponse.decode(value),
+  },
 } as const;
 
 export interface RewardServiceServer extends UntypedServiceImplementation {
@@ -744,6 +910,8 @@ export interface RewardServiceServer extends UntypedServiceImplementation {
   watchScore: handleServerStreamingCall<WatchScoreRequest, WatchScoreResponse>;
   /** Returns the stored verdict and content of a finished request. */
   getVerdict: handleUnaryCall<GetVerdictRequest, GetVerdictResponse>;
+  /** Says what would judge a request with these options now. */
+  getJudge: handleUnaryCall<GetJudgeRequest, GetJudgeResponse>;
 }
 
 export interface RewardServiceClient extends Client {
@@ -792,6 +960,22 @@ export interface RewardServiceClient extends Client {
     metadata: Metadata,
     options: Partial<CallOptions>,
     callback: (error: ServiceError | null, response: GetVerdictResponse) => void,
+  ): ClientUnaryCall;
+  /** Says what would judge a request with these options now. */
+  getJudge(
+    request: GetJudgeRequest,
+    callback: (error: ServiceError | null, response: GetJudgeResponse) => void,
+  ): ClientUnaryCall;
+  getJudge(
+    request: GetJudgeRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: GetJudgeResponse) => void,
+  ): ClientUnaryCall;
+  getJudge(
+    request: GetJudgeRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: GetJudgeResponse) => void,
   ): ClientUnaryCall;
 }
 

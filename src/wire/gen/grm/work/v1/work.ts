@@ -7,7 +7,7 @@
 /* eslint-disable */
 import { BinaryReader, BinaryWriter } from "@bufbuild/protobuf/wire";
 import { Node } from "../../v1/cluster.js";
-import { Class, Content, Sample, StopRule, VoteMethod } from "../../v1/judgement.js";
+import { Class, Content, Judge, JudgeModel, Sample, StopRule, VoteMethod } from "../../v1/judgement.js";
 
 export const protobufPackage = "grm.work.v1";
 
@@ -76,6 +76,8 @@ export interface RequestRecord {
   owner: string;
   /** When, milliseconds since the Unix epoch. */
   acceptedAtMs: number;
+  /** What judged in the pools when it was accepted. */
+  judge: Judge | undefined;
 }
 
 /** One sample of a shard. */
@@ -186,6 +188,8 @@ export interface MetaResult {
   model: string;
   /** Node that asked for it. */
   worker: string;
+  /** Id of the model, its template and settings. */
+  judge: string;
 }
 
 /** A quarantined shard (stream GRM_DEAD). */
@@ -206,6 +210,12 @@ export interface DeadLetter {
   diedAtMs: number;
   /** "sample" or "meta". */
   stage: string;
+}
+
+/** What the coordinators last saw judge in a pool (bucket GRM_TEMPLATES, which keeps it when no worker is left). */
+export interface KeptJudge {
+  /** The models. */
+  models: JudgeModel[];
 }
 
 /** A node's lease (bucket GRM_CLUSTER): what the node is, and what the janitor must know of its work. */
@@ -526,6 +536,7 @@ function createBaseRequestRecord(): RequestRecord {
     nonce: "",
     owner: "",
     acceptedAtMs: 0,
+    judge: undefined,
   };
 }
 
@@ -560,6 +571,9 @@ export const RequestRecord: MessageFns<RequestRecord> = {
     }
     if (message.acceptedAtMs !== 0) {
       writer.uint32(80).uint64(message.acceptedAtMs);
+    }
+    if (message.judge !== undefined) {
+      Judge.encode(message.judge, writer.uint32(90).fork()).join();
     }
     return writer;
   },
@@ -655,6 +669,14 @@ export const RequestRecord: MessageFns<RequestRecord> = {
             }
 
             message.acceptedAtMs = longToNumber(reader.uint64());
+            continue;
+          }
+          case 11: {
+            if (tag !== 90) {
+              break;
+            }
+
+            message.judge = Judge.decode(reader, reader.uint32());
             continue;
           }
         }
@@ -1288,7 +1310,7 @@ export const MetaAppend: MessageFns<MetaAppend> = {
 };
 
 function createBaseMetaResult(): MetaResult {
-  return { requestId: "", index: 0, metaReward: undefined, failure: "", model: "", worker: "" };
+  return { requestId: "", index: 0, metaReward: undefined, failure: "", model: "", worker: "", judge: "" };
 }
 
 export const MetaResult: MessageFns<MetaResult> = {
@@ -1310,6 +1332,9 @@ export const MetaResult: MessageFns<MetaResult> = {
     }
     if (message.worker !== "") {
       writer.uint32(50).string(message.worker);
+    }
+    if (message.judge !== "") {
+      writer.uint32(58).string(message.judge);
     }
     return writer;
   },
@@ -1373,6 +1398,14 @@ export const MetaResult: MessageFns<MetaResult> = {
             }
 
             message.worker = reader.string();
+            continue;
+          }
+          case 7: {
+            if (tag !== 58) {
+              break;
+            }
+
+            message.judge = reader.string();
             continue;
           }
         }
@@ -1510,6 +1543,52 @@ export const DeadLetter: MessageFns<DeadLetter> = {
             }
 
             message.stage = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+};
+
+function createBaseKeptJudge(): KeptJudge {
+  return { models: [] };
+}
+
+export const KeptJudge: MessageFns<KeptJudge> = {
+  encode(message: KeptJudge, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    for (const v of message.models) {
+      JudgeModel.encode(v!, writer.uint32(10).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): KeptJudge {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseKeptJudge();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.models.push(JudgeModel.decode(reader, reader.uint32()));
             continue;
           }
         }
