@@ -15,18 +15,21 @@
 //   C8. When a stream was removed or emptied, or no task is left while samples are missing, the record and the tasks are looked after at once.
 
 import { FaultError, fault, type Fault } from '../fault.js';
-import type { Sample } from '../grm/sample.js';
+import { contentChars } from '../grm/query.js';
+import type { Sample, ScoredSample } from '../grm/sample.js';
 import { reachOf, stopCase } from '../grm/stop.js';
 import type { Missing, Verdict } from '../grm/verdict.js';
 import { limits } from '../limits.js';
 import { gather, missing, startGather, unranked, type Gather, type GatherEvent } from '../work/gather.js';
 import { lanePrefix, lanesOf } from '../work/lane.js';
-import { planMetaTasks, planShards, shardSamples } from '../work/plan.js';
+import { planShards, shardSamples } from '../work/plan.js';
 import { taskName } from '../work/run-name.js';
 import type { MetaResult, RequestRecord, Shard } from '../work/shard.js';
 import type { CoordinatorContext } from './context.js';
 import { LateShards } from './late.js';
+import { Ranking } from './ranking.js';
 import { endOf, type Cut, type Run, type StopReason, type TickReason } from './run.js';
+import { keepRecord } from './store.js';
 import { roomAhead } from './waves.js';
 
 export type Collected =
@@ -59,7 +62,7 @@ export async function collect(
   const { ledger, work, clock, dispatcher, events, members, settings } = context;
   const { requestId, plan } = record;
   const account = dispatcher.open(record.tenant, record.class);
-  const inline = contentChars(record) <= limits.inlineContentCharsMax;
+  const inline = contentChars(record.content) <= limits.inlineContentCharsMax;
   /** What another content under this id has left, or its workers still store, is in other lanes. */
   const prefix = lanePrefix(record);
 
@@ -140,14 +143,12 @@ export async function collect(
   };
 
   /** With adaptive k one by one: each may be the one at which drawing ends. */
-  const takeSamples = (samples: readonly Sample[]): void => {
-    if (!state.adaptive) apply({ kind: 'samples', samples });
-    else for (const sample of samples) apply({ kind: 'samples', samples: [sample] });
+  const inTurn = <T>(all: readonly T[], take: (some: readonly T[]) => void): void => {
+    if (!state.adaptive) take(all);
+    else for (const each of all) take([each]);
   };
-  const takeMetas = (results: readonly MetaResult[]): void => {
-    if (!state.adaptive) apply({ kind: 'metas', results });
-    else for (const result of results) apply({ kind: 'metas', results: [result] });
-  };
+  const takeSamples = (all: readonly Sample[]): void => inTurn(all, (samples) => apply({ kind: 'samples', samples }));
+  const takeMetas = (all: readonly MetaResult[]): void => inTurn(all, (results) => apply({ kind: 'metas', results }));
 
   const came = (samples: readonly Sample[]): void => {
     const back = samples.filter(({ index }) => sent.delete(index)).length;
@@ -156,7 +157,7 @@ export async function collect(
     for (const sample of samples) {
       untold.push(sample);
       context.passes?.('sampled');
-      if (sample.kind === 'scored' && plan.meta) rank(sample);
+      if (sample.kind === 'scored' && plan.meta) ranking.send(sample);
     }
   };
 
@@ -179,31 +180,20 @@ export async function collect(
 
   /** C6. What goes out now ends with the most patient caller that there is now. */
   const tasksEndAtMs = (): number => Math.max(deadlineAtMs, endOf(run, deadlineAtMs));
-  let rankedUntilMs = Infinity;
 
-  /** Valid samples go to the meta RM as they come; those of one turn of the event loop travel together. */
-  let toRank: Sample[] = [];
-  const toRankAgain: Sample[] = [];
-  const rank = (sample: Sample): void => {
-    toRank.push(sample);
-    if (toRank.length > 1) return;
-    queueMicrotask(() => {
-      const samples = toRank.filter(({ index }) => !state.metas.has(index));
-      toRank = [];
-      if (state.kind !== 'gathering' || samples.length === 0) return;
-      const endsAtMs = tasksEndAtMs();
-      rankedUntilMs = Math.min(rankedUntilMs, endsAtMs);
-      const tasks = planMetaTasks(record, samples, { inline, run: name, deadlineAtMs: endsAtMs, nowMs: clock.now() });
-      onTheWay++;
-      work.putMetaTasks(settings.metaPool, epoch(), tasks).then((put) => {
-        onTheWay--;
-        context.passes?.('ranking');
-        // A full meta queue loses no sample: they are sent again at the next tick, and the vote goes on with the meta rewards there are.
-        if (put.kind !== 'full') return;
-        toRankAgain.push(...samples);
-        events.emit('trouble', { where: 'meta queue', error: new Error('the meta queue is full'), requestId });
-      }, fail);
-    });
+  const ranking = new Ranking({
+    record,
+    context,
+    run: name,
+    inline,
+    wants: (index) => state.kind === 'gathering' && !state.metas.has(index),
+    endsAtMs: tasksEndAtMs,
+    epoch,
+    fail,
+  });
+  const rankWhatIsLeft = (): void => {
+    if (state.meta !== 'wanted') return;
+    for (const index of unranked(state)) ranking.send(state.samples.get(index) as ScoredSample);
   };
 
   const widen = (): void => {
@@ -272,17 +262,6 @@ export async function collect(
     }, fail);
   };
 
-  const isStopped = (): boolean => run.signal.aborted;
-
-  /** C8. Whoever cancels a request forgets its record: one that still runs here was lost. */
-  const keepRecord = async (): Promise<void> => {
-    if (await ledger.record(requestId)) return;
-    if (state.kind !== 'gathering' || isStopped() || (await ledger.verdict(requestId))) return;
-    await ledger.forget(requestId); // what refers to a content that is gone
-    await ledger.accept(record);
-    if (isStopped()) await ledger.forget(requestId);
-  };
-
   /** Reads from the ledger what notices may have missed (C1). Meta rewards go first: a sample that has one is not sent to be ranked again. */
   const replay = async (): Promise<void> => {
     const absent = new Set(missing(state));
@@ -301,9 +280,9 @@ export async function collect(
   /** C4. The queues are looked at first: a task leaves them only after its results are stored. */
   const askAgain = async (): Promise<void> => {
     const before = state;
-    if (asking || onTheWay > 0 || toSendAgain.length > 0 || (await work.countTasks(requestId)) > 0) return replay();
+    if (asking || isOnTheWay() || toSendAgain.length > 0 || (await work.countTasks(requestId)) > 0) return replay();
     await replay();
-    if (state !== before || state.kind !== 'gathering' || isAsking() || onTheWay > 0) return;
+    if (state !== before || state.kind !== 'gathering' || isAsking() || isOnTheWay()) return;
     round++;
     // What still waits at the dispatcher is not lost; what is lost may be what it waits for.
     const lost = missing(state).filter((index) => sent.has(index));
@@ -312,33 +291,35 @@ export async function collect(
     late.clear();
     // Room for what waits, which may go out at once.
     account.settle(out);
-    if (state.meta === 'wanted') for (const index of unranked(state)) rank(state.samples.get(index)!);
+    rankWhatIsLeft();
     ask(lost);
   };
   const isAsking = (): boolean => asking;
+  const isOnTheWay = (): boolean => onTheWay + ranking.onTheWay > 0;
 
   /** C6. What tasks have not brought by their end, they will not bring any more. */
   const goOn = async (): Promise<void> => {
     const now = clock.now();
     const ended = [...sent].flatMap(([index, endsAtMs]) => (endsAtMs <= now ? [index] : []));
-    const unrankedEnded = rankedUntilMs <= now;
+    const unrankedEnded = ranking.isOver(now);
     if ((ended.length === 0 && !unrankedEnded) || endOf(run, deadlineAtMs) <= now) return;
     for (const index of ended) sent.delete(index);
-    if (unrankedEnded) rankedUntilMs = Infinity;
+    if (unrankedEnded) ranking.beginAnew();
     await replay();
     account.settle(ended.length);
     if (state.kind !== 'gathering') return;
     round++;
-    if (unrankedEnded && state.meta === 'wanted') for (const index of unranked(state)) rank(state.samples.get(index)!);
+    if (unrankedEnded) rankWhatIsLeft();
     ask(missing(state).filter((index) => ended.includes(index)));
   };
 
+  const isOpen = (): boolean => state.kind === 'gathering';
   const onTick = (why: TickReason): void => {
     const now = clock.steadyNow();
     const missed = (error: unknown): void => events.emit('trouble', { where: 'replay', error, requestId });
     if (why === 'idle' || why === 'lost') {
       if (why === 'idle' && now - lastNewsAtMs < settings.silenceMs) return;
-      const first = why === 'lost' ? keepRecord() : Promise.resolve();
+      const first = why === 'lost' ? keepRecord(record, isOpen, run.signal, context) : Promise.resolve();
       first.then(askAgain).catch(missed);
       return;
     }
@@ -352,7 +333,7 @@ export async function collect(
     }
     if (state.kind === 'gathering') goOn().catch(fail);
     for (const { task, under } of toSendAgain.splice(0)) if (task.deadlineAtMs > clock.now()) send(task, under);
-    for (const sample of toRankAgain.splice(0)) rank(sample);
+    ranking.tick();
     if (state.kind === 'gathering') late.look();
     if (!plan.meta || missing(state).length > 0 || members.metaServing() !== 0) metaGoneSinceMs = undefined;
     else if ((metaGoneSinceMs ??= now) + settings.metaPatienceMs <= now) apply({ kind: 'meta_gone' });
@@ -413,13 +394,4 @@ export async function collect(
     late.clear();
     account.close();
   }
-}
-
-function contentChars(record: RequestRecord): number {
-  const { messages, responses, reference, principles } = record.content;
-  let chars = reference?.length ?? 0;
-  for (const message of messages) chars += message.content.length;
-  for (const response of responses) chars += response.length;
-  for (const principle of principles) chars += principle.text.length;
-  return chars;
 }

@@ -7,6 +7,7 @@
 //       what one caller is answered whose time ends before the others' (inflight.ts, I5).
 
 import { FaultError, fault, type Fault } from '../fault.js';
+import { contentChars } from '../grm/query.js';
 import { stopCase } from '../grm/stop.js';
 import type { Accepted } from '../queue/queue.js';
 import { missing, unranked, type Gather } from '../work/gather.js';
@@ -138,7 +139,8 @@ interface Drafted {
 
 /** The record as it will be stored. */
 function draft(job: Job, nowMs: number, { settings }: CoordinatorContext): Drafted {
-  if (job.kind === 'resume') return { record: job.record, contentBytes: contentSize(job.record) };
+  // UTF-16 units as a stand-in for bytes, which the door did not measure.
+  if (job.kind === 'resume') return { record: job.record, contentBytes: contentChars(job.record.content) };
   const { input, asked } = job;
   const { identity, plan, judge } = asked;
   const record: RequestRecord = {
@@ -339,10 +341,4 @@ function report(
       ...(verdict.kind === 'valid' && verdict.agreement !== undefined && { agreement: verdict.agreement }),
     },
   });
-}
-
-/** UTF-16 units as a stand-in for bytes where the door did not measure them. */
-function contentSize(record: RequestRecord): number {
-  const { messages, responses } = record.content;
-  return messages.reduce((sum, m) => sum + m.content.length, 0) + responses.reduce((sum, r) => sum + r.length, 0);
 }

@@ -1,8 +1,9 @@
-// Store: a verdict into the ledger, where the first one stays.
+// Store: what a run itself puts into the ledger: its verdict, where the first one stays, and its record once more, where that was lost.
 
 import { FaultError } from '../fault.js';
 import type { Verdict } from '../grm/verdict.js';
 import { sleep } from '../process/clock.js';
+import type { RequestRecord } from '../work/shard.js';
 import type { CoordinatorContext } from './context.js';
 
 /** Together with the pauses about five seconds: an election, or a replica that catches up. */
@@ -44,4 +45,27 @@ async function putPatiently(verdict: Verdict, { ledger, clock }: Pick<Coordinato
       await sleep(clock, offerEveryMs);
     }
   }
+}
+
+/**
+ * The record of a request that still runs, stored again where a stream was removed or emptied. Whoever cancels a request forgets its record, so one
+ * that is missing while the request `isOpen` was lost; `signal` aborts when it is cancelled meanwhile. Rejects like the ledger.
+ */
+export async function keepRecord(
+  record: RequestRecord,
+  isOpen: () => boolean,
+  signal: AbortSignal,
+  { ledger }: Pick<CoordinatorContext, 'ledger'>,
+): Promise<void> {
+  const { requestId } = record;
+  if (await ledger.record(requestId)) return;
+  if (signal.aborted || !isOpen() || (await ledger.verdict(requestId))) return;
+  await ledger.forget(requestId); // what refers to a content that is gone
+  await ledger.accept(record);
+  if (isAborted(signal)) await ledger.forget(requestId);
+}
+
+/** Asked anew: it may have aborted during a wait. */
+function isAborted(signal: AbortSignal): boolean {
+  return signal.aborted;
 }

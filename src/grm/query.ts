@@ -63,3 +63,12 @@ export interface Plan {
   /** Absent: all k samples are drawn at once. */
   readonly stop?: Stop;
 }
+
+/** All that was written for the request, in UTF-16 units: messages, responses, reference and principles. */
+export function contentChars({ messages, responses, reference, principles }: Content): number {
+  let chars = reference?.length ?? 0;
+  for (const message of messages) chars += message.content.length;
+  for (const response of responses) chars += response.length;
+  for (const principle of principles) chars += principle.text.length;
+  return chars;
+}

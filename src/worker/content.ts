@@ -1,7 +1,7 @@
 // What a worker looks up by name, kept while it is likely to be asked for again: requests' content and templates.
 
 import { LRUCache } from 'lru-cache';
-import type { Content } from '../grm/query.js';
+import { contentChars, type Content } from '../grm/query.js';
 import { parseTemplate, type Template } from '../grm/prompt.js';
 import { limits } from '../limits.js';
 import type { Ledger } from '../queue/queue.js';
@@ -18,7 +18,7 @@ const templatesMax = 64;
 export function openLibrary(ledger: Ledger): Library {
   const contents = new LRUCache<string, Content>({
     maxSize: limits.contentCacheBytesMax,
-    sizeCalculation: (content) => 1_024 + 2 * textUnits(content),
+    sizeCalculation: (content) => 1_024 + 2 * contentChars(content),
   });
   const templates = new LRUCache<string, Template>({ max: templatesMax });
   return {
@@ -42,12 +42,4 @@ export function openLibrary(ledger: Ledger): Library {
       return parsed.template;
     },
   };
-}
-
-function textUnits(content: Content): number {
-  let units = content.reference?.length ?? 0;
-  for (const message of content.messages) units += message.content.length;
-  for (const response of content.responses) units += response.length;
-  for (const principle of content.principles) units += principle.text.length;
-  return units;
 }
