@@ -83,7 +83,7 @@ test('I2: a caller with a longer time budget gets all of it, though the first on
   expect(await cluster.verdict(hasty, 2_000)).toMatchObject({ kind: 'invalid', reason: 'quorum_not_met', kValid: 0 });
   const verdict = await cluster.verdict(patient);
   expect(verdict).toMatchObject({ kind: 'valid', kValid: 2, degraded: [] });
-  expect((await a.service.stored(verdict.requestId, 'default'))?.verdict).toEqual(verdict);
+  expect((await a.service.stored(verdict.requestId, 'default'))?.verdict).toEqual({ ...verdict, stored: true });
   expect(cluster.nats.tasks()).toBe(0);
 });
 
@@ -142,7 +142,7 @@ test('I5: a caller with a shorter time budget is answered with what is there, an
   }
   const whole = await cluster.verdict(first);
   expect(whole).toMatchObject({ kind: 'valid', kValid: 4, degraded: [] });
-  expect((await a.service.stored(whole.requestId, 'default'))?.verdict).toEqual(whole);
+  expect((await a.service.stored(whole.requestId, 'default'))?.verdict).toEqual({ ...whole, stored: true });
   expect(worker.engine.drawn).toHaveLength(4);
 });
 
@@ -169,7 +169,7 @@ test('I5: when time ends the run, each caller is answered by its own quorum', as
   expect(stored).toMatchObject({ kind: 'valid', kValid: 2 });
   const again = await cluster.verdict(a.score({ ...other, options: { ...other.options, quorum: 3 } }));
   expect(again).toMatchObject({ kind: 'invalid', reason: 'quorum_not_met', kValid: 2 });
-  expect(await cluster.verdict(a.score(other))).toEqual(stored);
+  expect(await cluster.verdict(a.score(other))).toEqual({ ...stored, stored: true });
 });
 
 test('I2: a caller with a longer time budget at another coordinator moves the end, too', async () => {
