@@ -37,7 +37,7 @@ test.concurrent(
     expect(kDrawn + samplesSaved).toBe(32);
     await quiet(client);
     expect(cluster.engine.stats().requests).toBe(kDrawn);
-    expect((await client.verdict('confident'))?.verdict).toEqual(verdict);
+    expect((await client.verdict('confident'))?.verdict).toEqual({ ...verdict, stored: true });
 
     const fixed = await client.score(request('fixed', { stop: 'outcome_fixed' }));
     // Five points a sample: 5 m > 9 (32 - m) first holds at 21, the second look.

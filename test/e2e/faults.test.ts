@@ -106,7 +106,7 @@ test('P7: when time runs out the verdict says so; below the quorum it is INVALID
   cluster.engine.setFaults([{ kind: 'garbage', probability: 1, on: 'generate' }]);
   const none = await client.score(request('none'));
   expect(none).toMatchObject({ kind: 'invalid', reason: 'no_valid_sample', kValid: 0, degraded: ['samples_invalid'] });
-  expect((await client.verdict('none'))?.verdict).toEqual(none);
+  expect((await client.verdict('none'))?.verdict).toEqual({ ...none, stored: true });
   cluster.engine.setFaults([]);
 
   // A meta RM that never was there, asked for by name.

@@ -105,7 +105,7 @@ test(
     }
     // What was answered is what is stored.
     for (const number of [0, 31, 62, 93, requests - 1]) {
-      expect((await client.verdict(`restart-${number}`))?.verdict).toEqual(verdicts.get(number));
+      expect((await client.verdict(`restart-${number}`))?.verdict).toEqual({ ...verdicts.get(number), stored: true });
     }
 
     await quiet(client);

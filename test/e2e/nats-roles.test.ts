@@ -86,7 +86,7 @@ test('every role works with its own NATS user, and no worker reads, writes or re
   const big = [`${responses[0]!} ${'a'.repeat(900_000)}`, responses[1]!];
   const weighty = await client.score({ query: 'Which?', responses: big, k: 2, meta: false });
   expect(weighty).toMatchObject({ kind: 'valid', kValid: 2 });
-  expect((await client.verdict('naive'))?.verdict).toEqual(naive);
+  expect((await client.verdict('naive'))?.verdict).toEqual({ ...naive, stored: true });
 
   // Orders travel over NATS, and answers back.
   const { nodes } = await client.status();
@@ -237,7 +237,7 @@ test('every role works with its own NATS user, and no worker reads, writes or re
   await expect(cluster.start('meta-worker', as('grm-worker'))).rejects.toThrow(/NATS does not let this user/);
 
   // And all of it has changed nothing.
-  expect((await client.verdict('naive'))?.verdict).toEqual(naive);
+  expect((await client.verdict('naive'))?.verdict).toEqual({ ...naive, stored: true });
   const after = await client.score({ query: 'Which, after all that?', responses, k: 4, vote: 'meta_topk', meta: true });
   expect(after).toMatchObject({ kind: 'valid', best: 0, kValid: 4, degraded: [] });
 }, 240_000);

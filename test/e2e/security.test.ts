@@ -77,7 +77,7 @@ test('TLS, client certificates, tokens and tenants by configuration; secrets sta
     const red = as(secrets.red);
     const mine = await red.score(request);
     expect(mine).toMatchObject({ kind: 'valid', best: 0 });
-    expect((await red.verdict('item-1'))?.verdict).toEqual(mine);
+    expect((await red.verdict('item-1'))?.verdict).toEqual({ ...mine, stored: true });
     expect(await red.score({ ...request, tenant: 'rose' })).toMatchObject({ kind: 'valid' });
     expect(await settled(red.score({ ...request, tenant: 'blue' }))).toMatchObject({ kind: 'permission_denied' });
     expect(await settled(red.verdict('item-1', { tenant: 'blue' }))).toMatchObject({ kind: 'permission_denied' });
@@ -94,7 +94,7 @@ test('TLS, client certificates, tokens and tenants by configuration; secrets sta
     expect(blue.requestId).toBe(requestIdOfKey('item-1', 'blue'));
     expect(await red.verdict(blue.requestId)).toBeUndefined();
     expect((await operator.verdict(blue.requestId))?.verdict).toEqual(blue);
-    expect((await red.verdict(mine.requestId))?.verdict).toEqual(mine);
+    expect((await red.verdict(mine.requestId))?.verdict).toEqual({ ...mine, stored: true });
 
     // The same on the command line.
     await using cli = await cliFolder({ GRM_ADDRESS: coordinator.grpc });

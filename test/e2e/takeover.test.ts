@@ -100,7 +100,7 @@ test.concurrent(
     for (const [at, name] of ['a', 'b', 'c'].entries()) {
       const verdict = await waited[at];
       expect(verdict).toMatchObject({ kind: 'valid', best: 0, kValid: k, degraded: [] });
-      expect((await patient.verdict(name))?.verdict).toEqual(verdict);
+      expect((await patient.verdict(name))?.verdict).toEqual({ ...verdict, stored: true });
     }
     await Promise.all(left);
     for (const name of ['d', 'e', 'f']) {
@@ -175,7 +175,7 @@ test.concurrent(
       60_000,
     );
     await quiet(client);
-    expect((await client.verdict('frozen'))?.verdict).toEqual(verdict);
+    expect((await client.verdict('frozen'))?.verdict).toEqual({ ...verdict, stored: true });
     expect(await sleeping.score(request('frozen'))).toEqual(verdict);
   },
   180_000,
