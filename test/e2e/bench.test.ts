@@ -67,7 +67,7 @@ test('time is over: what has no number is listed as unfinished with the reason, 
 });
 
 test.each([
-  [['--only', 'speed'], '--only speed: expected one of adaptive, latency'],
+  [['--only', 'speed'], '--only speed: expected one of takeover, adaptive, latency'],
   [['--minutes', '0'], '--minutes 0: expected above 0, at most 600'],
 ])('%j is refused', async (args, words) => {
   const { code, err } = await bench(args);

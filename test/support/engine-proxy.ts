@@ -56,10 +56,12 @@ export async function startEngineProxy(target: string, look: Look, port = 0, hos
     for await (const part of req as AsyncIterable<Buffer>) parts.push(part);
     const body = Buffer.concat(parts);
     const path = req.url ?? '/';
-    if (req.method === 'POST') seen += 1;
+    // A question about the vocabulary is no work.
+    const isWork = req.method === 'POST' && !path.endsWith('/tokenize');
+    if (isWork) seen += 1;
     const gone = new AbortController();
     res.once('close', () => gone.abort());
-    if (req.method === 'POST' && (await look(body.toString('utf8'), path)) === 'break') {
+    if (isWork && (await look(body.toString('utf8'), path)) === 'break') {
       res.destroy();
       return;
     }
