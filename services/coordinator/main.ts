@@ -274,7 +274,7 @@ function membersOf(registry: Registry, node: Node, host: Host): Omit<Members, 'j
       const { engines, slots, running } = registry.pool('grm-worker', config.coordinator.pool);
       return { engines, slots, busyRatio: slots === 0 ? 1 : running / slots };
     },
-      outage: () => registry.outage('grm-worker', config.coordinator.pool),
+    outage: () => registry.outage('grm-worker', config.coordinator.pool),
     want: (requestId, forMs) => broadcastWanted(queue.control, requestId, forMs),
     isAt: (requestId, task) => askWhoIsAt(queue.control, requestId, task),
     cancel: (requestId, run) => broadcastCancel(queue.control, requestId, run),
