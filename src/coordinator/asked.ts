@@ -4,6 +4,8 @@
 //   K1. A caller who named a judge gets an answer of that judge or the fault judge_changed, wherever the answer comes from; what had been
 //       accepted under that judge is still finished and answered, so that a retry over a change loses nothing (promise P1).
 //   K2. A key whose stored verdict, or whose running request, is of another judge is refused, unless the caller allows it.
+//   K3. A meta RM that is away for a while is no change of judge: who pinned a judge that it belongs to is judged under it, and a verdict without its
+//       rewards says so (`meta_unavailable`).
 
 import { fault, type Fault } from '../fault.js';
 import { isKnown, isSameJudge, judgeWords, type Judge } from '../grm/judge.js';
@@ -29,7 +31,11 @@ type Resolved =
   | { readonly kind: 'fault'; readonly fault: Fault };
 
 /** Defaults applied, template named by hash, judge as it is now. */
-export function resolveAsked(options: ScoreOptions, context: CoordinatorContext): Resolved {
+export function resolveAsked(
+  options: ScoreOptions,
+  context: CoordinatorContext,
+  metaServing = context.members.metaExpected(),
+): Resolved {
   const { settings, members } = context;
   const template = context.template(options.template);
   if (template === undefined) {
@@ -40,7 +46,7 @@ export function resolveAsked(options: ScoreOptions, context: CoordinatorContext)
     };
   }
   const { title, hash: templateHash } = template;
-  const plan = resolvePlan(options, settings.defaults, { metaServing: members.metaExpected(), templateHash });
+  const plan = resolvePlan(options, settings.defaults, { metaServing, templateHash });
   const { models, meta } = members.judges();
   const judge = judgeOf({ models, template: title, templateHash, ...(plan.meta && { meta }) });
   return { kind: 'resolved', plan, judge };
@@ -61,16 +67,24 @@ export class JudgeNames {
   }
 }
 
+/** K3. */
+function resolvePinned(options: ScoreOptions, expected: string | undefined, context: CoordinatorContext): Resolved {
+  const resolved = resolveAsked(options, context);
+  if (resolved.kind === 'fault' || expected === undefined || resolved.judge.id === expected) return resolved;
+  const ranked = resolveAsked(options, context, true);
+  return ranked.kind === 'resolved' && ranked.judge.id === expected ? ranked : resolved;
+}
+
 export function askedOf(
   input: ScoreInput,
   names: JudgeNames,
   context: CoordinatorContext,
 ): Asked | Extract<Resolved, { kind: 'fault' }> {
-  const resolved = resolveAsked(input.options, context);
+  const { expectedJudge: expected } = input;
+  const resolved = resolvePinned(input.options, expected, context);
   if (resolved.kind === 'fault') return resolved;
   const { plan, judge } = resolved;
   names.note(judge);
-  const { expectedJudge: expected } = input;
   const another = expected !== undefined && input.allowJudgeChange !== true && isKnown(judge) && judge.id !== expected;
   const under = { judge: another ? expected : judge.id, defaults: context.settings.defaults };
   const asked = { kind: 'asked', plan, judge, identity: identify(input, under) } as const;

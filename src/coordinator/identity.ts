@@ -3,7 +3,8 @@
 //
 //   ID1. Without a key, what judges is part of it, and so are the server's defaults for what the request leaves open: what another judge said,
 //        or the same one asked in another way, never comes back for it. With a key service.ts compares the judges, and tells both.
-//   ID2. Samples of two judges never stand in one lane: the nonce, which names the lanes, holds both as well.
+//   ID2. With a key the nonce, and with it every seed, depends on what the caller sent and not on what judges: the same request at another
+//        cluster, or under a judge of another name, gets the same prompts (promise P3). Lanes tell judges apart (work/lane.ts).
 
 import { hash } from 'node:crypto';
 import type { Content } from '../grm/query.js';
@@ -39,7 +40,7 @@ export function identify(input: ScoreInput, { judge, defaults }: Under): Identit
     key === ''
       ? requestIdFrom('content', tenant, withFresh(asked, fresh))
       : requestIdOfKey(withFresh(key, fresh), tenant);
-  return { requestId, digest, nonce: nonceOf(`${requestId}\0${asked}`, input.content) };
+  return { requestId, digest, nonce: nonceOf(`${requestId}\0${digest}`, input.content) };
 }
 
 function withFresh(name: string, fresh: string): string {

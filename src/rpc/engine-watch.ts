@@ -63,10 +63,11 @@ export class EngineWatch {
     }
     const nowMs = this.clock.steadyNow();
     this.#awaySinceMs ??= nowMs;
-    const { coming } = serving;
+    const { coming, why } = serving;
     const patienceMs = this.patienceMs ?? (coming ? limits.engineStartingMs : limits.noEngineMs);
     const leftMs = this.#awaySinceMs + patienceMs - nowMs;
-    const it = fault('no_engine', coming ? 'no engine serves yet; one is being started' : 'no engine serves');
+    const words = coming ? 'no engine serves yet; one is being started' : 'no engine serves';
+    const it = fault('no_engine', why === undefined ? words : `${words}: ${why}`);
     if (leftMs > 0) hearer.away(it, leftMs);
     else hearer.over(it);
   }

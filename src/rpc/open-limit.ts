@@ -10,10 +10,13 @@
 import type { GetStatusResponse, Node } from '../wire/gen/grm/v1/cluster.js';
 import { ActorState } from '../wire/gen/grm/v1/cluster.js';
 
-/** What serves the samples, as a coordinator sees it. `coming`: none serves, and some engine is being started. */
+/** What serves the samples, as a coordinator sees it. */
 export interface Serving {
   readonly slots: number;
+  /** None serves, and some engine is being started. */
   readonly coming: boolean;
+  /** Why one that is up does not serve, where none does. */
+  readonly why?: string;
 }
 
 const slotsAhead = 2;
@@ -92,10 +95,15 @@ export function servingOf({ nodes }: Pick<GetStatusResponse, 'nodes'>): Serving 
     ({ role, pool, draining }) => role === 'grm-worker' && !draining && (pools.size === 0 || pools.has(pool)),
   );
   const slots = workers.reduce((sum, node) => sum + node.slots, 0);
-  return { slots, coming: slots === 0 && workers.some(mayServe) };
+  if (slots > 0) return { slots, coming: false };
+  const actors = workers.flatMap((worker) => worker.actors);
+  const why = actors.find(({ stateReason, state }) => stateReason !== '' && !starting.has(state))?.stateReason;
+  return { slots, coming: workers.some(mayServe), ...(why !== undefined && { why }) };
 }
 
-/** A node that has just begun has not made its engines yet. */
+const starting: ReadonlySet<ActorState> = new Set([ActorState.PENDING, ActorState.STARTING, ActorState.RESTARTING]);
+
+/** A node that has just begun has not made its engines yet. One whose engines are up and refuse their work does not come by waiting. */
 function mayServe({ actors }: Node): boolean {
-  return actors.length === 0 || actors.some(({ state }) => state !== ActorState.DEAD);
+  return actors.length === 0 || actors.some(({ state }) => starting.has(state));
 }

@@ -5,9 +5,13 @@
 //       in the same lanes.
 //   A2. A lane holds neighbours, limits.laneSamplesMax of them at most, whatever their orders: a request that is drawn by one worker costs one
 //       task, one look and one append for each so many samples.
-//   A3. A lane's name holds what tells requests of one id apart (the nonce) and the template. What was drawn for another content, of a cancelled
-//       request whose key came back, or with another template, is in other lanes, and nobody comes across it.
+//   A3. A lane's name holds what tells requests of one id apart (the nonce), the template, and what judged how. What was drawn for another content,
+//       of a cancelled request whose key came back, with another template, by another judge or in another way, is in other lanes, and nobody
+//       comes across it.
 
+import type { Judge } from '../grm/judge.js';
+import type { Plan } from '../grm/query.js';
+import { deriveSeed } from '../grm/seed.js';
 import { limits } from '../limits.js';
 import type { MetaTask, RequestRecord } from './shard.js';
 
@@ -17,8 +21,13 @@ export function laneNumber(index: number): number {
 }
 
 /** Common beginning of the names of all lanes of a request. (A version whose lanes were of one order each wrote '-' at its end.) */
-export function lanePrefix({ nonce, plan }: Pick<RequestRecord, 'nonce' | 'plan'>): string {
-  return `${nonce}${plan.templateHash.slice(0, 8)}_`;
+export function lanePrefix({ nonce, plan, judge }: Pick<RequestRecord, 'nonce' | 'plan' | 'judge'>): string {
+  return `${nonce}${plan.templateHash.slice(0, 8)}${judge === undefined ? '' : wayOf(judge, plan)}_`;
+}
+
+/** Eight hexadecimal digits. */
+function wayOf({ id }: Judge, { temperature, topP, maxTokens }: Plan): string {
+  return deriveSeed('lane', id, temperature, topP, maxTokens).toString(16).padStart(8, '0');
 }
 
 /** Name of a sample's lane: a single token of a subject. */

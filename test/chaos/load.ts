@@ -82,5 +82,6 @@ export function allowanceOf({ manner }: RequestPlan): Allowance {
     faults.add('deadline_exceeded');
     for (const why of ['time_budget', 'meta_partial', 'meta_unavailable'] as const) degraded.add(why);
   }
-  return { faults, degraded, mayBeForgotten: manner === 'brief' || manner === 'lost' };
+  // A brief caller asks again with a time budget that may end before that of a coordinator which has taken its request over.
+  return { faults, degraded, mayBeForgotten: manner === 'brief' || manner === 'lost', early: manner === 'brief' };
 }

@@ -6,7 +6,7 @@ import { describe, expect, test } from 'vitest';
 import type { Verdict } from '../../src/grm/verdict.js';
 import { GrmError, type ScoreRequest } from '../../src/rpc/client.js';
 import { cliFolder, jsonLines } from '../support/cli.js';
-import { clientOf, enginesAt, once, quiet, settled, startCluster } from '../support/cluster.js';
+import { clientOf, enginesAt, once, quiet, settled, startCluster, same } from '../support/cluster.js';
 import { closedGate, startEngineProxy } from '../support/engine-proxy.js';
 import { until } from '../support/processes.js';
 import { mountSmallDisk, refusalToMount } from '../support/small-disk.js';
@@ -86,7 +86,8 @@ describe.runIf((await refusalToMount()) === undefined)('a full disk', () => {
         late.map((name) => settled(client.score(request(name), { deadlineMs: 5 * minute }))),
       );
       expect(again.map((verdict) => verdict.kind)).toEqual(late.map(() => 'valid'));
-      for (const name of before) expect((await client.verdict(name))?.verdict, name).toEqual(verdicts.get(name));
+      for (const name of before)
+        expect(same((await client.verdict(name))?.verdict), name).toEqual(same(verdicts.get(name)));
       await quiet(client, 2 * minute);
       expect((await client.status()).dead).toBe(0);
     },

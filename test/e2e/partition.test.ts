@@ -1,7 +1,7 @@
 // A worker whose network is gone: nobody tells it and nobody is told. Others do its work, and it takes part again when the network is back.
 
 import { expect, test } from 'vitest';
-import { clientOf, enginesAt, metric, quiet, startCluster } from '../support/cluster.js';
+import { clientOf, enginesAt, metric, quiet, startCluster, same } from '../support/cluster.js';
 import { closedGate, startEngineProxy } from '../support/engine-proxy.js';
 import { openNetwork, refusalToIsolate } from '../support/namespace.js';
 import { startTcpProxy } from '../support/tcp-proxy.js';
@@ -53,7 +53,7 @@ test.runIf(isAllowed)(
     gate.open();
     await island.join();
     await cluster.serving(client, 2, 0);
-    expect((await client.verdict('cut off'))?.verdict).toEqual(answered);
+    expect(same((await client.verdict('cut off'))?.verdict)).toEqual(same(answered));
     await client.drain([near.node]);
     const after = await client.score(request('together again'), { deadlineMs: 240_000 });
     expect(new Set(after.samples.map(({ sample }) => sample.worker))).toEqual(new Set([far.node]));

@@ -6,7 +6,7 @@ import { writeFile } from 'node:fs/promises';
 import { expect, test } from 'vitest';
 import { requestIdOfKey } from '../../src/coordinator/identity.js';
 import type { ConnectOptions, GrmClient, ScoreRequest } from '../../src/rpc/client.js';
-import { clientOf, enginesAt, once, page, settled, startCluster } from '../support/cluster.js';
+import { clientOf, enginesAt, once, page, settled, startCluster, same } from '../support/cluster.js';
 import { cliFolder, jsonLines } from '../support/cli.js';
 import { built } from '../support/processes.js';
 import { makeCertificates } from '../support/rpc-peer.js';
@@ -93,7 +93,7 @@ test('TLS, client certificates, tokens and tenants by configuration; secrets sta
     expect(blue.requestId).not.toBe(mine.requestId);
     expect(blue.requestId).toBe(requestIdOfKey('item-1', 'blue'));
     expect(await red.verdict(blue.requestId)).toBeUndefined();
-    expect((await operator.verdict(blue.requestId))?.verdict).toEqual(blue);
+    expect(same((await operator.verdict(blue.requestId))?.verdict)).toEqual(same(blue));
     expect((await red.verdict(mine.requestId))?.verdict).toEqual({ ...mine, stored: true });
 
     // The same on the command line.

@@ -6,7 +6,7 @@ import { createServer } from 'node:net';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { packageRoot } from '../../src/process/version.js';
-import { GrmClient, GrmError, type ConnectOptions } from '../../src/rpc/client.js';
+import { GrmClient, GrmError, type ConnectOptions, type Verdict } from '../../src/rpc/client.js';
 import { startFakeEngine, type FakeEngine } from '../../services/fake-engine/server.js';
 import type { FakeEngineOptions } from '../../services/fake-engine/options.js';
 import { startNats, type NatsOptions, type NatsServer } from './nats.js';
@@ -148,6 +148,13 @@ export async function startService(
 
 export function clientOf(coordinator: ServiceProcess, more: Partial<ConnectOptions> = {}): GrmClient {
   return GrmClient.connect({ address: coordinator.grpc, ...more });
+}
+
+/** A verdict but for whether it came from the store: every caller is told the same, whoever of them was first. */
+export function same<V extends Verdict | undefined>(verdict: V): V {
+  if (verdict === undefined) return verdict;
+  const { stored: _stored, ...rest } = verdict;
+  return rest as V;
 }
 
 /** Fails where it would try again: for tests that want to see the fault. */

@@ -69,6 +69,22 @@ test("where the vote is the server's choice, a verdict that a meta RM made does 
   expect(worker.engine.drawn).toHaveLength(8);
 });
 
+test('K3: a meta RM that is away is no change of judge for who pinned the judge that it belongs to; its absence is told', async () => {
+  const { cluster, a } = await stage();
+  const meta = await cluster.metaWorker('m');
+  const { judge } = verdictOf(await ended(cluster, a.score(ask({ k: 4 }))));
+  await cluster.clock.until(meta.drain(1_000), 5_000);
+  await cluster.clock.advance(120_000);
+  const pinned = { ...ask({ k: 4 }), expectedJudge: judge!.id };
+  const verdict = verdictOf(await ended(cluster, a.score(pinned)));
+  expect(verdict).toMatchObject({ vote: 'sum', degraded: ['meta_unavailable'], kValid: 4 });
+  expect(verdict.judge?.id).toBe(judge!.id);
+  // A pool whose meta RM is another one is another judge.
+  cluster.judges = otherMeta;
+  await cluster.metaWorker('n');
+  expect(await ended(cluster, a.score({ ...ask({ k: 4 }), expectedJudge: judge!.id }))).toMatchObject(changed);
+});
+
 test('fresh: drawn anew though a verdict is stored, once for each word; a retry with the word joins, with and without a key', async () => {
   for (const key of [{}, { idempotencyKey: 'step-1' }]) {
     const { cluster, a, b, worker } = await stage();

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { OpenLimit, servingOf } from '../../../src/rpc/open-limit.js';
+import { OpenLimit, servingOf, type Serving } from '../../../src/rpc/open-limit.js';
 import { ActorState, type Node } from '../../../src/wire/gen/grm/v1/cluster.js';
 import { someStatus } from '../../support/rpc-peer.js';
 
@@ -80,20 +80,29 @@ describe('what may be open', () => {
 describe('what serves', () => {
   const worker = someStatus.nodes[0]!;
   const coordinator: Node = { ...worker, id: 'c', role: 'coordinator', actors: [], slots: 20_000 };
-  const engine = (state: ActorState): Node['actors'] => [{ ...worker.actors[0]!, state }];
+  const engine = (state: ActorState): Node['actors'] => [{ ...worker.actors[0]!, state, stateReason: 'HTTP 401' }];
 
-  it.each<[string, readonly Node[], { slots: number; coming: boolean }]>([
+  it.each<[string, readonly Node[], Serving]>([
     ['no node', [coordinator], { slots: 0, coming: false }],
     ['two workers', [coordinator, worker, worker], { slots: 32, coming: false }],
     ['one that drains', [coordinator, worker, { ...worker, draining: true }], { slots: 16, coming: false }],
     ['one of another pool', [coordinator, { ...worker, pool: 'other' }], { slots: 0, coming: false }],
     ['a meta worker', [coordinator, { ...worker, role: 'meta-worker' }], { slots: 0, coming: false }],
-    ['an engine that starts', [coordinator, { ...worker, slots: 0 }], { slots: 0, coming: true }],
+    [
+      'an engine that starts',
+      [coordinator, { ...worker, slots: 0, actors: engine(ActorState.STARTING) }],
+      { slots: 0, coming: true },
+    ],
+    [
+      'an engine that is up and refuses its work',
+      [coordinator, { ...worker, slots: 0, actors: engine(ActorState.OUT_OF_SERVICE) }],
+      { slots: 0, coming: false, why: 'HTTP 401' },
+    ],
     ['a worker that has just begun', [coordinator, { ...worker, slots: 0, actors: [] }], { slots: 0, coming: true }],
     [
       'an engine that is gone for good',
       [coordinator, { ...worker, slots: 0, actors: engine(ActorState.DEAD) }],
-      { slots: 0, coming: false },
+      { slots: 0, coming: false, why: 'HTTP 401' },
     ],
   ])('%s', (_, nodes, expected) => {
     expect(servingOf({ nodes: [...nodes] })).toEqual(expected);

@@ -1,6 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { limits } from '../../../src/limits.js';
+import { someJudge } from '../../support/work-values.js';
 import { firstOf, indexesOf, laneNumber, laneOf, lanePrefix, lanesOf } from '../../../src/work/lane.js';
 import { planShards } from '../../../src/work/plan.js';
 import { plan } from '../../support/judgement.js';
@@ -48,9 +49,13 @@ describe('lanes', () => {
     );
   });
 
-  test('A3: another content under the same id and another template have other lanes', () => {
-    const record = recordOf(2, 8);
+  test('A3: another content under the same id, another template, another judge and another way of drawing have other lanes', () => {
+    const record = { ...recordOf(2, 8), judge: someJudge };
+    const { judge: _judge, ...unnamed } = record;
     const others = [
+      unnamed,
+      { ...record, judge: { ...someJudge, id: 'b1b2c3d4e5f60718' } },
+      { ...record, plan: { ...record.plan, temperature: record.plan.temperature + 0.1 } },
       { ...record, nonce: `${record.nonce}x` },
       { ...record, plan: { ...record.plan, templateHash: 'f'.repeat(64) } },
     ];
