@@ -10,6 +10,8 @@
 //   J6. A consumer for which nothing waits, though its stream holds newer messages for it than it ever delivered, is blind: the server
 //       that leads it has a copy of the stream that fell behind and stays so (seen in a cluster whose servers were killed, 2.9.10). After
 //       `settleMs` another server has to lead it, or it is made anew where there is none. Whoever works on what is not disturbed by that.
+//       So is one that has delivered more than its stream ever held: the server that was killed has lost the end of the stream and not the
+//       consumer's place in it (seen of one server, 2.9.10). It is made anew.
 //   J9. One consumer or stream that cannot be swept keeps none of the others, nor the trimming: the first fault is thrown at the end.
 
 import type { JetStreamManager } from '@nats-io/jetstream';
@@ -115,16 +117,18 @@ export class Janitor {
     lastSeq: number,
   ): Promise<void> {
     const { stream, config } = wanted;
+    const isAhead = delivered.stream_seq > lastSeq;
     const newest =
-      waiting > 0 || delivered.stream_seq >= lastSeq
+      waiting > 0 || delivered.stream_seq === lastSeq
         ? undefined
         : await lastMessage(this.parts.requests, stream, config.filter_subject);
-    if (!newest || newest.seq <= delivered.stream_seq) {
+    if (!newest || (!isAhead && newest.seq <= delivered.stream_seq)) {
       this.suspicions.delete(key);
       return;
     }
     if (!this.settled(key, String(delivered.consumer_seq))) return;
     this.suspicions.delete(key);
+    if (isAhead) return this.recreate(wanted);
     try {
       await stepDown(this.parts.requests, stream, config.durable_name);
       this.tell(wanted, 'moved');

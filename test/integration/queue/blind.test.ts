@@ -119,6 +119,15 @@ test('J6: it is given to another server once it was blind for settleMs, whoever 
   await sweep(prompt);
   expect(asked.map((call) => call.split('.').slice(0, 2).join('.'))).toContain('CONSUMER.DELETE');
   expect(told.at(-1)).toBe(`consumer ${name} of GRM_WORK recreated`);
+
+  // It has delivered more than its stream ever held: no other leader would know better, and it sees nothing until the stream has caught up.
+  Object.assign(played, { canMove: true, deliveredSeq: 2_256 });
+  asked.length = 0;
+  await sweep(patient);
+  expect(asked).toEqual([]);
+  await sweep(prompt);
+  expect(asked.map((call) => call.split('.').slice(0, 2).join('.'))).toContain('CONSUMER.DELETE');
+  expect(asked.join()).not.toContain('STEPDOWN');
   await link.close();
   await nc.close();
   await rm(folder, { recursive: true });
