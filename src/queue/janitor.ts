@@ -11,7 +11,7 @@
 //       that leads it has a copy of the stream that fell behind and stays so (seen in a cluster whose servers were killed, 2.9.10). After
 //       `settleMs` another server has to lead it, or it is made anew where there is none. Whoever works on what is not disturbed by that.
 //       So is one that has delivered more than its stream ever held: the server that was killed has lost the end of the stream and not the
-//       consumer's place in it (seen of one server, 2.9.10). It is made anew.
+//       consumer's place in it (seen of one server, 2.9.10). It is made anew, at once where no other copy could lag.
 //   J9. One consumer or stream that cannot be swept keeps none of the others, nor the trimming: the first fault is thrown at the end.
 
 import type { JetStreamManager } from '@nats-io/jetstream';
@@ -40,6 +40,8 @@ export interface JanitorParts {
   readonly jsm: JetStreamManager;
   readonly trimmer: Pick<Trimmer, 'trim'>;
   readonly consumers: readonly ConsumerWanted[];
+  /** Copies of each stream. Of one alone there is none that lags, so what it says of itself is so. */
+  readonly replicas: number;
   /** J1: more than twice the consumers' ack_wait. */
   readonly settleMs: number;
   readonly onEvent: OnQueueEvent;
@@ -126,7 +128,8 @@ export class Janitor {
       this.suspicions.delete(key);
       return;
     }
-    if (!this.settled(key, String(delivered.consumer_seq))) return;
+    const isSure = isAhead && this.parts.replicas === 1;
+    if (!isSure && !this.settled(key, String(delivered.consumer_seq))) return;
     this.suspicions.delete(key);
     if (isAhead) return this.recreate(wanted);
     try {

@@ -153,6 +153,7 @@ async function assemble(link: Link, options: QueueOptions, onEvent: OnQueueEvent
     jsm,
     trimmer,
     consumers,
+    replicas,
     settleMs: options.settleMs ?? (ackWaitMs * 7) / 3,
     onEvent,
   });

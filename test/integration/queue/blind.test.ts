@@ -80,13 +80,14 @@ test('J6: it is given to another server once it was blind for settleMs, whoever 
   };
   const link = await openLink(queueOptions(nats), () => undefined);
   const told: string[] = [];
-  const janitorOf = (settleMs: number): Janitor =>
+  const janitorOf = (settleMs: number, replicas = 3): Janitor =>
     new Janitor({
       link,
       requests: Requests.open(link),
       jsm,
       trimmer: { trim: () => Promise.resolve() },
       consumers: [wanted!],
+      replicas,
       settleMs,
       onEvent: (event) => {
         if (event.kind === 'topology') told.push(`${event.what} ${event.action}`);
@@ -128,6 +129,10 @@ test('J6: it is given to another server once it was blind for settleMs, whoever 
   await sweep(prompt);
   expect(asked.map((call) => call.split('.').slice(0, 2).join('.'))).toContain('CONSUMER.DELETE');
   expect(asked.join()).not.toContain('STEPDOWN');
+  // A server alone has no copy that lags: nothing is waited for.
+  asked.length = 0;
+  await sweep(janitorOf(60_000, 1));
+  expect(asked.map((call) => call.split('.').slice(0, 2).join('.'))).toContain('CONSUMER.DELETE');
   await link.close();
   await nc.close();
   await rm(folder, { recursive: true });
