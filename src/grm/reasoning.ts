@@ -103,7 +103,8 @@ export function withoutReasoning(
     const at = found.index;
     const close = closeOf.get(marker);
     if (wanted !== undefined) {
-      if (marker !== wanted) continue;
+      // A closing marker that the reasoning quotes ends nothing: what follows is a draft.
+      if (marker !== wanted || isQuoted(text, at, find.lastIndex, inkEnd)) continue;
       wanted = undefined;
       from = find.lastIndex;
     } else if (close !== undefined) {

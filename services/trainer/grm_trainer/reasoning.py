@@ -39,7 +39,8 @@ def without_reasoning(text: str) -> str | None:
         marker, at = found[0].lower(), found.start()
         close = _CLOSE_OF[marker]
         if wanted is not None:
-            if marker == wanted:
+            # A closing marker that the reasoning quotes ends nothing: what follows is a draft.
+            if marker == wanted and not _is_quoted(text, at, found.end(), ink_end):
                 wanted, start = None, found.end()
         elif close is not None:
             if not _begins_line(text, at, start):

@@ -118,3 +118,13 @@ it('G5: 256 KiB of markers are read in linear time', () => {
     ])
       withoutReasoning(piece.repeat(Math.ceil(262_144 / piece.length)));
 });
+
+it.each([
+  '<think>\nI must write `</think>` then.\nScores: \\boxed{1, 1}',
+  '<think>\nI must write "</think>" then.\nScores: \\boxed{1, 1}\nNo wait',
+  '<think>\nI must write </think> at the end. Draft:\nScores: \\boxed{1, 1}',
+])('a closing marker that open reasoning quotes does not end it: %j', (text) => {
+  expect(parseOutput(text, 2, 'stop')).toMatchObject({ kind: 'invalid' });
+  const whole = `${text}\n</think>\nScores: \\boxed{9, 2}`;
+  expect(parseOutput(whole, 2, 'stop')).toMatchObject({ kind: 'scores', shownScores: [9, 2] });
+});
